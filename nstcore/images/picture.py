@@ -1,0 +1,102 @@
+"""The decoded picture, and the step between integer pixels and float32."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Integer pixels: 8 or 16 bits a channel, full scale 255 or 65535."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture: upright, opaque, in sRGB.
+
+    Attributes:
+        pixels: ``(H, W, 3)`` uint8, or uint16 where the source had more than 8 bits; read-only.
+        source_format: ``"PNG"``, ``"JPEG"``, ``"WEBP"`` or ``"TIFF"``.
+        path: the file it came from.
+
+    """
+
+    pixels: Pixels
+    source_format: str
+    path: Path
+
+    def __post_init__(self) -> None:
+        """Freeze the pixels too, since the digest speaks for them."""
+        self.pixels.flags.writeable = False
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def bits(self) -> int:
+        """Bits a channel, 8 or 16."""
+        return 8 * self.pixels.dtype.itemsize
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of ``"HxWx3:dtype:"`` followed by the little-endian pixels, as 64 hex digits."""
+        height, width, channels = self.pixels.shape
+        header = f"{height}x{width}x{channels}:{self.pixels.dtype.name}:"
+        little_endian = self.pixels.astype(self.pixels.dtype.newbyteorder("<"), copy=False)
+        digest = hashlib.sha256(header.encode("ascii"))
+        digest.update(np.ascontiguousarray(little_endian).data)
+        return digest.hexdigest()
+
+
+def to_float(pixels: Pixels) -> NDArray[np.float32]:
+    """Scale integer pixels to float32 in [0, 1] by their full scale.
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8 or uint16.
+
+    Raises:
+        TypeError: for any other kind of number.
+
+    """
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"pixels are {pixels.dtype}, expected uint8 or uint16")
+    full_scale = np.float32(np.iinfo(pixels.dtype).max)
+    return pixels.astype(np.float32) / full_scale
+
+
+def quantize(rgb: NDArray[np.float32], bits: int) -> Pixels:
+    """Round float pixels to the nearest integer level; halves go up.
+
+    It undoes ``to_float`` exactly.  Finite values outside [0, 1] are clipped: an optimizer that
+    does not clamp oversteps a little.
+
+    Args:
+        rgb: ``(H, W, 3)``, sRGB, nominally in [0, 1].
+        bits: 8 or 16.
+
+    Raises:
+        ValueError: for NaN or infinity, another shape, no pixels, or other bits.
+
+    """
+    if bits not in (8, 16):
+        raise ValueError(f"bits is {bits}, expected 8 or 16")
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ValueError(f"picture has shape {rgb.shape}, expected (H, W, 3) with H, W >= 1")
+    if not np.isfinite(rgb).all():
+        raise ValueError("picture holds NaN or infinity")
+    full_scale = 2**bits - 1
+    # float32 has 24 bits of mantissa, so that level + 0.5 is still exact enough at 16 bits.
+    levels = np.clip(rgb.astype(np.float32, copy=False), 0.0, 1.0) * np.float32(full_scale)
+    levels += np.float32(0.5)
+    return levels.astype(np.uint8) if bits == 8 else levels.astype(np.uint16)

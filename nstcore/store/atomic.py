@@ -1,0 +1,60 @@
+"""Writing files so that a reader sees the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is synced and takes its place.
+
+    The temporary file keeps the suffix of ``path``, so that libraries which choose a format by
+    suffix choose the right one.  On an exception the temporary file is removed and ``path`` is left
+    as it was.  Missing parent folders are made.
+
+    Args:
+        path: where the finished file shall stand.
+        mode: permission bits of the finished file (default: what the umask gives).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(6)}.tmp{path.suffix}")
+    try:
+        yield temporary
+        if mode is not None:
+            temporary.chmod(mode)
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path | str, data: bytes, *, mode: int | None = None) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_path(path, mode=mode) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` as UTF-8 with Unix line ends to ``path`` atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write ``value`` as indented JSON to ``path`` atomically.
+
+    Raises:
+        ValueError: for NaN or infinity, which JSON cannot hold.
+    """
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

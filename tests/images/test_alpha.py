@@ -1,0 +1,152 @@
+"""Transparency: alpha·colour + (1 - alpha)·background, in every way that files hold it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import png
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from nstcore.errors import ImageError
+from nstcore.images import decode
+
+BACKGROUND = "#204060"
+BEHIND = np.array([0x20, 0x40, 0x60])
+
+
+def mix(color: NDArray[np.generic], alpha: NDArray[np.generic], top: int) -> NDArray[np.float64]:
+    """The definition, in float64 and in units of ``top``."""
+    cover = alpha[..., None] / top
+    return color * cover + (1 - cover) * BEHIND / 255 * top
+
+
+@pytest.fixture
+def rgba8() -> NDArray[np.uint8]:
+    return np.random.default_rng(5).integers(0, 256, (30, 40, 4), dtype=np.uint8)
+
+
+@pytest.fixture
+def rgba16() -> NDArray[np.uint16]:
+    return np.random.default_rng(5).integers(0, 65536, (30, 40, 4), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_rgba(tmp_path: Path, rgba8: NDArray[np.uint8], suffix: str) -> None:
+    path = tmp_path / f"glass{suffix}"
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    Image.fromarray(rgba8).save(path, **options)
+    expected = mix(rgba8[..., :3], rgba8[..., 3], 255)
+    decoded = decode(path, background=BACKGROUND).pixels
+    assert np.abs(decoded - expected).max() <= 0.5 + 1e-9  # the nearest level
+
+
+def test_grey_with_alpha(tmp_path: Path, rgba8: NDArray[np.uint8]) -> None:
+    path = tmp_path / "glass.png"
+    Image.fromarray(rgba8[..., 2:]).save(path)
+    expected = mix(rgba8[..., 2:3], rgba8[..., 3], 255)
+    decoded = decode(path, background=BACKGROUND).pixels
+    assert np.abs(decoded - expected).max() <= 0.5 + 1e-9
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    path = tmp_path / "glass.png"
+    image = Image.new("P", (3, 1))
+    image.putpalette([200, 100, 50] * 3)
+    image.putdata([0, 1, 2])
+    image.save(path, transparency=bytes([0, 128, 255]))
+    decoded = decode(path, background=BACKGROUND).pixels[0]
+    alpha = np.array([0, 128, 255])
+    expected = mix(np.array([200, 100, 50]), alpha, 255)
+    assert np.abs(decoded - expected).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("mode", "clear", "other"),
+    [("RGB", (1, 2, 3), (4, 5, 6)), ("L", 7, 8), ("1", 0, 255)],
+)
+def test_one_transparent_colour(tmp_path: Path, mode: str, clear: object, other: object) -> None:
+    path = tmp_path / "glass.png"
+    image = Image.new(mode, (2, 1), clear)
+    image.putpixel((1, 0), other)
+    image.save(path, transparency=clear)
+    decoded = decode(path, background=BACKGROUND).pixels[0]
+    assert decoded[0].tolist() == BEHIND.tolist()
+    assert decoded[1].tolist() == np.broadcast_to(other, 3).tolist()
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_16_bit_png(tmp_path: Path, rgba16: NDArray[np.uint16], grey: bool) -> None:
+    bands = rgba16[..., 2:] if grey else rgba16
+    path = tmp_path / "glass.png"
+    with path.open("wb") as file:
+        writer = png.Writer(40, 30, greyscale=grey, alpha=True, bitdepth=16)
+        writer.write(file, bands.reshape(30, -1).tolist())
+    decoded = decode(path, background=BACKGROUND).pixels
+    assert decoded.dtype == np.uint16
+    expected = mix(bands[..., :-1], bands[..., -1], 65535)
+    assert np.abs(decoded - expected).max() <= 0.5 + 1e-6
+
+
+def test_16_bit_png_with_one_transparent_colour(tmp_path: Path, ramp16: NDArray[np.uint16]) -> None:
+    """Clear is the exact 16-bit colour: its neighbour in the low byte is not."""
+    pixels = ramp16.copy()
+    pixels[0, 0], pixels[0, 1] = (1000, 2000, 3000), (1000, 2000, 3001)
+    path = tmp_path / "glass.png"
+    with path.open("wb") as file:
+        clear = (1000, 2000, 3000)
+        writer = png.Writer(64, 32, greyscale=False, bitdepth=16, transparent=clear)
+        writer.write(file, pixels.reshape(32, -1).tolist())
+    decoded = decode(path, background=BACKGROUND).pixels
+    assert decoded[0, 0].tolist() == (BEHIND * 257).tolist()
+    np.testing.assert_array_equal(decoded[0, 1:], pixels[0, 1:])
+
+
+@pytest.mark.parametrize("associated", [False, True])
+def test_16_bit_tiff(tmp_path: Path, rgba16: NDArray[np.uint16], associated: bool) -> None:
+    path = tmp_path / "glass.tif"
+    stored = rgba16.copy()
+    if associated:
+        stored[..., :3] = np.rint(rgba16[..., :3] * (rgba16[..., 3:] / 65535))
+    kind = "assocalpha" if associated else "unassalpha"
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=[kind])
+    decoded = decode(path, background=BACKGROUND).pixels
+    expected = mix(rgba16[..., :3], rgba16[..., 3], 65535)
+    assert np.abs(decoded - expected).max() <= (1.5 if associated else 0.5) + 1e-6
+
+
+def test_an_unspecified_extra_channel_is_not_transparency(
+    tmp_path: Path, rgba16: NDArray[np.uint16]
+) -> None:
+    """Image editors store saved selections so."""
+    for depth, pixels in ((8, (rgba16 >> 8).astype(np.uint8)), (16, rgba16)):
+        path = tmp_path / f"selection{depth}.tif"
+        tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=["unspecified"])
+        np.testing.assert_array_equal(decode(path).pixels, pixels[..., :3])
+
+
+def test_default_background_is_white(tmp_path: Path) -> None:
+    path = tmp_path / "glass.png"
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(path)
+    assert (decode(path).pixels == 255).all()
+
+
+@pytest.mark.parametrize("spelling", ["#369", "#336699", "rgb(51, 102, 153)"])
+def test_spellings_of_a_background(tmp_path: Path, spelling: str) -> None:
+    path = tmp_path / "glass.png"
+    Image.new("RGBA", (1, 1), (0, 0, 0, 0)).save(path)
+    assert decode(path, background=spelling).pixels[0, 0].tolist() == [0x33, 0x66, 0x99]
+
+
+@pytest.mark.parametrize("background", ["", "no colour", "#12", "#11223344", None, 7])
+def test_a_background_that_is_no_colour(tmp_path: Path, background: object) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "PNG")
+    path = tmp_path / "picture.png"
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(ImageError, match="write one such as '#ffffff'"):
+        decode(path, background=background)  # type: ignore[arg-type]
