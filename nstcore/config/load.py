@@ -1,0 +1,251 @@
+"""From a YAML file to a checked configuration, with every mistake named at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from nstcore.config.model import Config, SettingsInput
+from nstcore.config.settings import PRESETS, Settings
+from nstcore.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a repeated key is an error and ``1e3`` is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    line = key_node.start_mark.line + 1
+                    raise ConfigError([f"line {line}: the key `{key}` stands twice; keep one"])
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: if there is no such file, it is no valid YAML, or it holds no mapping.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file"]) from None
+    except IsADirectoryError:
+        raise ConfigError([f"{path}: is a folder; give a YAML file"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not a text file in UTF-8"]) from None
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "is not valid YAML"
+        raise ConfigError([f"{path}{where}: {problem}"]) from None
+    except ConfigError as error:
+        raise ConfigError([f"{path}, {problem}" for problem in error.problems]) from None
+    if not isinstance(value, dict):
+        raise ConfigError([f"{path}: must hold keys and values, such as `contents: photos/`"])
+    return value
+
+
+def parse_config(raw: Mapping[str, Any]) -> Config:
+    """Check a configuration.
+
+    Raises:
+        ConfigError: with one line for every mistake: the key's path, what is wrong, what would be
+            right.
+    """
+    problems: list[str] = []
+    config: Config | None = None
+    try:
+        config = Config.model_validate(dict(raw))
+    except ValidationError as error:
+        problems += _describe(error, Config, dict(raw))
+    sweep = config.sweep if config is not None else None
+    raw_settings = raw.get("settings") or {}
+    if sweep is None and isinstance(raw.get("sweep"), Mapping):
+        axes = raw["sweep"].get("axes")
+    else:
+        axes = sweep.axes if sweep is not None else None
+    if isinstance(axes, Mapping) and isinstance(raw_settings, Mapping):
+        problems += _check_axes(axes)
+    if config is not None and not problems:
+        problems += _check_names(config)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    assert config is not None
+    return config
+
+
+def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Settings:
+    """Settings from what was given: the preset's values below, the defaults at the bottom.
+
+    Args:
+        given: setting -> value, among them perhaps ``preset``.
+        where: how to call the place in an error message.
+
+    Raises:
+        ConfigError: one line for every mistake.
+    """
+    try:
+        own = SettingsInput.model_validate(dict(given))
+        base = PRESETS[own.preset] if own.preset is not None else {}
+        explicit = {key: value for key, value in given.items() if key != "preset"}
+        return Settings.model_validate({**base, **explicit})
+    except ValidationError as error:
+        raise ConfigError(_describe(error, SettingsInput, dict(given), prefix=where)) from None
+
+
+def given_settings(config: Config) -> dict[str, Any]:
+    """The settings that the configuration states itself, without any default."""
+    return config.settings.model_dump(include=config.settings.model_fields_set)
+
+
+def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
+    """Each axis names a setting, and each of its values is valid by itself and stands once."""
+    problems: list[str] = []
+    for name, values in axes.items():
+        where = f"sweep.axes.{name}"
+        if name not in SettingsInput.model_fields:
+            problems.append(f"{where}: unknown setting{_suggest(str(name), SettingsInput)}")
+            continue
+        if not isinstance(values, list):
+            continue
+        for index, value in enumerate(values):
+            try:
+                SettingsInput.__pydantic_validator__.validate_assignment(
+                    SettingsInput.model_construct(**_defaults()), name, value
+                )
+            except ValidationError as error:
+                for detail in error.errors():
+                    if detail["loc"] and detail["loc"][0] == name:
+                        problems.append(f"{where}[{index}]: {_message(detail)}")
+    return problems
+
+
+def _defaults() -> dict[str, Any]:
+    return SettingsInput().model_dump()
+
+
+def _check_names(config: Config) -> list[str]:
+    """Layout and batch axes exist and are used once."""
+    problems: list[str] = []
+    axes = ["style", "content", *config.sweep.axes, "seed"]
+    for where, names in (
+        ("batch_by", config.batch_by),
+        ("report.rows", config.report.rows or []),
+        ("report.cols", config.report.cols or []),
+        ("report.pages", config.report.pages or []),
+    ):
+        for name in names:
+            if name not in axes:
+                problems.append(f"{where}: there is no axis `{name}`; there are: {', '.join(axes)}")
+        repeated = {name for name in names if names.count(name) > 1}
+        problems += [f"{where}: `{name}` stands twice; keep one" for name in sorted(repeated)]
+    report = config.report
+    placed = [*(report.rows or []), *(report.cols or []), *(report.pages or [])]
+    for name in dict.fromkeys(placed):
+        if placed.count(name) > 1:
+            problems.append(
+                f"report: `{name}` may be on rows, on cols or on pages, not on two of them"
+            )
+    seeds = config.sweep.seed_list
+    if len(set(seeds)) < len(seeds):
+        problems.append("sweep.seeds: a seed stands twice; keep one")
+    for name in config.sweep.axes:
+        if name in config.settings.model_fields_set and name != "preset":
+            problems.append(
+                f"sweep.axes.{name}: stands in `settings` too; remove it from one of the two"
+            )
+    return problems
+
+
+def _describe(
+    error: ValidationError, model: type[BaseModel], raw: Any, prefix: str = ""
+) -> list[str]:
+    """One line for each mistake that pydantic found."""
+    lines: list[str] = []
+    seen: set[str] = set()
+    for detail in error.errors():
+        where = _path(detail["loc"], raw)
+        if prefix:
+            where = f"{prefix}.{where}" if where else prefix
+        if detail["type"] == "extra_forbidden":
+            owner = _model_at(model, detail["loc"][:-1])
+            name = str(detail["loc"][-1])
+            line = f"{where}: unknown key{_suggest(name, owner) if owner else ''}"
+        else:
+            line = f"{where}: {_message(detail)}" if where else _message(detail)
+        # A value that fits none of several types is reported once for each type: keep the first.
+        if where in seen and detail["type"] != "extra_forbidden":
+            continue
+        seen.add(where)
+        lines.append(line)
+    return lines
+
+
+def _message(detail: Any) -> str:
+    text = str(detail["msg"]).removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    shown = repr(detail.get("input"))
+    if detail["type"] == "missing":
+        return "is missing"
+    if detail["type"] == "value_error":
+        return text
+    return f"{text}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+def _path(location: tuple[int | str, ...], raw: Any) -> str:
+    """``sweep.axes.size[2]`` from pydantic's location, without the names of union members."""
+    words = ""
+    current = raw
+    for part in location:
+        if isinstance(current, Mapping) and part in current:
+            current = current[part]
+            words += f".{part}"
+        elif isinstance(current, list) and isinstance(part, int) and part < len(current):
+            current = current[part]
+            words += f"[{part}]"
+        elif isinstance(current, Mapping) and part == location[-1] and isinstance(part, str):
+            words += "" if part == "[key]" else f".{part}"
+    return words.lstrip(".")
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for part in location:
+        field = current.model_fields.get(str(part)) if current else None
+        annotation = field.annotation if field else None
+        current = (
+            annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            else None
+        )
+    return current
+
+
+def _suggest(name: str, model: type[BaseModel]) -> str:
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; there are: {', '.join(known)}"

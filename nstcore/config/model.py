@@ -1,0 +1,171 @@
+"""The configuration of a run: one model, from which schema and documentation are generated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from nstcore.config.settings import PRESETS, Settings
+
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""What ids of contents, styles and runs look like: they become names of files and folders."""
+
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$", max_length=100)]
+Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Layout = Annotated[list[str], Field(min_length=0)]
+
+
+class Strict(BaseModel):
+    """A part of the configuration in which a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SettingsInput(Settings):
+    """Settings as a user writes them: all optional, and a preset as their base."""
+
+    preset: str | None = Field(
+        None,
+        description="Named base for all settings not given here: "
+        + ", ".join(sorted(PRESETS))
+        + ".",
+    )
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRESETS:
+            raise ValueError(
+                f"there is no preset {value!r}; there are: {', '.join(sorted(PRESETS))}"
+            )
+        return value
+
+
+class Sweep(Strict):
+    """The grid beside contents and styles."""
+
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {},
+        description="Setting -> list of its values; the grid is the product of all axes. `preset` may "
+        "be an axis too.",
+    )
+    seeds: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] = Field(
+        1,
+        description="How many repetitions with different random seeds, or the seeds themselves.",
+    )
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds themselves."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+
+class Report(Strict):
+    """How the contact sheets and the report are laid out."""
+
+    title: str | None = Field(None, description="Title of the report; empty: the run's name.")
+    rows: Layout | None = Field(
+        None, description="Axes shown as rows: `content`, `style`, `seed` or a swept setting."
+    )
+    cols: Layout | None = Field(
+        None, description="Axes shown as columns; empty: every axis not used elsewhere."
+    )
+    pages: Layout | None = Field(None, description="Axes with one contact sheet for each value.")
+    thumbnail: int = Field(
+        256, ge=32, le=2048, description="Long side of a sheet's pictures in px."
+    )
+
+
+class Evaluation(Strict):
+    """How finished pictures are measured: the same for every cell, so that they can be compared."""
+
+    size: int = Field(256, ge=64, le=4096, description="Long side at which pictures are compared.")
+    encoder: Literal["vgg19"] | None = Field(
+        None, description="Encoder that judges; empty: the one of `settings`."
+    )
+    weights: str | None = Field(
+        None, description="File with the judging encoder's weights; empty: those of `settings`."
+    )
+
+
+class Output(Strict):
+    """The files that hold the finished pictures."""
+
+    format: Literal["png", "jpg"] = Field("png", description="File format of the pictures.")
+    bits: Literal[8, 16] = Field(8, description="Bits per channel (16 for png only).")
+    quality: int = Field(95, ge=1, le=100, description="JPEG quality.")
+
+    @field_validator("bits")
+    @classmethod
+    def _bits_fit(cls, value: int, info: Any) -> int:
+        if value == 16 and info.data.get("format") == "jpg":
+            raise ValueError("a JPEG has 8 bits per channel; use `format: png` for 16")
+        return value
+
+
+StyleFiles = str | list[str] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+
+
+class Config(Strict):
+    """One run."""
+
+    run: Id = Field("run", description="Name of the run: results stand in `<results>/<run>/`.")
+    contents: str | list[str] | dict[Id, str] = Field(
+        description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, or "
+        "a map of ids to files. Paths start from the folder where the command is run."
+    )
+    styles: str | list[str] | dict[Id, StyleFiles] = Field(
+        description="Pictures whose style is taken, like `contents`. In a map, a style may also be a "
+        "list of files or a map of files to weights: a blend."
+    )
+    settings: SettingsInput = Field(
+        SettingsInput(), description="Settings that are the same for all cells."
+    )
+    sweep: Sweep = Field(Sweep(), description="Settings that vary, and repetitions.")
+    batch_by: list[str] = Field(
+        ["style", "content"],
+        description="Axes that get a job for each value (`style`, `content`, `seed`, or a swept "
+        "setting); all cells along the other axes are optimized together in one process.",
+    )
+    max_cells_per_batch: int = Field(
+        256, ge=1, description="A job with more cells than this is split into several."
+    )
+    batch_split: int | None = Field(
+        None,
+        ge=1,
+        description="Into how many jobs every batch is split; empty: as few as `max_cells_per_batch` "
+        "allows, a power of two.",
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Most pictures optimized at the same time; empty: as many as memory allows.",
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Where pictures are optimized; auto: CUDA, else MPS, else the CPU."
+    )
+    background: Color = Field("#ffffff", description="Colour behind transparent pictures.")
+    output: Output = Field(Output(), description="Files of the finished pictures.")
+    evaluation: Evaluation = Field(Evaluation(), description="How finished pictures are measured.")
+    report: Report = Field(Report(), description="Layout of contact sheets and report.")
+    allow_failures: bool = Field(
+        False,
+        description="Whether a run in which single cells failed counts as a success. If not, it ends "
+        "with an error after everything else is done, and the next call tries those cells again.",
+    )
+    results: str = Field("results", description="Folder of all runs.")
+    store: str | None = Field(
+        None,
+        description="Folder with every finished cell, shared by runs; empty: `<results>/.store`.",
+    )
+
+    @property
+    def run_dir(self) -> str:
+        """The folder of this run's results."""
+        return f"{self.results}/{self.run}"
+
+    @property
+    def store_dir(self) -> str:
+        """The folder of the content-addressed store."""
+        return self.store or f"{self.results}/.store"

@@ -1,0 +1,79 @@
+"""The frozen configuration: what a run is made from, however the user's file changes meanwhile.
+
+It stands in the run's folder with all inputs spelled out, so that neither an edited configuration
+nor a picture added to a folder can change the plan of a run that is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nstcore.config.load import given_settings, parse_config, read_yaml
+from nstcore.config.model import Config
+from nstcore.errors import ConfigError
+from nstcore.grid.plan import Plan
+from nstcore.store.atomic import write_text
+
+NAME = "config.yaml"
+
+_HEADER = """\
+# The configuration of this run as it was when it last started. Made by the workflow and read by its
+# jobs: change your own configuration instead.
+"""
+
+
+def frozen_path(config: Config) -> Path:
+    """Where a run keeps its frozen configuration."""
+    return Path(config.run_dir) / NAME
+
+
+def freeze(plan: Plan) -> Path:
+    """Write the configuration that a plan was made from, with every input file by name."""
+    config = plan.config
+    values: dict[str, Any] = config.model_dump(exclude_unset=True)
+    values["run"] = config.run
+    values["contents"] = plan.contents
+    values["styles"] = {
+        name: source.paths[0]
+        if len(source.paths) == 1
+        else dict(zip(source.paths, source.weights, strict=True))
+        for name, source in plan.styles.items()
+    }
+    values["settings"] = given_settings(config)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    path = frozen_path(config)
+    write_text(path, _HEADER + text)
+    return path
+
+
+def open_frozen(path: Path | str) -> Plan:
+    """The plan of a run that has started.
+
+    Raises:
+        ConfigError: if there is no frozen configuration or it was changed to something wrong.
+    """
+    return Plan(parse_config(read_yaml(path)))
+
+
+def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
+    """The plan that a configuration means.
+
+    Args:
+        raw: the configuration as it was read.
+        starting: whether this process starts the run; one that is only a job of it takes the frozen
+            configuration.
+
+    Raises:
+        ConfigError: one line for every mistake.
+    """
+    if starting:
+        return Plan(parse_config(raw))
+    run, results = raw.get("run", "run"), raw.get("results", "results")
+    path = Path(str(results)) / str(run) / NAME
+    if not path.is_file():
+        raise ConfigError([f"{path}: is missing; start the run again"])
+    return open_frozen(path)

@@ -1,0 +1,147 @@
+"""Which pictures a configuration means: folders, globs, lists and maps become ids and files."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nstcore.errors import ConfigError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+"""Files that a folder or a glob is searched for; any other file can still be named by itself."""
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """The files of one style with their weights, which add up to 1."""
+
+    paths: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+def expand_contents(given: str | list[str] | Mapping[str, str]) -> dict[str, str]:
+    """Content ids and their files.
+
+    Raises:
+        ConfigError: one line for every entry that means no file, and for ids that two files claim.
+    """
+    if isinstance(given, Mapping):
+        _check_files("contents", given)
+        return dict(given)
+    return _named("contents", given)
+
+
+def expand_styles(
+    given: str | list[str] | Mapping[str, str | list[str] | Mapping[str, float]],
+) -> dict[str, StyleSource]:
+    """Style ids and their files with weights.
+
+    Raises:
+        ConfigError: as :func:`expand_contents`.
+    """
+    if not isinstance(given, Mapping):
+        return {
+            name: StyleSource((path,), (1.0,)) for name, path in _named("styles", given).items()
+        }
+    found: dict[str, StyleSource] = {}
+    for name, value in given.items():
+        if isinstance(value, str):
+            parts = {value: 1.0}
+        elif isinstance(value, list):
+            parts = dict.fromkeys(value, 1.0)
+            if len(parts) < len(value):
+                raise ConfigError([f"styles.{name}: a file stands twice; give it a weight instead"])
+        else:
+            parts = dict(value)
+        if not parts:
+            raise ConfigError([f"styles.{name}: holds no file; give at least one"])
+        total = sum(parts.values())
+        found[name] = StyleSource(tuple(parts), tuple(weight / total for weight in parts.values()))
+    _check_files("styles", {n: p for n, source in found.items() for p in source.paths}, found)
+    return found
+
+
+def _check_files(
+    where: str, paths: Mapping[str, str], blends: Mapping[str, StyleSource] | None = None
+) -> None:
+    if not paths:
+        raise ConfigError([f"{where}: is empty; give at least one picture"])
+    pairs = (
+        [(name, path) for name, source in blends.items() for path in source.paths]
+        if blends is not None
+        else list(paths.items())
+    )
+    problems = [problem for name, path in pairs if (problem := _missing(f"{where}.{name}", path))]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _missing(where: str, path: str) -> str | None:
+    if Path(path).is_dir():
+        kind = where.split(".")[0]
+        return f"{where}: {path} is a folder; a map needs files (or give `{kind}: {path}`)"
+    if not Path(path).is_file():
+        return f"{where}: there is no file {path} (paths start from {Path.cwd()})"
+    return None
+
+
+def _named(where: str, given: str | list[str]) -> dict[str, str]:
+    entries = [given] if isinstance(given, str) else given
+    problems: list[str] = []
+    files: list[str] = []
+    for index, entry in enumerate(entries):
+        place = where if isinstance(given, str) else f"{where}[{index}]"
+        found = _files(entry)
+        if not found:
+            kind = "folder holds" if Path(entry).is_dir() else "matches"
+            if kind == "matches" and not glob.has_magic(entry):
+                problems.append(_missing(place, entry) or "")
+            else:
+                what = " ".join(SUFFIXES)
+                problems.append(
+                    f"{place}: {entry} {kind} no picture ({what}; paths start from {Path.cwd()})"
+                )
+        files += found
+    if not entries:
+        problems.append(f"{where}: is empty; give at least one picture")
+    named: dict[str, str] = {}
+    for path in dict.fromkeys(files):
+        name = make_id(Path(path).stem)
+        if name in named:
+            problems.append(
+                f"{where}: {named[name]} and {path} would both be called {name!r}; name them in a map"
+            )
+        else:
+            named[name] = path
+    if problems:
+        raise ConfigError(problems)
+    return named
+
+
+def _files(entry: str) -> list[str]:
+    path = Path(entry)
+    if path.is_dir():
+        return [str(p) for p in sorted(path.iterdir(), key=natural_key) if _is_picture(p)]
+    if path.is_file():
+        return [entry]
+    matches = (Path(p) for p in glob.glob(entry, recursive=True))
+    return [str(p) for p in sorted(matches, key=natural_key) if _is_picture(p)]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts ``photo2`` before ``photo10``, the same on every machine."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+
+
+def make_id(stem: str) -> str:
+    """An id from a file's name: what cannot stand in an id becomes a hyphen."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+    return name[:100] or "picture"

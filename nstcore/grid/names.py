@@ -1,0 +1,64 @@
+"""Names of settings: readable, safe as part of a path, and different for different values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+LONGEST_VALUE = 48
+LONGEST_NAME = 160
+"""A file's name has at most 255 bytes on common file systems; suffixes and seeds need some."""
+
+
+def spell_value(value: Any) -> str:
+    """One value as it stands in a path: ``0.1``, ``content``, ``relu1_1+relu3_1``.
+
+    Numbers are spelt the shortest way that reads back as the same number, never with an exponent
+    in between: 1000, not 1e3.  What cannot stand in a file name becomes a hyphen, and what was
+    changed or is long ends in eight characters of its hash, so that two values never share a name.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        text = format(Decimal(repr(value)).normalize(), "f")
+        if len(text) > 16:
+            text = repr(value)
+        return text
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, Mapping):
+        equal = len({float(v) for v in value.values()}) == 1
+        parts = [name if equal else f"{name}x{spell_value(v)}" for name, v in value.items()]
+        text = "+".join(parts)
+    elif isinstance(value, (list, tuple)):
+        text = "+".join(spell_value(item) for item in value)
+    else:
+        raise TypeError(f"no name for a {type(value).__name__}")
+    safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
+    if safe != text or len(safe) > LONGEST_VALUE or not safe:
+        safe = f"{safe[: LONGEST_VALUE - 9]}~{digest(value)[:8]}"
+    return safe
+
+
+def setting_name(values: Mapping[str, Any]) -> str:
+    """The name of one point of the sweep: ``style_weight=10,size=256``; ``default`` for no axis."""
+    if not values:
+        return "default"
+    name = ",".join(f"{axis}={spell_value(value)}" for axis, value in values.items())
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 9]}~{digest(dict(values))[:8]}"
+    return name
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON (sorted keys, no spaces, no NaN)."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,125 @@
+"""Checksums and identities: what makes two files, two targets or two cells the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nstcore.config.model import Output
+from nstcore.config.settings import Settings
+from nstcore.grid.names import digest
+
+ALGORITHM = 1
+"""Raised whenever the same settings would give another picture than before."""
+
+STATISTICS = 1
+"""Raised whenever the same style would give other moments than before."""
+
+EVALUATION = 1
+"""Raised whenever the same picture would be measured differently than before."""
+
+
+def file_sha256(path: Path | str) -> str:
+    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def style_identity(digests: Sequence[str], weights: Sequence[float]) -> list[list[Any]]:
+    """What a style is: the digests of its decoded pictures and their weights, in a fixed order."""
+    return sorted([d, w] for d, w in zip(digests, weights, strict=True))
+
+
+def target_key(
+    picture: str, size: int, encoder: str, pooling: str, padding: str, layers: Sequence[str]
+) -> str:
+    """Identity of the moments of one style picture at one size.
+
+    Args:
+        picture: digest of the decoded picture.
+        size: long side at which it is seen.
+        encoder: sha256 of the weights.
+        pooling: of the encoder.
+        padding: of the encoder.
+        layers: whose moments are taken.
+    """
+    return digest(
+        {
+            "statistics": STATISTICS,
+            "picture": picture,
+            "size": size,
+            "encoder": encoder,
+            "pooling": pooling,
+            "padding": padding,
+            "layers": sorted(layers),
+        }
+    )
+
+
+def canonical_settings(settings: Settings) -> dict[str, Any]:
+    """Settings as far as they can change the picture, in one spelling.
+
+    Paths are left out (files count by their digests), and so are settings that the chosen optimizer
+    does not look at: two cells that cannot differ are one.
+    """
+    values = settings.model_dump(exclude={"weights", "init_file", "iterations"})
+    values["learning_rate"] = settings.step_length
+    values["iterations"] = settings.level_iterations()
+    values["levels"] = settings.level_sizes()
+    for name in ("pyramid_start", "pyramid_factor"):
+        del values[name]
+    del values["averaging" if settings.optimizer == "lbfgs" else "history"]
+    return values
+
+
+def cell_key(
+    settings: Settings,
+    *,
+    seed: int,
+    content: str,
+    style: list[list[Any]],
+    encoder: str,
+    output: Output,
+    start: str | None = None,
+) -> str:
+    """Identity of one cell: equal keys mean the same picture file.
+
+    Args:
+        settings: all settings.
+        seed: counts only where the settings use it.
+        content: digest of the prepared content.
+        style: see :func:`style_identity`.
+        encoder: sha256 of the weights.
+        output: the picture's file format.
+        start: digest of the picture in ``init_file``.
+    """
+    return digest(
+        {
+            "algorithm": ALGORITHM,
+            "settings": canonical_settings(settings),
+            "seed": seed if settings.uses_seed else None,
+            "content": content,
+            "style": style,
+            "encoder": encoder,
+            "output": output.model_dump(),
+            "start": start,
+        }
+    )
+
+
+def evaluation_key(
+    image: str, content: str, style: list[list[Any]], encoder: str, size: int
+) -> str:
+    """Identity of one measurement: the picture's checksum, what it is compared with, and how."""
+    return digest(
+        {
+            "evaluation": EVALUATION,
+            "image": image,
+            "content": content,
+            "style": style,
+            "encoder": encoder,
+            "size": size,
+        }
+    )

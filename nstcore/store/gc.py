@@ -1,0 +1,75 @@
+"""Emptying the store of what no run refers to any more."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nstcore.store.cells import Store
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a collection found: cells that are kept, files that go, and the bytes these take."""
+
+    kept: int
+    keys: tuple[str, ...]
+    files: tuple[Path, ...]
+    bytes: int
+
+
+def referenced_keys(results: Iterable[Path]) -> set[str]:
+    """Keys of all cells that the runs below some results folders have or plan to have."""
+    found: set[str] = set()
+    for folder in results:
+        for grid in folder.glob("*/grid.tsv"):
+            with open(grid, encoding="utf-8", newline="") as file:
+                found.update(row["key"] for row in csv.DictReader(file, delimiter="\t"))
+        for path in folder.glob("*/cells/**/*.json"):
+            try:
+                found.add(json.loads(path.read_text(encoding="utf-8"))["key"])
+            except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+                continue
+    return found
+
+
+def find_garbage(store: Store, results: Iterable[Path]) -> Garbage:
+    """Cells of the store that no run refers to, and their measurements.
+
+    Args:
+        store: the store.
+        results: every results folder that uses this store; a run elsewhere keeps its hard-linked
+            pictures but would have to compute lost ones again.
+    """
+    wanted = referenced_keys(results)
+    present = list(store.keys())
+    unwanted = tuple(key for key in present if key not in wanted)
+    files: list[Path] = []
+    for key in unwanted:
+        folder = store.path("cells", key, "").parent
+        # The record first: a cell without a record does not exist.
+        files += sorted(folder.glob(f"{key}.*"), key=lambda path: path.suffix != ".json")
+    kept_images = {_image_checksum(store, key) for key in present if key in wanted}
+    for path in sorted((store.root / "metrics").glob("*/*.json")):
+        try:
+            image = json.loads(path.read_text(encoding="utf-8")).get("image")
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            image = None
+        if image not in kept_images:
+            files.append(path)
+    size = sum(path.stat().st_size for path in files)
+    return Garbage(len(present) - len(unwanted), unwanted, tuple(files), size)
+
+
+def remove_garbage(garbage: Garbage) -> None:
+    """Delete the files of a collection."""
+    for path in garbage.files:
+        path.unlink(missing_ok=True)
+
+
+def _image_checksum(store: Store, key: str) -> str | None:
+    record = store.read("cells", key)
+    return record["image"]["sha256"] if record else None
