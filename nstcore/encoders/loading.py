@@ -1,0 +1,45 @@
+"""An encoder, ready to be used, from the weights file of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.layers import deepest
+from nstcore.encoders.vgg import VGG
+from nstcore.encoders.weights import read_state
+from nstcore.errors import WeightsError
+
+
+def load_encoder(
+    settings: Settings,
+    weights: Path,
+    layers: Iterable[str],
+    *,
+    device: torch.device | str = "cpu",
+) -> VGG:
+    """Build the encoder that some settings ask for, no deeper than the layers in use.
+
+    Args:
+        settings: whose ``encoder``, ``pooling`` and ``padding`` count.
+        weights: file with the weights.
+        layers: every layer that will be asked for.
+        device: where it shall compute.
+
+    Raises:
+        WeightsError: if the file lacks a layer that is used.
+    """
+    encoder = VGG(depth=deepest(layers), pooling=settings.pooling, padding=settings.padding)
+    try:
+        encoder.load_torchvision(read_state(weights))
+    except KeyError as error:
+        raise WeightsError(
+            f"{weights}: has no {error}, which {deepest(layers)} needs; choose a shallower layer or "
+            "complete weights"
+        ) from None
+    encoder.to(device)
+    encoder.to(memory_format=torch.channels_last)
+    return encoder

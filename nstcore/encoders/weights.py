@@ -1,0 +1,161 @@
+"""Finding, checking and loading an encoder's weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nstcore.encoders.layers import LAYERS, torchvision_index
+from nstcore.errors import WeightsError
+from nstcore.store.atomic import atomic_path, write_json
+from nstcore.store.digests import file_sha256
+
+log = logging.getLogger(__name__)
+
+TORCHVISION_SOURCE = "torchvision:VGG19_Weights.IMAGENET1K_V1"
+
+
+def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> dict[str, Any]:
+    """Bring an encoder's weights into a run: checked, without what no loss needs, quick to load.
+
+    Args:
+        encoder: ``vgg19``.
+        weights: a ``.pth`` or ``.safetensors`` file with torchvision's keys, or None for
+            torchvision's own download.
+        destination: the ``.safetensors`` file to write.
+        facts: the JSON to write beside it: name, source and sha256 of the file the weights came from.
+
+    Returns:
+        What was written to ``facts``.
+
+    Raises:
+        WeightsError: if the weights cannot be had or are not VGG-19's.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(weights) if weights is not None else _torchvision_file()
+    state = read_state(path)
+    for key in required_keys("relu5_1"):
+        if key not in state:
+            raise WeightsError(
+                f"{path}: has no `{key}`; give a state dict of torchvision's VGG-19 "
+                "(`features.0.weight` and so on)"
+            )
+    # The layers after relu5_1 are seldom used and seldom shipped: kept where they are there.
+    kept = {key: state[key].float().contiguous() for key in required_keys() if key in state}
+    _check_shapes(path, kept)
+    found = {
+        "name": encoder,
+        "source": TORCHVISION_SOURCE if weights is None else str(path),
+        "sha256": file_sha256(path),
+    }
+    with atomic_path(destination) as temporary:
+        save_file(kept, temporary, metadata={"facts": json.dumps(found)})
+    write_json(facts, found)
+    log.info("%s: weights from %s, sha256 %s", encoder, found["source"], found["sha256"])
+    return found
+
+
+def required_keys(depth: str = LAYERS[-1]) -> list[str]:
+    """Torchvision's names of the tensors of VGG-19 up to a layer."""
+    return [
+        f"features.{torchvision_index(layer)}.{part}"
+        for layer in LAYERS[: LAYERS.index(depth) + 1]
+        for part in ("weight", "bias")
+    ]
+
+
+def read_state(path: Path) -> Mapping[str, Any]:
+    """The tensors in a ``.pth`` (never unpickling code) or ``.safetensors`` file.
+
+    Raises:
+        WeightsError: if there is no such file or it is neither.
+    """
+    if not path.is_file():
+        raise WeightsError(f"weights: there is no file {path} (paths start from {Path.cwd()})")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise WeightsError(f"{path}: is no safetensors file ({error})") from None
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise WeightsError(
+            f"{path}: is no state dict that can be loaded safely ({reason}); save it with "
+            "torch.save(model.state_dict(), …)"
+        ) from None
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path}: holds a {type(state).__name__}; a state dict is needed")
+    return state
+
+
+def _check_shapes(path: Path, state: Mapping[str, Any]) -> None:
+    from nstcore.encoders.vgg import VGG
+
+    depth = next(
+        layer for layer in reversed(LAYERS) if f"features.{torchvision_index(layer)}.bias" in state
+    )
+    try:
+        VGG(depth=depth).load_torchvision(state)
+    except ValueError as error:
+        raise WeightsError(f"{path}: is not VGG-19: {error}") from None
+
+
+def locate(encoder: str, weights: str | None) -> Path:
+    """The file that an encoder's weights come from, if it is on this machine.
+
+    Raises:
+        WeightsError: if it is not there (yet).
+    """
+    path = Path(weights) if weights is not None else torchvision_cache()
+    if not path.is_file():
+        hint = "" if weights is not None else "; it is downloaded when the run starts"
+        raise WeightsError(f"{encoder}: there is no file {path}{hint}")
+    return path
+
+
+def torchvision_cache() -> Path:
+    """Where torchvision keeps the file that it downloads."""
+    home = os.environ.get("TORCH_HOME")
+    base = Path(home) if home else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return base.expanduser() / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
+
+
+def _torchvision_file() -> Path:
+    """Torchvision's VGG-19, downloaded on first use and checked against the hash in its name."""
+    path = torchvision_cache()
+    if path.is_file():
+        return path
+    import torch
+    from torchvision.models import VGG19_Weights
+
+    log.info("downloading VGG-19 (548 MB) to %s", path)
+    try:
+        torch.hub.load_state_dict_from_url(
+            VGG19_Weights.IMAGENET1K_V1.url,
+            model_dir=str(path.parent),
+            check_hash=True,
+            progress=False,
+            map_location="cpu",
+            weights_only=True,
+        )
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"vgg19: the weights could not be downloaded ({reason}). Three ways to get them: run once "
+            f"where there is internet; or copy vgg19-dcbb9e9d.pth to {path.parent}; or set `weights:` to "
+            "a .pth or .safetensors file with torchvision's VGG-19"
+        ) from None
+    return path

@@ -1,0 +1,124 @@
+"""The losses as pure functions on tensors, one value per image.
+
+Every function takes a batch of N independent images and returns N values, so that the gradient of
+their sum is, for each image, the gradient of its own loss.
+
+Gatys, Ecker & Bethge, *A Neural Algorithm of Artistic Style*, arXiv 1508.06576; the equation numbers
+below are that article's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    r"""Correlations of the channels, averaged over positions: :math:`F F^T / M`.
+
+    The article's Gram matrix (eq. 3) is the plain sum :math:`F F^T`; dividing by the number of
+    positions M makes pictures of different size comparable.
+
+    Args:
+        features: (N, C, H, W) activations.
+
+    Returns:
+        (N, C, C), symmetric and positive semi-definite.
+    """
+    n, c, h, w = features.shape
+    # Activations come in channels_last; (N, M, C) is a view of that memory, so nothing is copied.
+    flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+    # (N, C, M) @ (N, M, C) -> (N, C, C).  Scaling one factor first keeps sums small in half precision.
+    return (flat / (h * w)).mT @ flat
+
+
+def channel_mean(features: Tensor) -> Tensor:
+    """Mean activation of each channel: (N, C, H, W) -> (N, C)."""
+    return features.mean(dim=(-2, -1))
+
+
+def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    r"""The averaged Gram matrix of :math:`A F + b`, from the moments of F alone.
+
+    .. math:: A G A^T + A \mu b^T + b \mu^T A^T + b b^T
+
+    Args:
+        gram: (N, C, C) averaged Gram matrix of F.
+        mean: (N, C) mean of F.
+        weight: A, (K, C).
+        bias: b, (K,).
+
+    Returns:
+        (N, K, K).
+    """
+    cross = (mean @ weight.T).unsqueeze(-1) * bias  # (N, K, K): A mu b^T
+    return weight @ gram @ weight.T + cross + cross.mT + bias.unsqueeze(-1) * bias
+
+
+def relative_error(value: Tensor, target: Tensor, energy: Tensor | None = None) -> Tensor:
+    r"""Squared error over the target's own energy, :math:`\|v - t\|^2 / \|t\|^2`, for each image.
+
+    0 is a perfect match and 1 what an all-zero value would have.  It has no unit, so one weight
+    means the same for every picture, size, layer and encoder.
+
+    Args:
+        value: (N, ...).
+        target: (N, ...), or (1, ...) when all images share it.
+        energy: the squared norm to divide by, (N,) or (1,), where it is already known.
+
+    Returns:
+        (N,), none negative.
+    """
+    error = (value - target).flatten(1).square().sum(1)
+    if energy is None:
+        energy = target.flatten(1).square().sum(1)
+    # A black picture has no energy at some layers; the floor keeps its loss finite.
+    return error / energy.clamp_min(torch.finfo(error.dtype).tiny ** 0.5)
+
+
+def gatys_content_loss(features: Tensor, target: Tensor) -> Tensor:
+    r"""Content loss of the article, eq. 1: :math:`\frac12 \sum (F - P)^2`.
+
+    Args:
+        features: (N, C, H, W).
+        target: (N, C, H, W) or (1, C, H, W).
+
+    Returns:
+        (N,).
+    """
+    return 0.5 * (features - target).flatten(1).square().sum(1)
+
+
+def gatys_style_loss(gram: Tensor, target: Tensor) -> Tensor:
+    r"""One layer's style loss of the article, eq. 4: :math:`\sum (G - A)^2 / (4 C^2 M^2)`.
+
+    The article's Gram matrices are sums over M positions, ours are averages: the M² of the formula
+    cancels.  Where the style has another number of positions than the picture, this compares it
+    as if it were repeated to the picture's size, a case on which the article is silent.
+
+    Args:
+        gram: (N, C, C) averaged Gram matrices of the pictures.
+        target: (N, C, C) or (1, C, C) averaged Gram matrices of the style.
+
+    Returns:
+        (N,).
+    """
+    channels = gram.shape[-1]
+    return (gram - target).flatten(1).square().sum(1) / (4 * channels**2)
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean squared difference between neighbouring pixels, horizontally plus vertically.
+
+    Mahendran & Vedaldi (CVPR 2015, eq. 6) with exponent beta = 2, as a mean in place of a sum, so
+    that one weight means the same at every size.
+
+    Args:
+        image: (N, 3, H, W), H and W at least 2.
+
+    Returns:
+        (N,), for values in [0, 1] between 0 and 2.
+    """
+    across = (image[..., :, 1:] - image[..., :, :-1]).square().mean(dim=(1, 2, 3))
+    down = (image[..., 1:, :] - image[..., :-1, :]).square().mean(dim=(1, 2, 3))
+    return across + down

@@ -1,0 +1,185 @@
+"""The weighted sum that is descended: content, style and total variation of every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nstcore.encoders.vgg import VGG
+from nstcore.losses.functional import (
+    channel_mean,
+    gatys_content_loss,
+    gatys_style_loss,
+    gram_matrix,
+    lift_gram,
+    relative_error,
+    total_variation,
+)
+
+Normalization = Literal["relative", "gatys"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of one layer's activations of a style.
+
+    Attributes:
+        gram: (1, C, C) or (N, C, C), averaged over positions.
+        mean: (1, C) or (N, C).
+    """
+
+    gram: Tensor
+    mean: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Every term for every picture, unweighted but for ``total``; each is (N,)."""
+
+    total: Tensor
+    content: Tensor
+    style: Tensor
+    tv: Tensor
+    style_layers: dict[str, Tensor]
+
+
+def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, Moments]:
+    """Moments of the chosen layers, in the encoder's own channels (before any adapter).
+
+    Args:
+        encoder: the network.
+        image: (N, 3, H, W) in [0, 1].
+        layers: their names.
+    """
+    features = encoder(image, layers)
+    return {
+        name: Moments(gram_matrix(value), channel_mean(value)) for name, value in features.items()
+    }
+
+
+def content_factor(weight: Tensor) -> Tensor:
+    r"""R with :math:`\|R d\| = \|A d\|` for every d, of the smallest size.
+
+    The content loss of adapted activations needs :math:`A (F - P)` at every position; the
+    triangular factor of A has as many rows as the encoder has channels, not as many as the teacher.
+
+    Args:
+        weight: A, (K, C).
+
+    Returns:
+        (min(K, C), C).
+    """
+    factor: Tensor = torch.linalg.qr(weight.double(), mode="r").R
+    return factor.to(weight.dtype)
+
+
+class Objective:
+    """Losses of N pictures against their targets at one size.
+
+    Args:
+        encoder: the network.
+        content: layer -> activations of the content, (1 or N, C, H, W) at the picture's size.
+        style: layer -> moments of the style in the encoder's channels.
+        content_layers: layer -> weight of its content loss.
+        style_layers: layer -> weight of its style loss.
+        content_weight, style_weight, tv_weight: (N,), one for each picture.
+        normalization: ``relative``: every layer's squared error over its target's energy, layer weights
+            scaled to the sum 1.  ``gatys``: equations 1 and 4 of the article with the weights as given.
+    """
+
+    def __init__(
+        self,
+        encoder: VGG,
+        *,
+        content: Mapping[str, Tensor],
+        style: Mapping[str, Moments],
+        content_layers: Mapping[str, float],
+        style_layers: Mapping[str, float],
+        content_weight: Tensor,
+        style_weight: Tensor,
+        tv_weight: Tensor,
+        normalization: Normalization = "relative",
+    ) -> None:
+        self.encoder = encoder
+        self.normalization: Normalization = normalization
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.tv_weight = tv_weight
+        self.content_layers = _scaled(content_layers, normalization)
+        self.style_layers = _scaled(style_layers, normalization)
+        self.layers = list(dict.fromkeys([*self.style_layers, *self.content_layers]))
+        self._factors: dict[str, Tensor] = {}
+        self._content: dict[str, tuple[Tensor, Tensor]] = {}
+        for layer in self.content_layers:
+            target = content[layer]
+            if layer in encoder.adapters:
+                weight, bias = encoder.adapters[layer]
+                self._factors[layer] = content_factor(weight)
+                lifted = torch.einsum("kc,nchw->nkhw", weight, target) + bias.view(1, -1, 1, 1)
+                energy = lifted.flatten(1).square().sum(1)
+            else:
+                energy = target.flatten(1).square().sum(1)
+            self._content[layer] = (target, energy)
+        self._style: dict[str, tuple[Tensor, Tensor]] = {}
+        for layer in self.style_layers:
+            gram = self._lifted(layer, style[layer].gram, style[layer].mean)
+            self._style[layer] = (gram, gram.flatten(1).square().sum(1))
+
+    def _lifted(self, layer: str, gram: Tensor, mean: Tensor) -> Tensor:
+        if layer not in self.encoder.adapters:
+            return gram
+        return lift_gram(gram, mean, *self.encoder.adapters[layer])
+
+    def _content_loss(self, layer: str, features: Tensor) -> Tensor:
+        target, energy = self._content[layer]
+        if layer in self._factors:
+            # R (F - P) has the length of A (F - P).
+            difference = torch.einsum("kc,nchw->nkhw", self._factors[layer], features - target)
+            value, aim = difference, torch.zeros_like(difference[:1])
+        else:
+            value, aim = features, target
+        if self.normalization == "gatys":
+            return gatys_content_loss(value, aim)
+        return relative_error(value, aim, energy)
+
+    def _style_loss(self, layer: str, features: Tensor) -> Tensor:
+        gram = self._lifted(layer, gram_matrix(features), channel_mean(features))
+        target, energy = self._style[layer]
+        if self.normalization == "gatys":
+            return gatys_style_loss(gram, target)
+        return relative_error(gram, target, energy)
+
+    def __call__(self, image: Tensor) -> Losses:
+        """Losses of ``image`` (N, 3, H, W), differentiable with respect to it."""
+        features = self.encoder(image, self.layers)
+        style_layers = {
+            layer: self._style_loss(layer, features[layer]) for layer in self.style_layers
+        }
+        nothing = torch.zeros_like(self.content_weight)
+        content = sum(
+            (
+                weight * self._content_loss(layer, features[layer])
+                for layer, weight in self.content_layers.items()
+            ),
+            start=nothing,
+        )
+        style = sum(
+            (weight * style_layers[layer] for layer, weight in self.style_layers.items()),
+            start=nothing,
+        )
+        tv = total_variation(image)
+        total = self.content_weight * content + self.style_weight * style + self.tv_weight * tv
+        return Losses(total, content, style, tv, style_layers)
+
+
+def _scaled(weights: Mapping[str, float], normalization: Normalization) -> dict[str, float]:
+    """Layers in use; for relative losses their weights add up to 1."""
+    used = {layer: weight for layer, weight in weights.items() if weight != 0}
+    if normalization == "gatys":
+        return used
+    total = sum(used.values())
+    return {layer: weight / total for layer, weight in used.items()}

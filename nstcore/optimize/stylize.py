@@ -1,0 +1,289 @@
+"""From contents and style targets to pictures: the pyramid, coarse to fine.
+
+Gatys et al. (arXiv 1611.07865, section 6) optimize at a low resolution first and go on from there:
+the coarse level lays out large strokes that a single fine level does not find.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.vgg import VGG
+from nstcore.images import fit_size, resize
+from nstcore.losses.objective import Losses, Moments, Objective
+from nstcore.optimize.adam import BatchedAdam
+from nstcore.optimize.descend import Descent, Watch, descend_adam, descend_lbfgs
+from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[np.float32]
+
+WEIGHTS = ("content_weight", "style_weight", "tv_weight", "learning_rate")
+"""Settings that may differ between the pictures of one batch; all others shape the computation."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to be made.
+
+    Attributes:
+        content: (H, W, 3) float32 in [0, 1], at the full size of the result.
+        styles: for every level, coarse to fine: layer -> moments (on any device), each with N = 1.
+        settings: all settings.
+        seed: the random seed.
+        style_picture: (H, W, 3), for ``init: style``.
+        start: (H, W, 3), for ``init: file``.
+    """
+
+    content: Pixels
+    styles: Sequence[Mapping[str, Moments]]
+    settings: Settings
+    seed: int = 0
+    style_picture: Pixels | None = None
+    start: Pixels | None = None
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """One level of one batch: its size in pixels, its iterations, its seconds."""
+
+    width: int
+    height: int
+    iterations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished picture.
+
+    Attributes:
+        image: (H, W, 3) float32 in [0, 1].
+        status: ``ok``, or ``diverged`` when no state with a finite loss was found at some level.
+        reason: one line, for ``diverged``.
+        levels: the same for all pictures of the batch.
+        trace: column -> values, one a recorded iteration.
+        rollbacks: how often the picture went back to an earlier state.
+    """
+
+    image: Pixels
+    status: str
+    reason: str | None
+    levels: tuple[LevelReport, ...]
+    trace: dict[str, list[float]]
+    rollbacks: int
+
+
+Progress = Callable[[int, int, Losses], None]
+"""Called with iterations done, iterations in all, and current losses."""
+
+
+def compatible(settings: Settings) -> str:
+    """What must be equal for two pictures of one size to be optimized in one batch."""
+    return settings.model_dump_json(exclude={*WEIGHTS, "weights", "init_file"})
+
+
+def stylize(
+    encoder: VGG,
+    tasks: Sequence[Task],
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Optimize pictures of one size together; each is the same as if it were alone.
+
+    Args:
+        encoder: on ``device``.
+        tasks: all of one content size, with settings that are :func:`compatible`.
+        device: where to compute.
+        progress: called about every tenth iteration.
+
+    Raises:
+        ValueError: if the tasks do not go together.
+    """
+    settings = tasks[0].settings
+    if (
+        len({compatible(t.settings) for t in tasks}) > 1
+        or len({t.content.shape for t in tasks}) > 1
+    ):
+        raise ValueError(
+            "the pictures of a batch must agree in size and in all settings but weights"
+        )
+    height, width = tasks[0].content.shape[:2]
+    weight = {
+        name: torch.tensor(
+            [
+                t.settings.step_length if name == "learning_rate" else getattr(t.settings, name)
+                for t in tasks
+            ],
+            dtype=torch.float32,
+            device=device,
+        )
+        for name in WEIGHTS
+    }
+    sizes = [fit_size((width, height), size) for size in settings.level_sizes()]
+    plan = settings.level_iterations()
+    total = sum(plan)
+    images = _start(tasks, sizes[0]).to(device)
+    adam: BatchedAdam | None = None
+    levels: list[LevelReport] = []
+    trace: dict[str, list[list[float]]] = {}
+    rollbacks = torch.zeros(len(tasks), dtype=torch.long)
+    failed = torch.zeros(len(tasks), dtype=torch.bool)
+    done = 0
+    for level, ((level_width, level_height), iterations) in enumerate(
+        zip(sizes, plan, strict=True)
+    ):
+        started = time.perf_counter()
+        images = resample(images, level_height, level_width)
+        objective = Objective(
+            encoder,
+            content=_content_targets(encoder, tasks, (level_width, level_height), device),
+            style=_style_targets(tasks, level, device),
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            content_weight=weight["content_weight"],
+            style_weight=weight["style_weight"],
+            tv_weight=weight["tv_weight"],
+            normalization=settings.normalization,
+        )
+        watch = _watcher(progress, done, total)
+        descent: Descent
+        if settings.optimizer == "lbfgs":
+            descent = descend_lbfgs(
+                objective,
+                images,
+                iterations,
+                learning_rate=weight["learning_rate"],
+                history=settings.history,
+                watch=watch,
+            )
+        else:
+            adam = _adam(adam, images, weight["learning_rate"], settings.averaging)
+            descent = descend_adam(objective, images, iterations, optimizer=adam, watch=watch)
+        images = descent.images
+        rollbacks += descent.rollbacks.cpu()
+        failed |= descent.failed.cpu()
+        _extend(trace, descent, level, done)
+        done += iterations
+        seconds = time.perf_counter() - started
+        levels.append(LevelReport(level_width, level_height, iterations, seconds))
+        log.info(
+            "level %d x %d: %d iterations in %.1f s", level_width, level_height, iterations, seconds
+        )
+    finished = images.clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return [
+        Result(
+            finished[i],
+            "diverged" if bool(failed[i]) else "ok",
+            "no finite loss was found; lower the learning rate or the weights"
+            if bool(failed[i])
+            else None,
+            tuple(levels),
+            {column: [row[i] for row in rows] for column, rows in trace.items()},
+            int(rollbacks[i]),
+        )
+        for i in range(len(tasks))
+    ]
+
+
+def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
+    """(H, W, 3) to (1, 3, H, W), channels last in memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).unsqueeze(0)
+    return tensor.to(device)
+
+
+def _start(tasks: Sequence[Task], size: tuple[int, int]) -> Tensor:
+    """The pictures before the first iteration, (N, 3, H, W) on the CPU."""
+    width, height = size
+    starts: list[Tensor] = []
+    for task in tasks:
+        random = generator(task.seed)
+        kind = task.settings.init
+        if kind == "noise":
+            start = white_noise(height, width, random)
+        elif kind == "style":
+            if task.style_picture is None:
+                raise ValueError("init: style needs the style's picture")
+            start = style_noise(height, width, to_tensor(task.style_picture)[0], random)
+        else:
+            source = task.start if kind == "file" else task.content
+            if source is None:
+                raise ValueError("init: file needs a picture to start from")
+            start = to_tensor(resize(source, size))[0]
+        starts.append(add_noise(start, task.settings.init_noise, random))
+    return torch.stack(starts)
+
+
+def _content_targets(
+    encoder: VGG, tasks: Sequence[Task], size: tuple[int, int], device: torch.device | str
+) -> dict[str, Tensor]:
+    """Content activations at one level: (1, ...) when all pictures share their content."""
+    settings = tasks[0].settings
+    layers = [name for name, value in settings.content_layers.items() if value > 0]
+    distinct = {id(task.content): task.content for task in tasks}
+    found: dict[int, dict[str, Tensor]] = {}
+    with torch.no_grad():
+        for key, pixels in distinct.items():
+            found[key] = encoder(to_tensor(resize(pixels, size), device), layers)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return {
+        layer: torch.cat([found[id(task.content)][layer] for task in tasks]) for layer in layers
+    }
+
+
+def _style_targets(
+    tasks: Sequence[Task], level: int, device: torch.device | str
+) -> dict[str, Moments]:
+    """Style moments at one level: (1, ...) when all pictures share their style."""
+    distinct = {id(task.styles[level]): task.styles[level] for task in tasks}
+    chosen = list(distinct.values()) if len(distinct) == 1 else [t.styles[level] for t in tasks]
+    return {
+        layer: Moments(
+            torch.cat([moments[layer].gram for moments in chosen]).to(device),
+            torch.cat([moments[layer].mean for moments in chosen]).to(device),
+        )
+        for layer in chosen[0]
+    }
+
+
+def _adam(
+    previous: BatchedAdam | None, images: Tensor, learning_rate: Tensor, averaging: float
+) -> BatchedAdam:
+    if previous is None:
+        return BatchedAdam(images, learning_rate=learning_rate, averaging=averaging)
+    height, width = images.shape[-2:]
+    return previous.resized(images, lambda state: resample(state, height, width, smooth=False))
+
+
+def _watcher(progress: Progress | None, done: int, total: int) -> Watch | None:
+    if progress is None:
+        return None
+    return lambda iteration, losses: progress(done + iteration, total, losses)
+
+
+def _extend(trace: dict[str, list[list[float]]], descent: Descent, level: int, done: int) -> None:
+    """Append a level's losses to the trace: column -> rows of N values."""
+    count = descent.images.shape[0]
+    for iteration, losses in zip(descent.trace.iterations, descent.trace.losses, strict=True):
+        row = {
+            "iteration": [float(done + iteration)] * count,
+            "level": [float(level)] * count,
+            "total_loss": losses.total.tolist(),
+            "content_loss": losses.content.tolist(),
+            "style_loss": losses.style.tolist(),
+            "tv_loss": losses.tv.tolist(),
+        }
+        for column, values in row.items():
+            trace.setdefault(column, []).append(values)

@@ -1,0 +1,112 @@
+"""Style targets: the moments of a style, computed once for each size and encoder, and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from nstcore.encoders.vgg import VGG
+from nstcore.errors import StoreError
+from nstcore.images import fit_size, resize
+from nstcore.losses.objective import Moments, style_moments
+from nstcore.store.atomic import atomic_path
+
+SMALLEST_STYLE = 16
+"""Short side below which a style cannot pass the encoder's four poolings."""
+
+
+def style_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height at which a style is seen: the given long side, but never enlarged.
+
+    A style so narrow that its short side would vanish in the encoder is kept a little larger.
+    """
+    wide, high = fit_size((width, height), min(size, max(width, height)))
+    return max(wide, min(width, SMALLEST_STYLE)), max(high, min(height, SMALLEST_STYLE))
+
+
+def picture_moments(
+    encoder: VGG,
+    pixels: NDArray[np.float32],
+    size: int,
+    layers: Sequence[str],
+    device: torch.device | str = "cpu",
+) -> dict[str, Moments]:
+    """Moments of one style picture at one size.
+
+    Args:
+        encoder: on ``device``.
+        pixels: (H, W, 3) in [0, 1], at the picture's own size.
+        size: long side at which it is seen; see :func:`style_size`.
+        layers: whose moments are taken.
+        device: where the encoder is.
+
+    Returns:
+        Layer -> moments with N = 1, on the CPU.
+    """
+    height, width = pixels.shape[:2]
+    seen = resize(pixels, style_size(width, height, size))
+    tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
+    with torch.no_grad():
+        found = style_moments(encoder, tensor, list(layers))
+    return {name: Moments(m.gram.float().cpu(), m.mean.float().cpu()) for name, m in found.items()}
+
+
+def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> dict[str, Moments]:
+    """Moments of several styles as if they were one picture, in shares.
+
+    First and second moments are averages over positions, so those of pictures laid side by side
+    are the mean of the pictures' own, weighted by their areas; here the weights take that place.
+
+    Args:
+        parts: layer -> moments of each style.
+        weights: of each style; they add up to 1.
+    """
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {
+        layer: Moments(
+            sum((w * p[layer].gram for w, p in zip(weights, parts, strict=True)), torch.zeros(())),
+            sum((w * p[layer].mean for w, p in zip(weights, parts, strict=True)), torch.zeros(())),
+        )
+        for layer in parts[0]
+    }
+
+
+def save_moments(
+    path: Path | str, moments: Mapping[str, Moments], facts: Mapping[str, Any]
+) -> None:
+    """Write moments atomically, with facts on what they are of, as ``.safetensors``."""
+    tensors = {}
+    for layer, value in moments.items():
+        tensors[f"{layer}.gram"] = value.gram.contiguous()
+        tensors[f"{layer}.mean"] = value.mean.contiguous()
+    # safetensors keeps no order among its metadata keys; one JSON text makes the file reproducible.
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"facts": json.dumps(facts, sort_keys=True)})
+
+
+def load_moments(path: Path | str) -> tuple[dict[str, Moments], dict[str, Any]]:
+    """Read moments and their facts.
+
+    Raises:
+        StoreError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            names = sorted({key.rpartition(".")[0] for key in file.keys()})  # noqa: SIM118
+            moments = {
+                name: Moments(file.get_tensor(f"{name}.gram"), file.get_tensor(f"{name}.mean"))
+                for name in names
+            }
+            facts = json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: is no style target ({error}); delete it and run again") from None
+    return moments, facts
