@@ -1,0 +1,32 @@
+# Neural style transfer over a grid: content x style x setting x seed.
+# What a configuration may hold: config/README.md. What the rules make: results/README.md.
+
+
+# A --configfile replaces the demo's configuration; it does not build on it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/targets.smk"
+include: "workflow/rules/stylize.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RUN}/grid.tsv",
+        f"{RUN}/metrics.csv",
+        f"{RUN}/loss_curves.parquet",
+        sheet_files(),
+        f"{RUN}/report/index.html",
+        f"{RUN}/summary.json",
+
+
+# From here on jobs read the frozen copy: editing the configuration changes nothing that has begun.
+onstart:
+    freeze(PLAN)

@@ -1,0 +1,137 @@
+"""``nst``: what a person types.
+
+Every command is a parser and a function that gets the parsed arguments; the work is done below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nstcore
+from nstcore.errors import UserError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="nst",
+        description="Neural style transfer over a grid of contents, styles and settings.",
+    )
+    parser.add_argument("--version", action="version", version=f"nst {nstcore.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run a configuration's whole grid",
+        description="Start the workflow with a configuration. All further options go to Snakemake: "
+        "-n shows what would be done, --cores 4 uses four cores.",
+    )
+    run.add_argument("config", type=Path, help="the configuration, a YAML file")
+    run.set_defaults(function=_run, takes_rest=True)
+
+    plan = commands.add_parser("plan", help="count a configuration's cells before running it")
+    plan.add_argument("config", type=Path, help="the configuration, a YAML file")
+    plan.set_defaults(function=_plan)
+
+    stylize = commands.add_parser("stylize", help="make one picture, without the workflow")
+    stylize.add_argument("content", type=Path, help="the picture to be stylized")
+    stylize.add_argument("style", type=Path, help="the picture whose style is taken")
+    stylize.add_argument(
+        "-o", "--output", type=Path, required=True, help="the file to write, .png or .jpg"
+    )
+    stylize.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting by its configuration key, for example --set style_weight=30 --set size=384",
+    )
+    stylize.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    stylize.add_argument(
+        "--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="where to compute"
+    )
+    stylize.add_argument("--force", action="store_true", help="overwrite the output if it exists")
+    stylize.set_defaults(function=_stylize)
+
+    gc = commands.add_parser("gc", help="remove cells from the store that no run refers to")
+    gc.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        default=[Path("results")],
+        help="every results folder that uses the store (default: results)",
+    )
+    gc.add_argument("--store", type=Path, help="the store (default: .store in the first of them)")
+    gc.add_argument("-n", "--dry-run", action="store_true", help="only show what would be removed")
+    gc.set_defaults(function=_gc)
+
+    demo = commands.add_parser("demo", help="write the pictures of the demo grid")
+    demo.add_argument(
+        "folder", type=Path, nargs="?", default=Path("config/demo"), help="where to (config/demo)"
+    )
+    demo.set_defaults(function=_demo)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
+    schema.set_defaults(function=_schema)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``nst`` and return its exit status: 0, 1 for a user's mistake, 2 for wrong arguments."""
+    parser = build_parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and not getattr(parsed, "takes_rest", False):
+        parser.error(f"unknown argument: {rest[0]}")
+    parsed.rest = rest
+    try:
+        status: int = parsed.function(parsed)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"nst: {line}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("nst: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.workflow import run_workflow
+
+    return run_workflow(arguments.config, arguments.rest)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.plan import show_plan
+
+    return show_plan(arguments.config)
+
+
+def _stylize(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.stylize import stylize_one
+
+    return stylize_one(arguments)
+
+
+def _gc(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.collect import collect_garbage
+
+    return collect_garbage(arguments.results, arguments.store, dry_run=arguments.dry_run)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from nstcore.demo import write_demo
+
+    write_demo(arguments.folder)
+    return 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from nstcore.config.schema import schema_text
+
+    sys.stdout.write(schema_text())
+    return 0

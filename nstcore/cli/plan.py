@@ -1,0 +1,68 @@
+"""``nst plan``: what a run would be, before it is one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from nstcore.config.load import parse_config, read_yaml
+from nstcore.encoders.weights import locate
+from nstcore.errors import WeightsError
+from nstcore.grid import paths
+from nstcore.grid.names import spell_value
+from nstcore.grid.plan import Plan
+from nstcore.run import prepare
+from nstcore.store.atomic import write_json
+from nstcore.store.cells import Store
+from nstcore.store.digests import file_sha256
+
+
+def show_plan(config: Path) -> int:
+    """Print the axes of a configuration, its cells and batches, and what the store has of them."""
+    plan = Plan(parse_config(read_yaml(config)))
+    console = Console()
+    table = Table("axis", "values", "", title=f"run {plan.config.run}", title_justify="left")
+    for axis, values in plan.axis_values.items():
+        shown = ", ".join(spell_value(value) for value in values)
+        table.add_row(axis, str(len(values)), shown)
+    console.print(table)
+    batches = {cell.batch for cell in plan.cells()}
+    console.print(f"{plan.cell_count} cells in {len(batches)} batches")
+    try:
+        keys = cell_keys(plan)
+    except WeightsError as error:
+        console.print(f"what is in the store cannot be told yet: {error}", soft_wrap=True)
+        return 0
+    store = Store(plan.config.store_dir)
+    present = sum(store.has(key) for key in keys)
+    console.print(f"{present} already in the store, {len(keys) - present} to compute")
+    return 0
+
+
+def cell_keys(plan: Plan) -> list[str]:
+    """The keys of all cells, found without a trace in the run's folder.
+
+    Raises:
+        WeightsError: if an encoder's weights are not on this machine.
+        ImageError: if a picture cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="nst-plan-") as folder:
+        # The same plan in another place: its inputs are prepared there, and nothing is computed.
+        elsewhere = Plan(plan.config.model_copy(update={"results": folder}))
+        root = Path(elsewhere.config.run_dir)
+        for name, (encoder, weights) in prepare.encoders(plan).items():
+            facts = {
+                "name": encoder,
+                "source": "",
+                "sha256": file_sha256(locate(encoder, weights)),
+            }
+            write_json(root / paths.ENCODER_FACTS.format(encoder=name), facts)
+        for content in plan.contents:
+            prepare.prepare_content(elsewhere, content)
+        for style, source in plan.styles.items():
+            for index in range(len(source.paths)):
+                prepare.prepare_style(elsewhere, style, index)
+        return [prepare.key_of(elsewhere, cell) for cell in elsewhere.cells()]

@@ -1,0 +1,112 @@
+"""``nst stylize``: one picture, by the same path as a cell of a grid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nstcore.config.load import parse_config
+from nstcore.errors import ConfigError, UserError
+from nstcore.grid import paths
+from nstcore.grid.plan import Plan
+from nstcore.run import prepare
+from nstcore.run.batch import stylize_batch
+
+if TYPE_CHECKING:
+    from nstcore.losses.objective import Losses
+
+FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg"}
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Settings from ``KEY=VALUE`` words; values are read as YAML.
+
+    Raises:
+        ConfigError: for a word without ``=`` or with a value that is no YAML.
+    """
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign or not key:
+            raise ConfigError([f"--set {pair}: give KEY=VALUE, for example style_weight=30"])
+        try:
+            given[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError([f"--set {pair}: {text!r} is no value"]) from None
+    return given
+
+
+def stylize_one(arguments: argparse.Namespace) -> int:
+    """Make one picture and say how it was measured."""
+    output: Path = arguments.output
+    if output.suffix.lower() not in FORMATS:
+        raise UserError(f"{output}: give a file ending in {', '.join(FORMATS)}")
+    if output.exists() and not arguments.force:
+        raise UserError(f"{output}: exists already; --force overwrites it")
+    for name in ("content", "style"):
+        path = getattr(arguments, name)
+        if not path.is_file():
+            raise UserError(f"{name}: there is no file {path}")
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="nst-") as folder:
+        plan = Plan(
+            parse_config(
+                {
+                    "run": "one",
+                    "results": folder,
+                    "contents": {"content": str(arguments.content)},
+                    "styles": {"style": str(arguments.style)},
+                    "settings": parse_settings(arguments.settings),
+                    "sweep": {"seeds": [arguments.seed]},
+                    "device": arguments.device,
+                    "output": {"format": FORMATS[output.suffix.lower()]},
+                }
+            )
+        )
+        for encoder in prepare.encoders(plan):
+            prepare.prepare_encoder(plan, encoder)
+        prepare.prepare_content(plan, "content")
+        prepare.prepare_style(plan, "style", 0)
+        prepare.make_targets(plan, "style")
+        with _bar(console) as bar:
+            task = bar.add_task("", total=None)
+
+            def show(label: str, done: int, total: int, losses: Losses) -> None:
+                text = f"content {float(losses.content.mean()):.4f}  style {float(losses.style.mean()):.4f}"
+                bar.update(task, completed=done, total=total, description=text)
+
+            outcome = stylize_batch(plan, list(plan.cells()), progress=show)
+        image = Path(plan.config.run_dir) / next(plan.cells()).image
+        record = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
+        if outcome.failed:
+            raise UserError(f"no picture was made: {record['reason']}")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, output)
+    metrics = record["metrics"]
+    console.print(
+        f"{output}: {record['image']['width']} x {record['image']['height']} px, "
+        f"content loss {metrics['content_loss']:.3f}, style loss {metrics['style_loss']:.4f}, "
+        f"{record['optimization']['seconds']:.0f} s on {record['optimization']['device']}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return 0
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total} iterations  {task.description}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

@@ -1,0 +1,149 @@
+"""The configuration's reference, ``config/README.md``, written from the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from nstcore.config.model import Config, Evaluation, Output, Report, Sweep
+from nstcore.config.settings import PRESETS, Settings
+
+_INTRODUCTION = """\
+# Configuration
+
+One YAML file describes a run: pictures, settings, and what varies. `config.yaml` in this folder is the
+demo's, with comments. A key that does not exist is an error, and all mistakes are shown at once.
+
+This page is made from the model in `nstcore/config`; `nst schema` prints the same as a JSON Schema for
+editors (also in `workflow/schemas/`).
+
+## Pictures
+
+`contents` and `styles` are a folder, a glob (`photos/*.jpg`), a list of files, folders and globs, or a map
+of ids to files. Without a map, a picture's id is its file's name. Ids stand in paths and on contact
+sheets. PNG, JPEG, WebP and TIFF are read, with 8 or 16 bits, upright, converted to sRGB. Paths start from the folder
+where the command is run.
+
+```yaml
+contents: photos/
+styles:
+  wave: paintings/great_wave.jpg
+  dusk: {paintings/scream.jpg: 0.7, paintings/night.jpg: 0.3}   # a blend
+```
+
+## The grid
+
+Every content is stylized with every style, at every point of the product of `sweep.axes`, with every
+seed. An axis is any setting with a list of values:
+
+```yaml
+settings:
+  size: 512
+sweep:
+  axes:
+    style_weight: [3, 10, 30, 100]
+    optimizer: [lbfgs, adam]
+  seeds: 2                     # needs a start with noise: init_noise, or init: noise or style
+```
+
+With the default losses one `style_weight` looks alike for all pictures and sizes: around 1 the content is barely
+touched, around 10 strokes follow its forms, from 100 on little more than the style is left.
+"""
+
+_PATHS = """\
+## Jobs
+
+`batch_by` names the axes that get a job for each of their values; all cells along the other axes are optimized
+together in one process. `[style, content]` (the default) suits many settings, `[style]` many contents
+with few settings. Adding a picture or a value moves no cell that exists to another job and computes
+no cell again. A cell is known by what determines it: its settings, the pixels of its pictures, the encoder's
+weights. Where two runs share a cell they share its file in the store (`<results>/.store`); `nst gc` empties
+the store of cells that no run refers to.
+"""
+
+
+def reference_text() -> str:
+    """The whole page, as Markdown."""
+    parts = [_INTRODUCTION, _PATHS]
+    parts.append("## Keys\n\n" + _table(Config, ""))
+    for name, model in (
+        ("sweep", Sweep),
+        ("output", Output),
+        ("evaluation", Evaluation),
+        ("report", Report),
+    ):
+        parts.append(f"### {name}\n\n" + _table(model, f"{name}."))
+    parts.append(
+        "## Settings\n\nUnder `settings`, as an axis of `sweep.axes`, or with `nst stylize --set`.\n\n"
+        + _table(Settings, "")
+    )
+    parts.append("## Presets\n\n" + "\n".join(_presets()) + "\n")
+    return "\n".join(parts)
+
+
+def _table(model: type[BaseModel], prefix: str) -> str:
+    lines = ["| key | values | default | meaning |", "|---|---|---|---|"]
+    schema = model.model_json_schema()
+    for name, field in model.model_fields.items():
+        values = _values(schema["properties"][name], schema.get("$defs", {}))
+        cells = [f"`{prefix}{name}`", values, _default(field), field.description or ""]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(required)"
+    value = field.default
+    if isinstance(value, BaseModel):
+        return "see below"
+    return "(empty)" if value is None else f"`{json.dumps(value)}`"
+
+
+def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """A property's type and range in words."""
+    if "$ref" in schema or "allOf" in schema:
+        return "keys, see below"
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        kinds = [_values(part, definitions) for part in schema["anyOf"] if part != {"type": "null"}]
+        return " or ".join(dict.fromkeys(kinds))
+    kind = schema.get("type", "any")
+    if kind == "array":
+        inner = _values(schema["items"], definitions) if schema.get("items") else "values"
+        return f"list of {inner}" if inner != "any" else "list"
+    if kind == "object":
+        return "map"
+    words = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false"}
+    return words.get(kind, kind) + _range(schema)
+
+
+def _range(schema: dict[str, Any]) -> str:
+    parts = [
+        f"{sign} {_number(schema[key])}"
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in schema
+    ]
+    return f" {', '.join(parts)}" if parts else ""
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def _presets() -> Iterator[str]:
+    for name, values in PRESETS.items():
+        listed = ", ".join(f"`{key}: {json.dumps(value)}`" for key, value in values.items())
+        yield f"- `preset: {name}`: {listed}. What is set beside it overrides it."

@@ -1,0 +1,383 @@
+"""One job: every cell of a batch, from the store where it is there, computed where it is not."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import platform
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
+from nstcore.errors import UserError
+from nstcore.grid import paths
+from nstcore.grid.plan import Cell, Plan
+from nstcore.images import decode, load_float, save_picture, to_float
+from nstcore.run import prepare
+from nstcore.store.atomic import write_json
+from nstcore.store.cells import Store, Stored, link
+from nstcore.store.digests import ALGORITHM, evaluation_key, style_identity
+
+if TYPE_CHECKING:
+    from nstcore.run.engine import Engine, Job, Made, Progress
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Version of the record's layout."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A cell of the batch, its key, and what the store has of it."""
+
+    cell: Cell
+    key: str
+    stored: Stored | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch ended with: how many cells were linked, computed, and failed."""
+
+    linked: int
+    computed: int
+    failed: int
+
+
+def stylize_batch(
+    plan: Plan,
+    cells: Sequence[Cell],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Make every cell of a batch: its picture and its record.
+
+    A finished cell goes to the store at once and is linked to its place.  When the store has all of
+    them and their measurements, torch is not even imported.
+
+    Args:
+        plan: the run.
+        cells: of one batch.
+        threads: how many the job was granted; None for all.
+        progress: told about the descent.
+
+    Returns:
+        The outcome; cells that failed have a record that says why and a placeholder picture.
+    """
+    store = Store(plan.config.store_dir)
+    items = []
+    for cell in cells:
+        key = prepare.key_of(plan, cell)
+        items.append(Item(cell, key, store.find(key)))
+    missing = [item for item in items if item.stored is None]
+    log.info(
+        "%d cells: %d in the store, %d to compute",
+        len(items),
+        len(items) - len(missing),
+        len(missing),
+    )
+    session = _Session(plan, store, threads)
+    for item in items:
+        if item.stored is not None:
+            session.finish(item)
+    failed = 0
+    if missing:
+        failed = session.compute(missing, progress)
+    return Outcome(len(items) - len(missing), len(missing) - failed, failed)
+
+
+class _Session:
+    """The state of one batch: the plan, the store, and the engine once something needs it."""
+
+    def __init__(self, plan: Plan, store: Store, threads: int | None) -> None:
+        self.plan = plan
+        self.store = store
+        self.threads = threads
+        self._engine: Engine | None = None
+        self._judges: dict[tuple[str, str], Any] = {}
+        self._pixels: dict[Path, NDArray[np.float32]] = {}
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            from nstcore.run.engine import Engine
+
+            config = self.plan.config
+            self._engine = Engine(config.device, self.threads, config.batch_size)
+        return self._engine
+
+    def compute(self, missing: Sequence[Item], progress: Progress | None) -> int:
+        """Compute cells and finish each; returns how many failed."""
+        jobs = [self._job(item.cell) for item in missing]
+        failed = 0
+        for index, made in self.engine.make(jobs, progress):
+            item = missing[index]
+            if made.result is None or made.result.status != "ok":
+                self._fail(item, made)
+                failed += 1
+                continue
+            self.finish(replace(item, stored=self._keep(item, made)))
+            log.info("finished %s", item.cell.image)
+        return failed
+
+    def finish(self, item: Item) -> None:
+        """Link a cell of the store to its place and write its record."""
+        assert item.stored is not None
+        destination = self._in_run(item.cell.image)
+        link(item.stored.image, destination)
+        stored = item.stored.record
+        record = {
+            **self._identity(item),
+            "status": "ok",
+            "reason": None,
+            "settings": stored["settings"],
+            "inputs": self._inputs(item.cell),
+            "image": {**stored["image"], "file": destination.name},
+            "optimization": stored["optimization"],
+            "metrics": self._metrics(item),
+            "evaluation": self._evaluation(),
+            "trace": stored["trace"],
+            "versions": stored["versions"],
+            "created": stored["created"],
+        }
+        write_json(paths.record_path(destination), record)
+
+    def _identity(self, item: Item) -> dict[str, Any]:
+        cell = item.cell
+        return {
+            "schema": SCHEMA,
+            "algorithm": ALGORITHM,
+            "key": item.key,
+            "run": self.plan.config.run,
+            "cell": {
+                "style": cell.style,
+                "content": cell.content,
+                "setting": cell.point.name,
+                "axes": cell.point.values,
+                "seed": cell.point.seed,
+            },
+        }
+
+    def _inputs(self, cell: Cell) -> dict[str, Any]:
+        content = prepare.content_facts(self.plan, cell.content, cell.point.settings.size)
+        return {
+            "content": {k: content[k] for k in ("path", "digest", "width", "height")},
+            "style": [
+                {k: style[k] for k in ("path", "digest", "weight", "width", "height")}
+                for style in prepare.style_facts(self.plan, cell.style)
+            ],
+            "encoder": prepare.encoder_facts(self.plan, cell.point.settings),
+        }
+
+    def _keep(self, item: Item, made: Made) -> Stored:
+        """Put a finished picture into the store."""
+        assert made.result is not None
+        output = self.plan.config.output
+        height, width = made.result.image.shape[:2]
+        record = {
+            "schema": SCHEMA,
+            "algorithm": ALGORITHM,
+            "key": item.key,
+            "settings": item.cell.point.settings.model_dump(),
+            "seed": item.cell.point.seed,
+            "inputs": self._inputs(item.cell),
+            "image": {"width": width, "height": height, "bits": output.bits},
+            "optimization": made.facts,
+            "trace": made.result.trace,
+            "versions": _versions(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        embedded = {name: value for name, value in record.items() if name != "trace"}
+        pixels = made.result.image
+        return self.store.put(
+            item.key,
+            f".{output.format}",
+            lambda path: save_picture(
+                path, pixels, bits=output.bits, quality=output.quality, record=embedded
+            ),
+            record,
+        )
+
+    def _fail(self, item: Item, made: Made) -> None:
+        """Write the record and the placeholder of a cell that could not be made."""
+        reason = made.reason or "failed"
+        log.error("%s: %s", item.cell.image, reason)
+        settings = item.cell.point.settings
+        content = prepare.content_facts(self.plan, item.cell.content, settings.size)
+        destination = self._in_run(item.cell.image)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        save_picture(destination, _placeholder(content["width"], content["height"], reason))
+        record = {
+            **self._identity(item),
+            "status": made.result.status if made.result is not None else "failed",
+            "reason": reason,
+            "settings": settings.model_dump(),
+            "inputs": self._inputs(item.cell),
+            "image": None,
+            "optimization": made.facts,
+            "metrics": {},
+            "evaluation": self._evaluation(),
+            "trace": {} if made.result is None else _finite(made.result.trace),
+            "versions": _versions(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        write_json(paths.record_path(destination), record)
+
+    def _evaluation(self) -> dict[str, Any]:
+        judge = prepare.judge_settings(self.plan)
+        return {**prepare.encoder_facts(self.plan, judge), "size": judge.size}
+
+    def _metrics(self, item: Item) -> dict[str, Any]:
+        """The measurements of a finished cell, from the store or made now."""
+        assert item.stored is not None
+        judge = prepare.judge_settings(self.plan)
+        cell = item.cell
+        styles = prepare.style_facts(self.plan, cell.style)
+        image = item.stored.record["image"]["sha256"]
+        key = evaluation_key(
+            image,
+            prepare.content_facts(self.plan, cell.content, judge.size)["digest"],
+            style_identity([s["digest"] for s in styles], [s["weight"] for s in styles]),
+            prepare.encoder_facts(self.plan, judge)["sha256"],
+            judge.size,
+        )
+        known = self.store.read("metrics", key)
+        if known is not None:
+            metrics: dict[str, Any] = known["metrics"]
+            return metrics
+        from nstcore.run.engine import json_safe
+
+        measured = json_safe(self._judge(cell, judge)(load_float(item.stored.image)))
+        self.store.write("metrics", key, {"image": image, "metrics": measured})
+        return measured
+
+    def _judge(self, cell: Cell, settings: Settings) -> Any:
+        name = (cell.style, cell.content)
+        if name not in self._judges:
+            target = paths.target_id(settings, (*JUDGE_STYLE, *JUDGE_HELD_OUT), settings.size)
+            source = self.plan.styles[cell.style]
+            self._judges[name] = self.engine.judge(
+                settings,
+                prepare.encoder_file(self.plan, settings),
+                self._load(paths.CONTENT, content=cell.content, size=settings.size),
+                [
+                    (self._load(paths.STYLE, style=cell.style, index=i), weight)
+                    for i, weight in enumerate(source.weights)
+                ],
+                self._in_run(paths.TARGET.format(style=cell.style, target=target)),
+            )
+        return self._judges[name]
+
+    def _job(self, cell: Cell) -> Job:
+        from nstcore.run.engine import Job
+
+        settings = cell.point.settings
+        layers = prepare.style_layers(settings)
+        start = None
+        if settings.init_file is not None:
+            background = self.plan.config.background
+            start = to_float(decode(Path(settings.init_file), background=background).pixels)
+        return Job(
+            label=cell.image,
+            settings=settings,
+            seed=cell.point.seed,
+            content=self._load(paths.CONTENT, content=cell.content, size=settings.size),
+            targets=[
+                self._in_run(
+                    paths.TARGET.format(
+                        style=cell.style, target=paths.target_id(settings, layers, size)
+                    )
+                )
+                for size in prepare.style_sizes(settings)
+            ],
+            weights=prepare.encoder_file(self.plan, settings),
+            style_picture=self._load(paths.STYLE, style=cell.style, index=0)
+            if settings.init == "style"
+            else None,
+            start=start,
+        )
+
+    def _load(self, pattern: str, **parts: Any) -> NDArray[np.float32]:
+        """A prepared picture, read once."""
+        path = self._in_run(pattern.format(**parts))
+        if path not in self._pixels:
+            self._pixels[path] = load_float(path)
+        return self._pixels[path]
+
+    def _in_run(self, path: str) -> Path:
+        return Path(self.plan.config.run_dir) / path
+
+
+def check(plan: Plan, summary: Path) -> None:
+    """Write the run's summary, or report the cells that failed.
+
+    Their placeholders are removed, so that the next call of the workflow tries them again.
+
+    Raises:
+        UserError: if cells failed and the configuration does not allow that.
+    """
+    failures: list[str] = []
+    for cell in plan.cells():
+        image = Path(plan.config.run_dir) / cell.image
+        record = _read_record(image)
+        if record is None or record["status"] != "ok":
+            failures.append(f"{cell.image}: {record['reason'] if record else 'has no record'}")
+            if not plan.config.allow_failures:
+                image.unlink(missing_ok=True)
+    if failures and not plan.config.allow_failures:
+        listed = "\n".join(f"  {line}" for line in failures[:20])
+        raise UserError(
+            f"{len(failures)} of {plan.cell_count} cells failed; the report shows the rest. "
+            "The next call tries them again; `allow_failures: true` accepts them.\n" + listed
+        )
+    write_json(summary, {"cells": plan.cell_count, "failed": failures})
+
+
+def _read_record(image: Path) -> dict[str, Any] | None:
+    import json
+
+    try:
+        value: dict[str, Any] = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return value
+
+
+def _versions() -> dict[str, str]:
+    packages = ("nstcore", "torch", "numpy", "pillow")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    return {
+        name: [value if np.isfinite(value) else None for value in values]
+        for name, values in trace.items()
+    }
+
+
+def _placeholder(width: int, height: int, reason: str) -> NDArray[np.float32]:
+    """A grey picture with the reason, in place of one that could not be made: (H, W, 3)."""
+    image = Image.new("RGB", (width, height), (225, 222, 216))
+    draw = ImageDraw.Draw(image)
+    size = max(10, min(width, height) // 16)
+    text = "\n".join(["not made", "", *textwrap.wrap(reason, max(12, int(width / size * 1.6)))])
+    draw.multiline_text(
+        (width / 2, height / 2),
+        text,
+        fill=(120, 40, 30),
+        font=ImageFont.load_default(size),
+        anchor="mm",
+        align="center",
+    )
+    return np.asarray(image).astype(np.float32) / np.float32(255)

@@ -1,0 +1,255 @@
+"""What needs torch: imported by the jobs only when something has to be computed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
+from nstcore.encoders.loading import load_encoder
+from nstcore.encoders.vgg import VGG
+from nstcore.images import fit_size, resize
+from nstcore.losses.objective import Losses, Moments
+from nstcore.metrics import Reference, measure
+from nstcore.optimize.stylize import Result, Task, compatible, stylize, to_tensor
+from nstcore.run.device import (
+    batch_size,
+    bind_threads,
+    choose_device,
+    describe,
+    peak_memory_mb,
+    reset_peak_memory,
+)
+from nstcore.targets import load_moments, picture_moments, save_moments
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[np.float32]
+
+
+def style_target(
+    file: Path,
+    pixels: Pixels,
+    size: int,
+    settings: Settings,
+    layers: tuple[str, ...],
+    weights: Path,
+    facts: dict[str, Any],
+    device: str,
+    threads: int | None,
+) -> None:
+    """Compute the moments of one style picture at one size and write them."""
+    bind_threads(threads)
+    where = choose_device(device)
+    encoder = load_encoder(settings, weights, layers, device=where)
+    save_moments(file, picture_moments(encoder, pixels, size, layers, where), facts)
+
+
+@dataclass
+class Job:
+    """One picture to be made, as files.
+
+    Attributes:
+        label: how to call it in the log.
+        settings: all settings.
+        seed: the random seed.
+        content: the prepared content.
+        targets: the style's moments for every level, coarse to fine.
+        weights: the encoder's weights.
+        style_picture: the style's first picture, for ``init: style``.
+        start: the picture of ``init: file``.
+    """
+
+    label: str
+    settings: Settings
+    seed: int
+    content: Pixels
+    targets: Sequence[Path]
+    weights: Path
+    style_picture: Pixels | None = None
+    start: Pixels | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """A result and what it cost.
+
+    Attributes:
+        result: the picture, or None when the computation failed.
+        reason: one line, when it failed.
+        facts: for the record's ``optimization``.
+    """
+
+    result: Result | None
+    reason: str | None
+    facts: dict[str, Any]
+
+
+Progress = Callable[[str, int, int, Losses], None]
+"""Called with a label, iterations done, iterations in all, and current losses."""
+
+
+@dataclass
+class Engine:
+    """A device with the encoders and style targets that it has loaded.
+
+    Args:
+        device: as in the configuration.
+        threads: how many the job was granted; None for all.
+        batch_size: most pictures at the same time; None for as many as memory allows.
+    """
+
+    device_name: str = "auto"
+    threads: int | None = None
+    batch_size: int | None = None
+    _encoders: dict[tuple[str, ...], VGG] = field(default_factory=dict)
+    _targets: dict[Path, dict[str, Moments]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        bind_threads(self.threads)
+        self.device = choose_device(self.device_name)
+
+    def make(
+        self, jobs: Sequence[Job], progress: Progress | None = None
+    ) -> Iterator[tuple[int, Made]]:
+        """Make all pictures, several at a time, and yield each with its index as it is finished.
+
+        A picture that cannot be made is yielded with its reason; the others are still made.
+        """
+        for indices in self._batches(jobs):
+            members = [jobs[i] for i in indices]
+            started = time.perf_counter()
+            reset_peak_memory(self.device)
+            made: list[Made] = []
+            try:
+                results = self._stylize(members, progress)
+                seconds = time.perf_counter() - started
+                made = [self._made(result, len(members), seconds) for result in results]
+            except Exception as error:
+                log.exception("a batch of %d pictures failed", len(members))
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                made = [Made(None, reason, self._facts(len(members), 0.0)) for _ in members]
+            yield from zip(indices, made, strict=True)
+
+    def _made(self, result: Result, count: int, seconds: float) -> Made:
+        facts = self._facts(count, seconds / count)
+        facts["iterations"] = sum(level.iterations for level in result.levels)
+        facts["rollbacks"] = result.rollbacks
+        facts["levels"] = [
+            {
+                "width": level.width,
+                "height": level.height,
+                "iterations": level.iterations,
+                "seconds": round(level.seconds / count, 4),
+            }
+            for level in result.levels
+        ]
+        return Made(result, result.reason, facts)
+
+    def _facts(self, count: int, seconds: float) -> dict[str, Any]:
+        return {
+            "device": describe(self.device),
+            "batch_size": count,
+            "iterations": 0,
+            # A picture's share of its batch: shares add up to what the run cost.
+            "seconds": round(seconds, 4),
+            "peak_memory_mb": round(peak_memory_mb(self.device), 1),
+        }
+
+    def _batches(self, jobs: Sequence[Job]) -> Iterator[list[int]]:
+        """Indices of jobs that go together and fit into memory together."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for index, job in enumerate(jobs):
+            key = (job.content.shape, compatible(job.settings), str(job.weights))
+            groups.setdefault(key, []).append(index)
+        for members in groups.values():
+            first = jobs[members[0]]
+            height, width = first.content.shape[:2]
+            most = batch_size(first.settings, width, height, self.device)
+            if self.batch_size is not None:
+                most = min(most, self.batch_size)
+            for start in range(0, len(members), most):
+                yield members[start : start + most]
+
+    def _stylize(self, jobs: Sequence[Job], progress: Progress | None) -> list[Result]:
+        settings = jobs[0].settings
+        encoder = self.encoder(settings, jobs[0].weights, settings.layers)
+        label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].label} and {len(jobs) - 1} more"
+        log.info("%s: %d pictures on %s", label, len(jobs), describe(self.device))
+        tasks = [
+            Task(
+                job.content,
+                [self.moments(path) for path in job.targets],
+                job.settings,
+                job.seed,
+                job.style_picture,
+                job.start,
+            )
+            for job in jobs
+        ]
+
+        def report(done: int, total: int, losses: Losses) -> None:
+            if progress is not None:
+                progress(label, done, total, losses)
+
+        return stylize(encoder, tasks, device=self.device, progress=report)
+
+    def encoder(self, settings: Settings, weights: Path, layers: Sequence[str]) -> VGG:
+        """The encoder that some settings ask for, loaded once."""
+        key = (str(weights), settings.pooling, settings.padding, *sorted(layers))
+        if key not in self._encoders:
+            self._encoders[key] = load_encoder(settings, weights, layers, device=self.device)
+        return self._encoders[key]
+
+    def moments(self, path: Path) -> dict[str, Moments]:
+        """A style target, loaded once."""
+        if path not in self._targets:
+            loaded, _ = load_moments(path)
+            self._targets[path] = {
+                layer: Moments(value.gram.to(self.device), value.mean.to(self.device))
+                for layer, value in loaded.items()
+            }
+        return self._targets[path]
+
+    def judge(
+        self,
+        settings: Settings,
+        weights: Path,
+        content: Pixels,
+        styles: Sequence[tuple[Pixels, float]],
+        target: Path,
+    ) -> Callable[[Pixels], dict[str, float]]:
+        """A function that measures finished pictures of one content and one style.
+
+        Args:
+            settings: of the encoder that judges; ``size`` is the evaluation size.
+            weights: of that encoder.
+            content: prepared at the evaluation size.
+            styles: the style's pictures, at any size, with their weights.
+            target: the style's moments at the evaluation size.
+        """
+        layers = (*JUDGE_STYLE, *JUDGE_HELD_OUT, JUDGE_CONTENT)
+        encoder = self.encoder(settings, weights, layers)
+        with torch.no_grad():
+            features = encoder(to_tensor(content, self.device), [JUDGE_CONTENT])[JUDGE_CONTENT]
+        shown = tuple(
+            (resize(style, fit_size((style.shape[1], style.shape[0]), settings.size)), weight)
+            for style, weight in styles
+        )
+        reference = Reference(content, features, shown, self.moments(target))
+        size = (content.shape[1], content.shape[0])
+        return lambda picture: measure(encoder, resize(picture, size), reference)
+
+
+def json_safe(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics for JSON, which knows no NaN and no infinity."""
+    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}

@@ -1,0 +1,82 @@
+"""What every job of the workflow does around its work: a log, and errors that can be read."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nstcore.errors import UserError
+from nstcore.grid.freeze import open_frozen
+from nstcore.grid.plan import Plan
+
+if TYPE_CHECKING:
+    from nstcore.losses.objective import Losses
+
+log = logging.getLogger(__name__)
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextmanager
+def job(frozen: str, log_file: str) -> Iterator[Plan]:
+    """Open a run's plan and keep a log of what is done with it.
+
+    Everything goes to the log file, an exception with its traceback; warnings also go to the
+    terminal.  A user's mistake ends the process with one line.
+
+    Args:
+        frozen: the run's frozen configuration.
+        log_file: the job's log.
+    """
+    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter(FORMAT))
+    to_terminal = logging.StreamHandler(sys.stderr)
+    to_terminal.setLevel(logging.WARNING)
+    to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
+    try:
+        yield open_frozen(frozen)
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("the job failed")
+        raise
+
+
+def progress_log(every: float = 10.0) -> Callable[[str, int, int, Losses], None]:
+    """A progress callback that writes a line to the log from time to time.
+
+    Args:
+        every: seconds between lines.
+    """
+    started = last = time.monotonic()
+    current = ""
+
+    def report(label: str, done: int, total: int, losses: Losses) -> None:
+        nonlocal started, last, current
+        now = time.monotonic()
+        if label != current:
+            current, started, last = label, now, now
+            return
+        if now - last < every and done < total:
+            return
+        last = now
+        left = (now - started) * (total - done) / max(done, 1)
+        log.info(
+            "%s: iteration %d of %d, about %.0f s left, content %.4g, style %.4g",
+            label,
+            done,
+            total,
+            left,
+            float(losses.content.mean()),
+            float(losses.style.mean()),
+        )
+
+    return report

@@ -1,0 +1,53 @@
+# The plan, and what several stages need of it.
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from nstcore.cli.workflow import share_checkout
+from nstcore.errors import UserError
+from nstcore.grid import paths
+from nstcore.grid.freeze import freeze, frozen_path, open_plan
+from nstcore.grid.plan import ID_PATTERN
+from nstcore.run.prepare import encoders, target_requests
+from nstcore.store.digests import ALGORITHM, EVALUATION, STATISTICS
+from nstcore.sheet import page_names
+
+try:
+    PLAN = open_plan(config, starting=workflow.is_main_process)
+    PAGES = page_names(PLAN.axis_values, PLAN.layout["pages"])
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+# With --software-deployment-method conda a job's own Python finds nstcore in this checkout.
+share_checkout(Path(workflow.basedir))
+
+RUN = PLAN.config.run_dir
+FROZEN = str(frozen_path(PLAN.config))
+
+
+wildcard_constraints:
+    content=ID_PATTERN,
+    style=ID_PATTERN,
+    encoder=ID_PATTERN,
+    target=ID_PATTERN,
+    size=r"\d+",
+    index=r"\d+",
+    page=r"[^/]+",
+
+
+def in_run(pattern):
+    """A pattern of nstcore.grid.paths as a path from the working directory."""
+    return f"{RUN}/{pattern}"
+
+
+def sheet_files():
+    """Every contact sheet of the run."""
+    return expand(
+        f"{RUN}/sheets/{{page}}.{{suffix}}", page=PAGES, suffix=["png", "pdf"]
+    )
+
+
+def cell_files(suffix=None):
+    """Every picture of the run, or the file beside it with another suffix."""
+    images = (Path(RUN) / cell.image for cell in PLAN.cells())
+    return [str(image.with_suffix(suffix) if suffix else image) for image in images]

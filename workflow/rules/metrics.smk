@@ -1,0 +1,19 @@
+# From records to tables.
+
+
+rule metrics:
+    input:
+        grid=f"{RUN}/grid.tsv",
+        records=cell_files(paths.RECORD_SUFFIX),
+    output:
+        parquet=f"{RUN}/metrics.parquet",
+        csv=f"{RUN}/metrics.csv",
+        curves=f"{RUN}/loss_curves.parquet",
+    log:
+        f"{RUN}/logs/metrics.log",
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+    script:
+        "../scripts/metrics.py"

@@ -1,0 +1,79 @@
+# Pictures and weights become files that every later stage reads the same way.
+
+
+rule prepare_content:
+    input:
+        lambda wildcards: PLAN.contents[wildcards.content],
+    output:
+        expand(in_run(paths.CONTENT), size=PLAN.sizes, allow_missing=True),
+        expand(in_run(paths.CONTENT_FACTS), size=PLAN.sizes, allow_missing=True),
+    log:
+        f"{RUN}/logs/prepare_content/{{content}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+        background=PLAN.config.background,
+        sizes=PLAN.sizes,
+    script:
+        "../scripts/prepare_content.py"
+
+
+rule prepare_style:
+    input:
+        lambda wildcards: PLAN.styles[wildcards.style].paths[int(wildcards.index)],
+    output:
+        in_run(paths.STYLE),
+        in_run(paths.STYLE_FACTS),
+    log:
+        f"{RUN}/logs/prepare_style/{{style}}-{{index}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+        background=PLAN.config.background,
+    script:
+        "../scripts/prepare_style.py"
+
+
+rule prepare_encoder:
+    input:
+        lambda wildcards: encoders(PLAN)[wildcards.encoder][1] or [],
+    output:
+        in_run(paths.ENCODER),
+        in_run(paths.ENCODER_FACTS),
+    log:
+        f"{RUN}/logs/prepare_encoder/{{encoder}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+    script:
+        "../scripts/prepare_encoder.py"
+
+
+rule grid:
+    input:
+        content_facts=expand(
+            in_run(paths.CONTENT_FACTS), content=PLAN.contents, size=PLAN.sizes
+        ),
+        style_facts=[
+            in_run(paths.STYLE_FACTS).format(style=style, index=index)
+            for style, source in PLAN.styles.items()
+            for index in range(len(source.paths))
+        ],
+        encoder_facts=expand(in_run(paths.ENCODER_FACTS), encoder=encoders(PLAN)),
+    output:
+        f"{RUN}/grid.tsv",
+    log:
+        f"{RUN}/logs/grid.log",
+    priority: 100
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+        cells=[group.digest for group in PLAN.groups],
+        batch_by=PLAN.config.batch_by,
+        algorithm=ALGORITHM,
+    script:
+        "../scripts/grid.py"

@@ -1,0 +1,7 @@
+from pathlib import Path
+
+from nstcore.run.batch import check
+from nstcore.run.job import job
+
+with job(snakemake.params.frozen, snakemake.log[0]) as plan:
+    check(plan, Path(snakemake.output[0]))
