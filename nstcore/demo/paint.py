@@ -1,0 +1,133 @@
+"""The demo's style pictures: who paints them, how large, from which seed, and how they are kept."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nstcore.demo.glass import paint_glass
+from nstcore.demo.ink import paint_ink
+from nstcore.demo.marble import paint_marble
+from nstcore.demo.night import paint_night
+from nstcore.demo.noise import Floats
+from nstcore.demo.points import paint_points
+from nstcore.demo.sunset import paint_sunset
+from nstcore.demo.wave import paint_wave
+from nstcore.store.atomic import write_bytes
+
+__all__ = [
+    "STYLES",
+    "Style",
+    "encode_jpeg",
+    "paint_glass",
+    "paint_ink",
+    "paint_marble",
+    "paint_night",
+    "paint_points",
+    "paint_style",
+    "paint_sunset",
+    "paint_wave",
+    "write_styles",
+]
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 200_000
+"""No style picture's file is larger."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """One style picture of the demo.
+
+    Attributes:
+        paint: (width, height, seed) -> (height, width, 3) float32 in [0, 1].
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        seed: chosen by eye among a handful.
+        about: what it looks like, in a few words.
+    """
+
+    paint: Callable[[int, int, int], Floats]
+    width: int
+    height: int
+    seed: int
+    about: str
+
+
+STYLES: dict[str, Style] = {
+    "night": Style(paint_night, 640, 512, 1, "whirling night sky, short thick oil strokes"),
+    "wave": Style(paint_wave, 640, 480, 2, "breaking sea, woodcut in indigo, cream and ochre"),
+    "glass": Style(paint_glass, 640, 512, 2, "stained glass, jewel colours between dark lead"),
+    "points": Style(paint_points, 560, 448, 1, "river bank, dots of unmixed pigment"),
+    "sunset": Style(paint_sunset, 640, 512, 3, "burning sky, long wavering strokes of thin paint"),
+    "ink": Style(paint_ink, 640, 512, 3, "hills and a bare tree, pen hatching in brown ink"),
+    "marble": Style(paint_marble, 512, 410, 4, "marbled paper, combed inks"),
+}
+"""Every style of the demo by its id."""
+
+
+def paint_style(name: str, long_side: int | None = None) -> Floats:
+    """Paint a style of the demo.
+
+    The composition does not depend on the number of pixels; but a line thinner than a pixel comes
+    out a pixel wide, so that small versions of ``glass`` and ``ink`` are darker.
+
+    Args:
+        name: an id in :data:`STYLES`.
+        long_side: pixels on the long side; as committed by default.
+
+    Returns:
+        (H, W, 3) float32 sRGB in [0, 1].
+
+    Raises:
+        KeyError: for an unknown id.
+    """
+    style = STYLES[name]
+    factor = 1.0 if long_side is None else long_side / max(style.width, style.height)
+    return style.paint(round(style.width * factor), round(style.height * factor), style.seed)
+
+
+def encode_jpeg(picture: Floats, max_bytes: int = MAX_BYTES) -> bytes:
+    """Encode without chroma subsampling at the best quality that fits.
+
+    Args:
+        picture: (H, W, 3) float32 sRGB in [0, 1].
+        max_bytes: size not to be exceeded.
+
+    Raises:
+        ValueError: if even quality 50 is too large.
+    """
+    image = Image.fromarray(np.round(picture * 255).astype(np.uint8))
+    for quality in range(95, 49, -1):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality, subsampling=0)
+        if buffer.tell() <= max_bytes:
+            return buffer.getvalue()
+    raise ValueError(f"a JPEG of {image.width} x {image.height} does not fit {max_bytes} bytes")
+
+
+def write_styles(directory: Path | str, *, replace: bool = True) -> dict[str, Path]:
+    """Paint all styles into ``directory`` as ``<id>.jpg``; about five seconds each.
+
+    Args:
+        directory: made when it is missing.
+        replace: paint anew what exists already.
+
+    Returns:
+        The file of each style's id.
+    """
+    written = {}
+    for name in STYLES:
+        path = Path(directory) / f"{name}.jpg"
+        if replace or not path.exists():
+            logger.info("painting %s", path)
+            write_bytes(path, encode_jpeg(paint_style(name)))
+        written[name] = path
+    return written
