@@ -122,7 +122,7 @@ def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if kind == "object":
         return "map"
     words = {"string": "text", "integer": "integer", "number": "number", "boolean": "true, false"}
-    return words.get(kind, kind) + _range(schema)
+    return str(words.get(kind, kind)) + _range(schema)
 
 
 def _range(schema: dict[str, Any]) -> str:
