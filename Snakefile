@@ -19,6 +19,9 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        # Named here too: else one that is deleted would not be missed while the sheets stand.
+        cell_files(),
+        cell_files(paths.RECORD_SUFFIX),
         f"{RUN}/grid.tsv",
         f"{RUN}/metrics.csv",
         f"{RUN}/loss_curves.parquet",

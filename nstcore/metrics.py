@@ -5,7 +5,6 @@ The weighted loss that was descended cannot be compared across weights; these nu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,19 +95,18 @@ def luma_ssim(picture: Pixels, other: Pixels) -> float:
     """
     weights = np.asarray(LUMINANCE, dtype=np.float64)
     a, b = picture @ weights, other @ weights
-    sigma = 1.5
-    # The window reaches 5 px to each side; a picture narrower than it gets a smaller one.
-    truncate = min(3.5, (min(a.shape) // 2 - 1) / sigma)
-    if truncate <= 0:
-        return math.nan
+    # The window reaches 5 px to each side; near a border that it would cross the map is left out.
+    # A picture narrower than the window has no inside: there the pixels are mirrored instead.
+    narrowest = min(a.shape)
+    inside = min(11, narrowest - 1 + narrowest % 2)
     return float(
         structural_similarity(
             a,
             b,
             data_range=1.0,
             gaussian_weights=True,
-            sigma=sigma,
-            truncate=truncate,
+            sigma=1.5,
+            win_size=inside,
             use_sample_covariance=False,
         )
     )

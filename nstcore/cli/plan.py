@@ -30,7 +30,8 @@ def show_plan(config: Path) -> int:
         table.add_row(axis, str(len(values)), shown)
     console.print(table)
     batches = {cell.batch for cell in plan.cells()}
-    console.print(f"{plan.cell_count} cells in {len(batches)} batches")
+    cells = f"{plan.cell_count} cell" + "s" * (plan.cell_count != 1)
+    console.print(f"{cells} in {len(batches)} batch" + "es" * (len(batches) != 1))
     try:
         keys = cell_keys(plan)
     except WeightsError as error:

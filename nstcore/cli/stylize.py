@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nstcore.config.load import parse_config
+from nstcore.config.load import parse_config, read_value
 from nstcore.errors import ConfigError, UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
+from nstcore.store.atomic import atomic_path
 
 if TYPE_CHECKING:
     from nstcore.losses.objective import Losses
@@ -31,17 +31,24 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """Settings from ``KEY=VALUE`` words; values are read as YAML.
 
     Raises:
-        ConfigError: for a word without ``=`` or with a value that is no YAML.
+        ConfigError: for words without ``=``, with a value that is no YAML, or with the same key.
     """
     given: dict[str, Any] = {}
+    problems: list[str] = []
     for pair in pairs:
         key, sign, text = pair.partition("=")
+        key = key.strip()
         if not sign or not key:
-            raise ConfigError([f"--set {pair}: give KEY=VALUE, for example style_weight=30"])
+            problems.append(f"--set {pair}: give KEY=VALUE, for example style_weight=30")
+            continue
+        if key in given:
+            problems.append(f"--set {pair}: `{key}` is set twice; keep one")
         try:
-            given[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError([f"--set {pair}: {text!r} is no value"]) from None
+            given[key] = read_value(text)
+        except ConfigError as error:
+            problems += [f"--set {pair}: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
     return given
 
 
@@ -81,7 +88,8 @@ def stylize_one(arguments: argparse.Namespace) -> int:
             task = bar.add_task("", total=None)
 
             def show(label: str, done: int, total: int, losses: Losses) -> None:
-                text = f"content {float(losses.content.mean()):.4f}  style {float(losses.style.mean()):.4f}"
+                content, style = float(losses.content.mean()), float(losses.style.mean())
+                text = f"content {content:.4f}  style {style:.4f}"
                 bar.update(task, completed=done, total=total, description=text)
 
             outcome = stylize_batch(plan, list(plan.cells()), progress=show)
@@ -89,8 +97,8 @@ def stylize_one(arguments: argparse.Namespace) -> int:
         record = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
         if outcome.failed:
             raise UserError(f"no picture was made: {record['reason']}")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(image, output)
+        with atomic_path(output) as temporary:
+            shutil.copyfile(image, temporary)
     metrics = record["metrics"]
     console.print(
         f"{output}: {record['image']['width']} x {record['image']['height']} px, "

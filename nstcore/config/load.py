@@ -31,11 +31,36 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes round what :class:`_Loader` would read as something else than text."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
+
+
+def read_value(text: str) -> Any:
+    """One value, read as it would be in the configuration.
+
+    Raises:
+        ConfigError: if it is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise ConfigError([f"{text!r} is no value"]) from None
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """YAML from which :func:`read_yaml` reads the same values."""
+    text: str = yaml.dump(
+        dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -76,10 +101,11 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
     """
     problems: list[str] = []
     config: Config | None = None
+    raw = _without_empty(raw)
     try:
-        config = Config.model_validate(dict(raw))
+        config = Config.model_validate(raw)
     except ValidationError as error:
-        problems += _describe(error, Config, dict(raw))
+        problems += _describe(error, Config, raw)
     sweep = config.sweep if config is not None else None
     raw_settings = raw.get("settings") or {}
     if sweep is None and isinstance(raw.get("sweep"), Mapping):
@@ -90,6 +116,11 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         problems += _check_axes(axes)
     if config is not None and not problems:
         problems += _check_names(config)
+        if not config.sweep.axes:
+            try:
+                resolve_settings(given_settings(config))
+            except ConfigError as error:
+                problems += error.problems
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     assert config is not None
@@ -118,6 +149,19 @@ def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Se
 def given_settings(config: Config) -> dict[str, Any]:
     """The settings that the configuration states itself, without any default."""
     return config.settings.model_dump(include=config.settings.model_fields_set)
+
+
+def _without_empty(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without sections under which every key is commented out."""
+    kept = {key: value for key, value in raw.items() if value is not None or not _is_section(key)}
+    sweep = kept.get("sweep")
+    if isinstance(sweep, Mapping) and sweep.get("axes", ...) is None:
+        kept["sweep"] = {key: value for key, value in sweep.items() if key != "axes"}
+    return kept
+
+
+def _is_section(key: Any) -> bool:
+    return _model_at(Config, (key,)) is not None
 
 
 def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
@@ -183,24 +227,35 @@ def _describe(
     error: ValidationError, model: type[BaseModel], raw: Any, prefix: str = ""
 ) -> list[str]:
     """One line for each mistake that pydantic found."""
-    lines: list[str] = []
-    seen: set[str] = set()
+    found: dict[str, list[str]] = {}
     for detail in error.errors():
-        where = _path(detail["loc"], raw)
+        where = _path(detail, raw)
         if prefix:
             where = f"{prefix}.{where}" if where else prefix
         if detail["type"] == "extra_forbidden":
             owner = _model_at(model, detail["loc"][:-1])
             name = str(detail["loc"][-1])
-            line = f"{where}: unknown key{_suggest(name, owner) if owner else ''}"
+            message = f"unknown key{_suggest(name, owner) if owner else ''}"
         else:
-            line = f"{where}: {_message(detail)}" if where else _message(detail)
-        # A value that fits none of several types is reported once for each type: keep the first.
-        if where in seen and detail["type"] != "extra_forbidden":
-            continue
-        seen.add(where)
-        lines.append(line)
-    return lines
+            message = _message(detail)
+        found.setdefault(where, []).append(message)
+    # A value that fits none of several types is reported once for each type, and what is wrong
+    # inside it beside that: only the innermost place counts, and there the types are alternatives.
+    return [
+        f"{where}: {_either(messages)}" if where else _either(messages)
+        for where, messages in found.items()
+        if not any(other.startswith((f"{where}.", f"{where}[")) for other in found if where)
+    ]
+
+
+def _either(messages: list[str]) -> str:
+    """``should be a valid string or a valid list, not 5`` from one message for each type."""
+    kinds = [re.fullmatch(r"input should be (a valid .+?)(, not .+)", text) for text in messages]
+    if len(messages) == 1 or not all(kinds):
+        return messages[0]
+    names = list(dict.fromkeys(kind[1] for kind in kinds if kind))
+    ending = kinds[0][2] if kinds[0] else ""
+    return f"should be {' or '.join(names)}{ending}"
 
 
 def _message(detail: Any) -> str:
@@ -209,13 +264,16 @@ def _message(detail: Any) -> str:
     shown = repr(detail.get("input"))
     if detail["type"] == "missing":
         return "is missing"
+    if detail["loc"][-1:] == ("[key]",) and not isinstance(detail["input"], str):
+        return f"the key {shown} is not read as text; put it in quotes"
     if detail["type"] == "value_error":
         return text
     return f"{text}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 
-def _path(location: tuple[int | str, ...], raw: Any) -> str:
+def _path(detail: Any, raw: Any) -> str:
     """``sweep.axes.size[2]`` from pydantic's location, without the names of union members."""
+    location: tuple[int | str, ...] = detail["loc"]
     words = ""
     current = raw
     for part in location:
@@ -225,8 +283,8 @@ def _path(location: tuple[int | str, ...], raw: Any) -> str:
         elif isinstance(current, list) and isinstance(part, int) and part < len(current):
             current = current[part]
             words += f"[{part}]"
-        elif isinstance(current, Mapping) and part == location[-1] and isinstance(part, str):
-            words += "" if part == "[key]" else f".{part}"
+        elif detail["type"] == "missing" and part == location[-1]:
+            words += f".{part}"
     return words.lstrip(".")
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from nstcore.config.settings import PRESETS, Settings
 
@@ -13,6 +20,8 @@ ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$", max_length=100)]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
+"""A whole number that tables and JSON hold exactly."""
 Layout = Annotated[list[str], Field(min_length=0)]
 
 
@@ -32,6 +41,11 @@ class SettingsInput(Settings):
         + ".",
     )
 
+    @model_validator(mode="after")
+    def _consistent(self) -> SettingsInput:
+        """Nothing yet: a preset or an axis may bring what is needed beside these."""
+        return self
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, value: str | None) -> str | None:
@@ -50,7 +64,7 @@ class Sweep(Strict):
         description="Setting -> list of its values; the grid is the product of all axes. `preset` may "
         "be an axis too.",
     )
-    seeds: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] = Field(
+    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Seed], Field(min_length=1)] = Field(
         1,
         description="How many repetitions with different random seeds, or the seeds themselves.",
     )

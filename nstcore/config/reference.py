@@ -15,18 +15,19 @@ from nstcore.config.settings import PRESETS, Settings
 _INTRODUCTION = """\
 # Configuration
 
-One YAML file describes a run: pictures, settings, and what varies. `config.yaml` in this folder is the
-demo's, with comments. A key that does not exist is an error, and all mistakes are shown at once.
+One YAML file describes a run: pictures, settings, and what varies. `config.yaml` in this folder
+is the demo's, with comments. A key that does not exist is an error, and all mistakes are shown at
+once.
 
-This page is made from the model in `nstcore/config`; `nst schema` prints the same as a JSON Schema for
-editors (also in `workflow/schemas/`).
+This page is made from the model in `nstcore/config`; `nst schema` prints the same as a JSON
+Schema for editors (also in `workflow/schemas/`).
 
 ## Pictures
 
-`contents` and `styles` are a folder, a glob (`photos/*.jpg`), a list of files, folders and globs, or a map
-of ids to files. Without a map, a picture's id is its file's name. Ids stand in paths and on contact
-sheets. PNG, JPEG, WebP and TIFF are read, with 8 or 16 bits, upright, converted to sRGB. Paths start from the folder
-where the command is run.
+`contents` and `styles` are a folder, a glob (`photos/*.jpg`), a list of files, folders and globs,
+or a map of ids to files. Without a map, a picture's id is its file's name. Ids stand in paths and
+on contact sheets. PNG, JPEG, WebP and TIFF are read, with 8 or 16 bits, upright, converted to
+sRGB. Paths start from the folder where the command is run.
 
 ```yaml
 contents: photos/
@@ -37,8 +38,8 @@ styles:
 
 ## The grid
 
-Every content is stylized with every style, at every point of the product of `sweep.axes`, with every
-seed. An axis is any setting with a list of values:
+Every content is stylized with every style, at every point of the product of `sweep.axes`, with
+every seed. An axis is any setting with a list of values:
 
 ```yaml
 settings:
@@ -50,19 +51,20 @@ sweep:
   seeds: 2                     # needs a start with noise: init_noise, or init: noise or style
 ```
 
-With the default losses one `style_weight` looks alike for all pictures and sizes: around 1 the content is barely
-touched, around 10 strokes follow its forms, from 100 on little more than the style is left.
+With the default losses one `style_weight` looks alike for all pictures and sizes: around 1 the
+content is barely touched, around 10 strokes follow its forms, from 100 on little more than the
+style is left.
 """
 
 _PATHS = """\
 ## Jobs
 
-`batch_by` names the axes that get a job for each of their values; all cells along the other axes are optimized
-together in one process. `[style, content]` (the default) suits many settings, `[style]` many contents
-with few settings. Adding a picture or a value moves no cell that exists to another job and computes
-no cell again. A cell is known by what determines it: its settings, the pixels of its pictures, the encoder's
-weights. Where two runs share a cell they share its file in the store (`<results>/.store`); `nst gc` empties
-the store of cells that no run refers to.
+`batch_by` names the axes that get a job for each of their values; all cells along the other axes
+are optimized together in one process. `[style, content]` (the default) suits many settings,
+`[style]` many contents with few settings. Adding a picture or a value moves no cell that exists
+to another job and computes no cell again. A cell is known by what determines it: its settings,
+the pixels of its pictures, the encoder's weights. Where two runs share a cell they share its file
+in the store (`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
 """
 
 

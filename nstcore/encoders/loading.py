@@ -40,6 +40,8 @@ def load_encoder(
             f"{weights}: has no {error}, which {deepest(layers)} needs; choose a shallower layer or "
             "complete weights"
         ) from None
+    except ValueError as error:
+        raise WeightsError(f"{weights}: is damaged ({error}); delete it and run again") from None
     encoder.to(device)
     encoder.to(memory_format=torch.channels_last)
     return encoder

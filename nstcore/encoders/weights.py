@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
     Raises:
         WeightsError: if the weights cannot be had or are not VGG-19's.
     """
+    import torch
     from safetensors.torch import save_file
 
     path = Path(weights) if weights is not None else _torchvision_file()
@@ -46,6 +46,9 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
                 f"{path}: has no `{key}`; give a state dict of torchvision's VGG-19 "
                 "(`features.0.weight` and so on)"
             )
+    for key, value in state.items():
+        if key in required_keys() and not isinstance(value, torch.Tensor):
+            raise WeightsError(f"{path}: `{key}` is a {type(value).__name__}; a tensor is needed")
     # The layers after relu5_1 are seldom used and seldom shipped: kept where they are there.
     kept = {key: state[key].float().contiguous() for key in required_keys() if key in state}
     _check_shapes(path, kept)
@@ -90,8 +93,8 @@ def read_state(path: Path) -> Mapping[str, Any]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
+    except Exception as error:  # a damaged pickle can raise anything at all
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise WeightsError(
             f"{path}: is no state dict that can be loaded safely ({reason}); save it with "
             "torch.save(model.state_dict(), …)"
@@ -109,6 +112,11 @@ def _check_shapes(path: Path, state: Mapping[str, Any]) -> None:
     )
     try:
         VGG(depth=depth).load_torchvision(state)
+    except KeyError as error:
+        raise WeightsError(
+            f"{path}: has no {error} although it goes down to {depth}; complete it, or leave out "
+            "everything after relu5_1"
+        ) from None
     except ValueError as error:
         raise WeightsError(f"{path}: is not VGG-19: {error}") from None
 
@@ -143,14 +151,11 @@ def _torchvision_file() -> Path:
 
     log.info("downloading VGG-19 (548 MB) to %s", path)
     try:
-        torch.hub.load_state_dict_from_url(
-            VGG19_Weights.IMAGENET1K_V1.url,
-            model_dir=str(path.parent),
-            check_hash=True,
-            progress=False,
-            map_location="cpu",
-            weights_only=True,
-        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = VGG19_Weights.IMAGENET1K_V1.url
+        # torch's convention: the file's name ends in the beginning of its sha256.
+        prefix = Path(url).stem.rpartition("-")[2]
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nstcore.config.load import given_settings, parse_config, read_yaml
+from nstcore.config.load import dump_yaml, given_settings, parse_config, read_yaml
 from nstcore.config.model import Config
 from nstcore.errors import ConfigError
 from nstcore.grid.plan import Plan
@@ -44,9 +42,8 @@ def freeze(plan: Plan) -> Path:
         for name, source in plan.styles.items()
     }
     values["settings"] = given_settings(config)
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
     path = frozen_path(config)
-    write_text(path, _HEADER + text)
+    write_text(path, _HEADER + dump_yaml(values))
     return path
 
 

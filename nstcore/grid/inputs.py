@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,11 @@ def expand_contents(given: str | list[str] | Mapping[str, str]) -> dict[str, str
         ConfigError: one line for every entry that means no file, and for ids that two files claim.
     """
     if isinstance(given, Mapping):
-        _check_files("contents", given)
+        problems = _missing_files("contents", list(given.items()))
+        if not given:
+            problems.append("contents: is empty; give at least one picture")
+        if problems:
+            raise ConfigError(problems)
         return dict(given)
     return _named("contents", given)
 
@@ -47,36 +52,42 @@ def expand_styles(
             name: StyleSource((path,), (1.0,)) for name, path in _named("styles", given).items()
         }
     found: dict[str, StyleSource] = {}
+    problems: list[str] = []
     for name, value in given.items():
         if isinstance(value, str):
             parts = {value: 1.0}
         elif isinstance(value, list):
             parts = dict.fromkeys(value, 1.0)
             if len(parts) < len(value):
-                raise ConfigError([f"styles.{name}: a file stands twice; give it a weight instead"])
+                problems.append(f"styles.{name}: a file stands twice; give it a weight instead")
         else:
             parts = dict(value)
         if not parts:
-            raise ConfigError([f"styles.{name}: holds no file; give at least one"])
-        total = sum(parts.values())
-        found[name] = StyleSource(tuple(parts), tuple(weight / total for weight in parts.values()))
-    _check_files("styles", {n: p for n, source in found.items() for p in source.paths}, found)
+            problems.append(f"styles.{name}: holds no file; give at least one")
+            continue
+        found[name] = StyleSource(tuple(parts), _shares(list(parts.values())))
+    if not given:
+        problems.append("styles: is empty; give at least one picture")
+    pairs = [(name, path) for name, source in found.items() for path in source.paths]
+    problems += _missing_files("styles", pairs)
+    if problems:
+        raise ConfigError(problems)
     return found
 
 
-def _check_files(
-    where: str, paths: Mapping[str, str], blends: Mapping[str, StyleSource] | None = None
-) -> None:
-    if not paths:
-        raise ConfigError([f"{where}: is empty; give at least one picture"])
-    pairs = (
-        [(name, path) for name, source in blends.items() for path in source.paths]
-        if blends is not None
-        else list(paths.items())
-    )
-    problems = [problem for name, path in pairs if (problem := _missing(f"{where}.{name}", path))]
-    if problems:
-        raise ConfigError(problems)
+def _shares(weights: list[float]) -> tuple[float, ...]:
+    """Weights that add up to 1; those which do already stay the same to the last bit.
+
+    A frozen configuration holds shares, and its jobs must find the very same ones again.
+    """
+    total = math.fsum(weights)
+    if abs(total - 1) < 1e-12:
+        return tuple(weights)
+    return tuple(weight / total for weight in weights)
+
+
+def _missing_files(where: str, pairs: list[tuple[str, str]]) -> list[str]:
+    return [problem for name, path in pairs if (problem := _missing(f"{where}.{name}", path))]
 
 
 def _missing(where: str, path: str) -> str | None:
@@ -135,10 +146,12 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
+def natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     """Sorts ``photo2`` before ``photo10``, the same on every machine."""
     parts = re.split(r"(\d+)", str(path))
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+    natural = [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
+    # photo1 and photo01 are equal so far; without more their order would be the file system's.
+    return natural, str(path)
 
 
 def make_id(stem: str) -> str:

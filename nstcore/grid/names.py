@@ -25,7 +25,7 @@ def spell_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         text = format(Decimal(repr(value)).normalize(), "f")
-        if len(text) > 16:
+        if len(text) > 18:
             text = repr(value)
         return text
     if value is None:
@@ -33,8 +33,8 @@ def spell_value(value: Any) -> str:
     if isinstance(value, str):
         text = value
     elif isinstance(value, Mapping):
-        equal = len({float(v) for v in value.values()}) == 1
-        parts = [name if equal else f"{name}x{spell_value(v)}" for name, v in value.items()]
+        plain = {float(v) for v in value.values()} == {1.0}
+        parts = [name if plain else f"{name}x{spell_value(v)}" for name, v in value.items()]
         text = "+".join(parts)
     elif isinstance(value, (list, tuple)):
         text = "+".join(spell_value(item) for item in value)

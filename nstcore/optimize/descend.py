@@ -18,6 +18,9 @@ EXPLODED = 10.0
 ROLLBACKS = 3
 """How often a picture may go back to its best state before L-BFGS is given up for Adam."""
 
+FIRST_STEP = 1e-3
+"""Mean change of a pixel value in the first step of L-BFGS, times the learning rate."""
+
 Watch = Callable[[int, Losses], None]
 """Called with the iterations done and the losses at points of the trace."""
 
@@ -62,7 +65,8 @@ def descend_lbfgs(
     """Descend with L-BFGS, no clamp and no line search, and return each picture's best iterate.
 
     A picture whose loss is not finite or more than ``EXPLODED`` times its best goes back to its best
-    state, forgets its history and halves its step.  After ``ROLLBACKS`` times it goes on with Adam.
+    state, forgets its history and halves its step.  After ``ROLLBACKS`` times it goes on with Adam,
+    from the next entry of the trace.
 
     Args:
         objective: maps (N, 3, H, W) to the losses of each picture.
@@ -82,6 +86,13 @@ def descend_lbfgs(
         learning_rate=learning_rate,
         device=x.device,
         dtype=x.dtype,
+        # The gradient of a relative loss shrinks with the number of pixels: no absolute threshold
+        # can be right for all sizes.
+        first_step=FIRST_STEP,
+        minimum_curvature=0.0,
+        relative_curvature=1e-8,
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
     )
     fallback: BatchedAdam | None = None
     best = x.clone()

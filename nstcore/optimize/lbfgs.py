@@ -28,6 +28,12 @@ class BatchedLBFGS:
         history: how many curvature pairs are kept for each row; memory is 2 * history * N * D values.
         learning_rate: step length along the quasi-Newton direction, one number or (N,).
         device, dtype: of the history.
+        first_step: mean absolute change of a row's values in its first step; None for torch's
+            convention, a step whose absolute values add up to 1 at most, which the size of a
+            picture makes ever smaller.
+        minimum_curvature: pairs with y.s at most this are left out.
+        relative_curvature: so are pairs with y.s at most this share of |y| |s|, whatever the
+            scale of the problem.
         tolerance_grad: a row whose largest gradient component is at most this has converged.
         tolerance_change: a row has converged when its step or the slope along it is at most this.
     """
@@ -41,12 +47,18 @@ class BatchedLBFGS:
         learning_rate: float | Tensor = 1.0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        first_step: float | None = None,
+        minimum_curvature: float = 1e-10,
+        relative_curvature: float = 0.0,
         tolerance_grad: float = 1e-7,
         tolerance_change: float = 1e-9,
     ) -> None:
         if history < 1:
             raise ValueError(f"history must be at least 1, not {history}")
         self.rows, self.size, self.history = rows, size, history
+        self.first_step = first_step
+        self.minimum_curvature = minimum_curvature
+        self.relative_curvature = relative_curvature
         self.tolerance_grad = tolerance_grad
         self.tolerance_change = tolerance_change
         rate = torch.as_tensor(learning_rate, device=device, dtype=dtype)
@@ -87,7 +99,12 @@ class BatchedLBFGS:
             (gradient * own.unsqueeze(1)).unsqueeze(1), coefficients.unsqueeze(1), self._basis
         ).squeeze(1)
         slope = (step * gradient).sum(1)
-        first_length = (1.0 / gradient.abs().sum(1)).clamp(max=1.0) * self.learning_rate
+        size = gradient.abs().sum(1)
+        if self.first_step is None:
+            first_length = (1.0 / size).clamp(max=1.0) * self.learning_rate
+        else:
+            floor = torch.finfo(size.dtype).tiny
+            first_length = self.first_step * self.size / size.clamp_min(floor) * self.learning_rate
         length = torch.where(fresh, first_length, self.learning_rate)
         flat = gradient.abs().amax(1) <= self.tolerance_grad
         # Not "slope > -tolerance": a NaN slope must not count as converged, the guard looks at it.
@@ -103,7 +120,9 @@ class BatchedLBFGS:
     def _remember(self, step: Tensor, difference: Tensor, moved: Tensor) -> None:
         """Store the pair (s, y) of the rows that moved and whose curvature y.s is large enough."""
         curvature = (step * difference).sum(1)
-        accepted = moved & (curvature > 1e-10)
+        squared = (difference * difference).sum(1)
+        least = self.relative_curvature * (squared * (step * step).sum(1)).sqrt()
+        accepted = moved & (curvature > self.minimum_curvature) & (curvature > least)
         index = torch.arange(self.rows, device=step.device)
         slot = self._count % self.history
         mask = accepted.unsqueeze(1)
@@ -116,7 +135,6 @@ class BatchedLBFGS:
             place = slot + offset
             self._products[index, place] = products[..., column]
             self._products[index, :, place] = products[..., column]
-        squared = (difference * difference).sum(1)
         self._scale = torch.where(accepted, curvature / squared, self._scale)
         self._count += accepted
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nstcore.config.settings import Settings
+from nstcore.encoders.layers import deepest, stage
 from nstcore.encoders.vgg import VGG
 from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments, Objective
@@ -133,17 +134,19 @@ def stylize(
     }
     sizes = [fit_size((width, height), size) for size in settings.level_sizes()]
     plan = settings.level_iterations()
-    total = sum(plan)
-    images = _start(tasks, sizes[0]).to(device)
+    # A panorama's coarse levels may be too low for the encoder to see anything.
+    smallest = 2 ** (stage(deepest(settings.layers)) - 1)
+    levels_used = [i for i, size in enumerate(sizes) if min(size) >= smallest] or [len(sizes) - 1]
+    total = sum(plan[i] for i in levels_used)
+    images = _start(tasks, sizes[levels_used[0]]).to(device)
     adam: BatchedAdam | None = None
     levels: list[LevelReport] = []
     trace: dict[str, list[list[float]]] = {}
     rollbacks = torch.zeros(len(tasks), dtype=torch.long)
     failed = torch.zeros(len(tasks), dtype=torch.bool)
     done = 0
-    for level, ((level_width, level_height), iterations) in enumerate(
-        zip(sizes, plan, strict=True)
-    ):
+    for level in levels_used:
+        (level_width, level_height), iterations = sizes[level], plan[level]
         started = time.perf_counter()
         images = resample(images, level_height, level_width)
         objective = Objective(
@@ -186,7 +189,7 @@ def stylize(
         Result(
             finished[i],
             "diverged" if bool(failed[i]) else "ok",
-            "no finite loss was found; lower the learning rate or the weights"
+            "no finite loss was found: weights or learning rate are too large, or the start is no picture"
             if bool(failed[i])
             else None,
             tuple(levels),

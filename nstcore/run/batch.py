@@ -194,7 +194,8 @@ class _Session:
             "inputs": self._inputs(item.cell),
             "image": {"width": width, "height": height, "bits": output.bits},
             "optimization": made.facts,
-            "trace": made.result.trace,
+            # A step that was taken back may stand in it with an infinite loss.
+            "trace": _finite(made.result.trace),
             "versions": _versions(),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
@@ -258,7 +259,12 @@ class _Session:
             return metrics
         from nstcore.run.engine import json_safe
 
-        measured = json_safe(self._judge(cell, judge)(load_float(item.stored.image)))
+        try:
+            measured = json_safe(self._judge(cell, judge)(load_float(item.stored.image)))
+        except (ValueError, UserError) as error:
+            # A panorama may be too narrow to be judged at the evaluation size; it is still finished.
+            log.warning("%s cannot be measured: %s", cell.image, error)
+            return {}
         self.store.write("metrics", key, {"image": image, "metrics": measured})
         return measured
 

@@ -125,20 +125,37 @@ class Engine:
 
         A picture that cannot be made is yielded with its reason; the others are still made.
         """
-        for indices in self._batches(jobs):
-            members = [jobs[i] for i in indices]
-            started = time.perf_counter()
-            reset_peak_memory(self.device)
-            made: list[Made] = []
-            try:
-                results = self._stylize(members, progress)
-                seconds = time.perf_counter() - started
-                made = [self._made(result, len(members), seconds) for result in results]
-            except Exception as error:
-                log.exception("a batch of %d pictures failed", len(members))
-                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-                made = [Made(None, reason, self._facts(len(members), 0.0)) for _ in members]
-            yield from zip(indices, made, strict=True)
+        waiting = list(self._batches(jobs))
+        while waiting:
+            indices = waiting.pop(0)
+            made, reason = self._attempt([jobs[i] for i in indices], progress)
+            if reason is None:
+                yield from zip(indices, made, strict=True)
+            elif len(indices) > 1:
+                # Too many for the memory, or one that cannot be made: smaller batches tell.
+                half = len(indices) // 2
+                waiting[:0] = [indices[:half], indices[half:]]
+            else:
+                yield indices[0], Made(None, reason, self._facts(1, 0.0))
+
+    def _attempt(
+        self, jobs: Sequence[Job], progress: Progress | None
+    ) -> tuple[list[Made], str | None]:
+        """Make some pictures together; the reason, when that failed."""
+        started = time.perf_counter()
+        reset_peak_memory(self.device)
+        try:
+            results = self._stylize(jobs, progress)
+        except Exception as error:
+            # What is tried next must stand outside: the traceback keeps all tensors alive.
+            log.warning("a batch of %d pictures failed", len(jobs), exc_info=True)
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        else:
+            seconds = time.perf_counter() - started
+            return [self._made(result, len(jobs), seconds) for result in results], None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return [], reason
 
     def _made(self, result: Result, count: int, seconds: float) -> Made:
         facts = self._facts(count, seconds / count)

@@ -62,15 +62,16 @@ class Store:
         record_path = self.path("cells", key, ".json")
         try:
             record = json.loads(record_path.read_text(encoding="utf-8"))
+            image = record_path.with_name(Path(record["image"]["file"]).name)
+            checksum = str(record["image"]["sha256"])
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
             log.warning("%s is damaged; the cell is computed again", record_path)
             record_path.unlink(missing_ok=True)
             return None
-        image = record_path.with_suffix(Path(record["image"]["file"]).suffix)
         try:
-            intact = file_sha256(image) == record["image"]["sha256"]
+            intact = file_sha256(image) == checksum
         except FileNotFoundError:
             intact = False
         if not intact:
@@ -95,14 +96,16 @@ class Store:
             save: writes the picture to the path it is given.
             record: everything else; the picture's checksum is added under ``image``.
         """
-        image = self.path("cells", key, suffix)
+        # Two processes may make the same cell at once, and their files differ in their dates: each
+        # has its own, and the record that stays names the one it belongs to.
+        image = self.path("cells", key, f".{secrets.token_hex(4)}{suffix}")
         # Read-only, because runs hold hard links to this very file.
         with atomic_path(image, mode=0o444) as temporary:
             save(temporary)
             checksum = file_sha256(temporary)
         record = {**record, "image": {**record["image"], "file": image.name, "sha256": checksum}}
         # The record comes last: a cell without one does not exist.
-        write_json(image.with_suffix(".json"), record)
+        write_json(self.path("cells", key, ".json"), record)
         return Stored(key, image, record)
 
     def read(self, kind: str, key: str) -> dict[str, Any] | None:
@@ -163,6 +166,8 @@ def _hard_link(source: Path, destination: Path) -> str | None:
         return None
     try:
         os.link(source, destination)
+        # A workflow compares dates: what is linked now must not be older than what it is made from.
+        os.utime(destination)
     except OSError as error:
         # Another file system, no links there, or too many links already.
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):

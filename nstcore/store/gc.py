@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nstcore.store.cells import Store
+
+LEFTOVER_AGE = 24 * 3600.0
+"""Seconds after which a file that no record names is no longer about to get one."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,16 @@ def referenced_keys(results: Iterable[Path]) -> set[str]:
     """Keys of all cells that the runs below some results folders have or plan to have."""
     found: set[str] = set()
     for folder in results:
-        for grid in folder.glob("*/grid.tsv"):
-            with open(grid, encoding="utf-8", newline="") as file:
-                found.update(row["key"] for row in csv.DictReader(file, delimiter="\t"))
-        for path in folder.glob("*/cells/**/*.json"):
-            try:
-                found.add(json.loads(path.read_text(encoding="utf-8"))["key"])
-            except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
-                continue
+        # Path.glob would look into the store too, whose records name every key.
+        for run in (path for path in folder.iterdir() if not path.name.startswith(".")):
+            for grid in run.glob("grid.tsv"):
+                with open(grid, encoding="utf-8", newline="") as file:
+                    found.update(row["key"] for row in csv.DictReader(file, delimiter="\t"))
+            for path in run.glob("cells/**/*.json"):
+                try:
+                    found.add(json.loads(path.read_text(encoding="utf-8"))["key"])
+                except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+                    continue
     return found
 
 
@@ -52,6 +58,7 @@ def find_garbage(store: Store, results: Iterable[Path]) -> Garbage:
         folder = store.path("cells", key, "").parent
         # The record first: a cell without a record does not exist.
         files += sorted(folder.glob(f"{key}.*"), key=lambda path: path.suffix != ".json")
+    files += _leftovers(store, set(files))
     kept_images = {_image_checksum(store, key) for key in present if key in wanted}
     for path in sorted((store.root / "metrics").glob("*/*.json")):
         try:
@@ -68,6 +75,23 @@ def remove_garbage(garbage: Garbage) -> None:
     """Delete the files of a collection."""
     for path in garbage.files:
         path.unlink(missing_ok=True)
+
+
+def _leftovers(store: Store, known: set[Path]) -> list[Path]:
+    """Files of processes that were killed while they wrote, and pictures that a later one replaced."""
+    named: dict[Path, str | None] = {}
+    found: list[Path] = []
+    newest = time.time() - LEFTOVER_AGE
+    for path in sorted((store.root / "cells").glob("*/*")):
+        if path in known or (path.suffix == ".json" and not path.name.startswith(".")):
+            continue
+        key = path.name.partition(".")[0]
+        if path.parent / key not in named:
+            record = store.read("cells", key) if key else None
+            named[path.parent / key] = record["image"]["file"] if record else None
+        if named[path.parent / key] != path.name and path.stat().st_mtime < newest:
+            found.append(path)
+    return found
 
 
 def _image_checksum(store: Store, key: str) -> str | None:

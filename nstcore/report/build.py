@@ -1,0 +1,205 @@
+"""The report of a run: one page that opens from the disk, with the network off.
+
+The page is ``index.html`` with its style, program and data inside; beside it stand the thumbnails
+and the loss curves, which the page loads when they are looked at.  Full pictures are those of the
+run folder itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from nstcore.errors import StoreError
+from nstcore.report.payload import about, cells_of, curves_of, escaped_json, settings_of
+from nstcore.report.thumbnails import VIEWABLE, Thumbnails
+from nstcore.sheet.pictures import Sources, find_sources
+from nstcore.store.atomic import write_text
+from nstcore.tables import collect, matching_record, read_grid, read_table, record_path
+
+log = logging.getLogger(__name__)
+
+SCRIPTS = ("data", "curves", "detail", "matrix", "table", "app")
+"""The page's program, in the order in which its parts build on each other."""
+
+CURVES_PER_FILE = 100
+
+Layout = Mapping[str, Sequence[str]]
+
+
+def build_report(
+    run_dir: Path,
+    out_html: Path,
+    *,
+    title: str | None = None,
+    layout: Layout | None = None,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    sources: Sources | None = None,
+    thumb: int = 320,
+    threads: int | None = None,
+) -> None:
+    """Build the report of a run from whatever there is of it.
+
+    Cells that failed or have no record yet get a placeholder that says why.
+
+    Args:
+        run_dir: the run's folder.
+        out_html: the page; thumbnails and curves go into folders beside it.
+        title: its title (default: the run's name).
+        layout: the axes on ``rows``, ``cols`` and ``pages`` when the page is opened.
+        values: the axes' values in the order to show (default: the grid's).
+        sources: pictures of styles and contents (default: those under ``inputs/``).
+        thumb: longest side of a thumbnail in pixels.
+        threads: how many pictures are read at the same time (default: up to four).
+
+    Raises:
+        StoreError: the grid cannot be read.
+    """
+    metrics = _metrics(run_dir)
+    records = [
+        _record(record_path(run_dir, image), key)
+        for image, key in zip(metrics["image"], metrics["key"], strict=True)
+    ]
+    folder = out_html.parent
+    thumbs = Thumbnails(folder / "thumbs", thumb, threads or min(4, os.cpu_count() or 1))
+    run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
+    payload = {
+        "title": title or run,
+        "run": run,
+        "root": Path(os.path.relpath(run_dir, folder)).as_posix(),
+        "layout": {
+            place: list((layout or {}).get(place, [])) for place in ("rows", "cols", "pages")
+        },
+        **cells_of(metrics, values),
+        "settings": settings_of(records),
+        "sources": _sources(find_sources(run_dir) if sources is None else sources, folder, thumbs),
+        "about": about(metrics, records),
+        "config": _text(run_dir / "config.yaml"),
+        "curves": {"perFile": CURVES_PER_FILE},
+    }
+    cells: dict[str, Any] = payload["cells"]
+    cells["thumb"], cells["view"] = _pictures(run_dir, metrics, records, thumbs)
+    thumbs.remove_unused()
+    _write_curves(folder / "curves", records)
+    write_text(out_html, render(payload))
+
+
+def render(payload: Mapping[str, Any]) -> str:
+    """Fill the page's template.
+
+    The page forbids itself by a content security policy everything but its own style, its own
+    program and files beside it, so that no text in a run can ever become a program.
+    """
+    files = resources.files("nstcore.report") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (files / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (files / "report.css").read_text(encoding="utf-8")
+    parts = [(files / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    program = "'use strict';\n(() => {\n" + "\n".join(parts) + "\n})();\n"
+    return environment.get_template("index.html.j2").render(
+        title=payload["title"],
+        style=Markup(style),
+        program=Markup(program),
+        style_digest=_digest(style),
+        program_digest=_digest(program),
+        data=Markup(escaped_json(payload)),
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _metrics(run_dir: Path) -> pd.DataFrame:
+    """The run's metrics if they are of its grid as it is now, else what its records hold."""
+    grid_tsv = run_dir / "grid.tsv"
+    table = run_dir / "metrics.parquet"
+    if table.is_file():
+        try:
+            metrics = read_table(table)
+            keys = [row["key"] for row in read_grid(grid_tsv).rows]
+            if metrics["key"].tolist() == keys:
+                return metrics
+        except (StoreError, KeyError) as error:
+            log.warning("report: %s", error)
+    return collect(grid_tsv, run_dir, missing="placeholder")[0]
+
+
+def _record(path: Path, key: str) -> Mapping[str, Any] | None:
+    try:
+        return matching_record(path, key)
+    except StoreError as error:
+        log.warning("report: %s", error)
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _sources(sources: Sources, folder: Path, thumbs: Thumbnails) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for axis, pictures in sources.items():
+        found[axis] = {}
+        for name, picture in pictures.items():
+            files = [picture] if isinstance(picture, Path) else list(picture)
+            links = [Path(os.path.relpath(file, folder)).as_posix() for file in files]
+            found[axis][name] = {"thumb": thumbs.of_source(axis, name, picture), "files": links}
+    return found
+
+
+def _pictures(
+    run_dir: Path,
+    metrics: pd.DataFrame,
+    records: Sequence[Mapping[str, Any] | None],
+    thumbs: Thumbnails,
+) -> tuple[list[str | None], dict[int, str]]:
+    """Thumbnails of all cells that have a picture, and views of those no browser can show."""
+    images: list[tuple[Path, str] | None] = []
+    for image, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
+        entry = (record or {}).get("image")
+        shown = status in ("ok", "diverged") and isinstance(entry, Mapping)
+        digest = str(entry.get("sha256") or "") if isinstance(entry, Mapping) else ""
+        if shown and digest.isalnum():
+            images.append((run_dir / image, digest))
+        else:
+            images.append(None)
+    names = thumbs.of_cells(images)
+    views = {
+        number: view
+        for number, image in enumerate(images)
+        if image and image[0].suffix.lower() not in VIEWABLE
+        for view in [thumbs.view_of(*image)]
+        if view
+    }
+    return names, views
+
+
+def _write_curves(folder: Path, records: Sequence[Mapping[str, Any] | None]) -> None:
+    """Write the curves as scripts, which a page may load from the disk where JSON it may not."""
+    count = 0
+    for start in range(0, len(records), CURVES_PER_FILE):
+        curves = [curves_of(record) for record in records[start : start + CURVES_PER_FILE]]
+        write_text(folder / f"{count}.js", f"nstCurves({count},{escaped_json(curves)});\n")
+        count += 1
+    for path in folder.glob("*.js"):
+        if path.stem.isdigit() and int(path.stem) >= count:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""The workflow's last stages: tables, contact sheets and report of a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nstcore.config.settings import Settings
+from nstcore.grid import paths
+from nstcore.grid.plan import Plan
+from nstcore.report.build import build_report
+from nstcore.sheet import SheetSpec, write_sheets
+from nstcore.tables import collect, read_table, write_curves, write_metrics
+
+
+def make_tables(plan: Plan) -> None:
+    """Write the metrics and the loss curves of a finished run."""
+    run = Path(plan.config.run_dir)
+    metrics, curves = collect(run / "grid.tsv", run)
+    write_metrics(metrics, run / "metrics.parquet", run / "metrics.csv")
+    write_curves(curves, run / "loss_curves.parquet")
+
+
+def make_sheet(plan: Plan, page: str) -> None:
+    """Draw one page of the run's contact sheets, as PNG and as PDF."""
+    run = Path(plan.config.run_dir)
+    report = plan.config.report
+    spec = SheetSpec(
+        title=report.title or plan.config.run,
+        rows=plan.layout["rows"],
+        cols=plan.layout["cols"],
+        pages=plan.layout["pages"],
+        thumb=report.thumbnail,
+        run=plan.config.run,
+        fixed=fixed_settings(plan),
+    )
+    write_sheets(
+        read_table(run / "metrics.parquet"),
+        spec,
+        run,
+        run / "sheets",
+        sources=sources(plan),
+        values=plan.axis_values,
+        only=page,
+    )
+
+
+def make_report(plan: Plan, *, threads: int | None = None) -> None:
+    """Build the run's report."""
+    run = Path(plan.config.run_dir)
+    build_report(
+        run,
+        run / "report" / "index.html",
+        title=plan.config.report.title,
+        layout=plan.layout,
+        values=plan.axis_values,
+        sources=sources(plan),
+        threads=threads,
+    )
+
+
+def sources(plan: Plan) -> dict[str, dict[str, list[Path]]]:
+    """The prepared pictures of every content and style, for the heads of rows and columns."""
+    run = Path(plan.config.run_dir)
+    largest = max(plan.sizes)
+    return {
+        "content": {
+            content: [run / paths.CONTENT.format(content=content, size=largest)]
+            for content in plan.contents
+        },
+        "style": {
+            style: [
+                run / paths.STYLE.format(style=style, index=i) for i in range(len(source.paths))
+            ]
+            for style, source in plan.styles.items()
+        },
+    }
+
+
+def fixed_settings(plan: Plan) -> dict[str, Any]:
+    """Settings that all cells share and a reader has to know: those not at their defaults."""
+    first, default = plan.points[0].settings, Settings()
+    return {
+        name: value
+        for name, value in first.model_dump().items()
+        if name not in plan.config.sweep.axes
+        and all(getattr(p.settings, name) == value for p in plan.points)
+        and (value != getattr(default, name) or name in ("encoder", "size"))
+    }

@@ -1,0 +1,140 @@
+"""Text that is sure to fit: measured with the real font, wrapped, and legible in it.
+
+The font is Bitstream Vera, which comes with reportlab under a free licence, so that a sheet looks
+the same on every machine, in the PNG as in the PDF.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import reportlab
+from PIL import ImageFont
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+
+LEADING = 1.32
+"""Distance between base lines, in units of the font size."""
+
+_ASCENT, _DESCENT = 0.928, 0.236  # of Vera, in units of the font size
+_FILES = {False: "Vera.ttf", True: "VeraBd.ttf"}
+
+
+def _file(bold: bool) -> Path:
+    return Path(reportlab.__file__).parent / "fonts" / _FILES[bold]
+
+
+@functools.cache
+def pdf_font(bold: bool) -> str:
+    """Register the font with reportlab and return its name there."""
+    name = "Sheet-Bold" if bold else "Sheet"
+    pdfmetrics.registerFont(TTFont(name, str(_file(bold))))
+    return name
+
+
+@functools.lru_cache(maxsize=128)
+def pixel_font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """The font for drawing in a picture, ``size`` pixels tall."""
+    layout = ImageFont.Layout.BASIC
+    return ImageFont.truetype(str(_file(bold)), size, layout_engine=layout)
+
+
+@functools.lru_cache(maxsize=100_000)
+def text_width(text: str, size: int, bold: bool = False) -> int:
+    """Width of one line in pixels: the larger of what the PNG and what the PDF will need."""
+    drawn = pixel_font(size, bold).getlength(text)
+    printed = float(pdfmetrics.stringWidth(text, pdf_font(bold), size))
+    return math.ceil(max(drawn, printed))
+
+
+def line_height(size: int) -> int:
+    """Distance from one base line to the next, in pixels."""
+    return math.ceil(size * LEADING)
+
+
+def baseline(size: int) -> float:
+    """Distance from the top of a line to its base line, in pixels."""
+    return (line_height(size) - (_ASCENT + _DESCENT) * size) / 2 + _ASCENT * size
+
+
+@functools.cache
+def _known() -> frozenset[int]:
+    font: Any = pdfmetrics.getFont(pdf_font(False))
+    return frozenset(font.face.charToGlyph)
+
+
+@functools.lru_cache(maxsize=20_000)
+def legible(text: str) -> str:
+    """Replace what the font cannot show: by the bare letter where there is one, else by "?".
+
+    Control characters, line ends and all kinds of blanks become spaces.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    out = []
+    for char in unicodedata.normalize("NFC", text):
+        if unicodedata.category(char) in ("Cc", "Zl", "Zp", "Zs"):
+            out.append(" ")
+        elif ord(char) in _known() and char.isprintable():
+            out.append(char)
+        elif not unicodedata.category(char).startswith(("M", "Cf", "Cs")):
+            bare = unicodedata.normalize("NFKD", char)
+            kept = "".join(part for part in bare if ord(part) in _known())
+            out.append(kept or "?")
+    return "".join(out)
+
+
+def wrap(text: str, width: int, size: int, *, bold: bool = False, limit: int = 0) -> list[str]:
+    """Break ``text`` into lines that are at most ``width`` pixels wide.
+
+    Lines break after a blank, an underscore, a comma, a hyphen and the like; a piece that is wider
+    than the line by itself is broken between letters.
+
+    Args:
+        text: any text; what the font cannot show is replaced.
+        width: room in pixels.
+        size: font size in pixels.
+        bold: whether the bold font is used.
+        limit: the most lines to give, the last of them then ending in an ellipsis; 0 for any.
+
+    Returns:
+        The lines, at least one, none with a blank at an end.
+    """
+    lines: list[str] = []
+    line = ""
+    for piece in re.findall(r"[^\s_,;=/+\-]*[_,;=/+\-]+|[^\s_,;=/+\-]+|\s+", legible(text)):
+        if text_width((line + piece).rstrip(), size, bold) <= width:
+            line += piece
+            continue
+        if line.strip():
+            lines.append(line.strip())
+        line = piece.lstrip()
+        while text_width(line.rstrip(), size, bold) > width and len(line) > 1:
+            cut = _longest(line, width, size, bold)
+            lines.append(line[:cut])
+            line = line[cut:]
+    if line.strip() or not lines:
+        lines.append(line.strip())
+    if limit and len(lines) > limit:
+        lines = lines[:limit]
+        last = lines[-1]
+        while last and text_width(last + "…", size, bold) > width:
+            last = last[:-1]
+        lines[-1] = last.rstrip() + "…"
+    return lines
+
+
+def _longest(line: str, width: int, size: int, bold: bool) -> int:
+    low, high = 1, len(line)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text_width(line[:middle], size, bold) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,268 @@
+"""Every command gives one clear line for a mistake, status 1, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from nstcore.cli import main
+from nstcore.cli.plan import cell_keys
+from nstcore.cli.stylize import parse_settings
+from nstcore.cli.workflow import command, workflow_root
+from nstcore.config.load import parse_config
+from nstcore.config.schema import schema_text
+from nstcore.errors import ConfigError
+from nstcore.grid.plan import Plan
+from nstcore.store.cells import Store
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("COLUMNS", "200")
+    for number, name in enumerate(["photo.png", "paint.png"]):
+        Image.fromarray(np.full((40, 48, 3), 90 * number, np.uint8)).save(name)
+    Path("weights.pth").write_bytes(b"not opened for a plan")
+    return tmp_path
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The only line that a command says before it ends with status 1."""
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("nst: ")
+    return lines[0].removeprefix("nst: ")
+
+
+def write_config(**values: Any) -> dict[str, Any]:
+    raw = {
+        "contents": "photo.png",
+        "styles": "paint.png",
+        "settings": {"weights": "weights.pth", "size": 64},
+        "sweep": {"axes": {"style_weight": [1, 10, 100]}},
+        **values,
+    }
+    Path("config.yaml").write_text(yaml.safe_dump(raw))
+    return raw
+
+
+class TestStylize:
+    @pytest.mark.parametrize(
+        ("words", "parts"),
+        [
+            (["photo.png", "paint.png", "-o", "out.gif"], ["out.gif", ".png"]),
+            (["photo.png", "paint.png", "-o", "out"], ["out", ".png"]),
+            (["photo.png", "paint.png", "-o", "paint.png"], ["paint.png", "--force"]),
+            (["no.png", "paint.png", "-o", "out.png"], ["content", "no.png"]),
+            (["photo.png", "no.png", "-o", "out.png"], ["style", "no.png"]),
+            (["photo.png", ".", "-o", "out.png"], ["style", "."]),
+        ],
+    )
+    def test_files(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str], words: list[str], parts: list[str]
+    ) -> None:
+        line = complaint(capsys, "stylize", *words)
+        for part in parts:
+            assert part in line
+
+    @pytest.mark.parametrize(
+        ("word", "parts"),
+        [
+            ("size", ["--set size", "KEY=VALUE"]),
+            ("=3", ["KEY=VALUE"]),
+            ("size=[1", ["size=[1"]),
+            ("sise=64", ["sise", "did you mean `size`?"]),
+            ("size=big", ["size", "'big'"]),
+            ("size=3", ["size", "32"]),
+            ("style_layers=[relu9_9]", ["style_layers", "relu9_9"]),
+            ("preset=gaty", ["preset", "gatys"]),
+            ("init=file", ["init_file"]),
+            ("weights=nowhere.pth", ["weights", "nowhere.pth"]),
+            ("init_file=nowhere.png", ["init_file"]),
+        ],
+    )
+    def test_settings(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str], word: str, parts: list[str]
+    ) -> None:
+        words = ["stylize", "photo.png", "paint.png", "-o", "out.png", "--set", word]
+        line = complaint(capsys, *words)
+        for part in parts:
+            assert part in line
+        assert not Path("out.png").exists()
+
+    def test_a_broken_picture(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("broken.png").write_bytes(Path("photo.png").read_bytes()[:60])
+        words = ["--set", "weights=weights.safetensors", "-o", "out.png"]
+        _write_weights(Path("weights.safetensors"))
+        line = complaint(capsys, "stylize", "broken.png", "paint.png", *words)
+        assert "broken.png" in line
+
+    def test_one_picture(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        _write_weights(Path("weights.safetensors"))
+        words = ["stylize", "photo.png", "paint.png", "-o", "new/out.jpg", "--device", "cpu"]
+        for word in ("weights=weights.safetensors", "size=64", "pyramid_start=64", "iterations=2"):
+            words += ["--set", word]
+        assert main(words) == 0
+        said = capsys.readouterr().err
+        assert "new/out.jpg: 64 x 53 px" in said
+        with Image.open("new/out.jpg") as image:
+            assert image.size == (64, 53)
+            assert image.format == "JPEG"
+        assert main(words) == 1
+        assert main([*words, "--force"]) == 0
+        names = {path.name for path in pictures.iterdir()}
+        assert names == {"photo.png", "paint.png", "weights.pth", "weights.safetensors", "new"}
+
+    def test_values_are_read_as_in_the_configuration(self) -> None:
+        words = ["size=64", "style_weight=1e3", "weights=a=b.pth", "style_layers=[relu1_1]"]
+        words += ["init_file=", "content_layers={relu4_2: 0.5}", "tv_weight = 1"]
+        assert parse_settings(words) == {
+            "size": 64,
+            "style_weight": 1000.0,
+            "weights": "a=b.pth",
+            "style_layers": ["relu1_1"],
+            "init_file": None,
+            "content_layers": {"relu4_2": 0.5},
+            "tv_weight": 1,
+        }
+
+    def test_all_wrong_words_are_named_at_once(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            parse_settings(["size", "=1", "a=[", "size=64", "size=128"])
+        assert len(caught.value.problems) == 4
+
+
+class TestPlan:
+    def test_it_counts(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        raw = write_config(contents=["photo.png", "paint.png"], batch_by=["content"])
+        before = set(pictures.rglob("*"))
+        assert main(["plan", "config.yaml"]) == 0
+        said = capsys.readouterr().out
+        assert "6 cells in 2 batches" in said
+        assert "0 already in the store, 6 to compute" in said
+        assert "1, 10, 100" in said
+        assert set(pictures.rglob("*")) == before, "looking leaves nothing"
+        plan = Plan(parse_config(raw))
+        keys = cell_keys(plan)
+        assert len(set(keys)) == 6
+        store = Store(plan.config.store_dir)
+        for key in keys[:2]:
+            record = {"image": {"width": 1, "height": 1, "bits": 8}}
+            store.put(key, ".png", lambda path: path.write_bytes(b"x") and None, record)
+        assert main(["plan", "config.yaml"]) == 0
+        assert "2 already in the store, 4 to compute" in capsys.readouterr().out
+
+    def test_weights_that_are_not_here_yet(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_config(settings={"size": 64, "encoder": "vgg19"})
+        assert main(["plan", "config.yaml"]) == 0
+        said = capsys.readouterr().out
+        assert "3 cells in 1 batches" in said or "3 cells in 1 batch" in said
+        assert "cannot be told yet" in said
+
+    def test_mistakes(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "no.yaml" in complaint(capsys, "plan", "no.yaml")
+        write_config(setings={})
+        assert "did you mean `settings`?" in complaint(capsys, "plan", "config.yaml")
+        write_config(contents="nowhere")
+        assert "nowhere" in complaint(capsys, "plan", "config.yaml")
+        Path("photo.png").write_bytes(b"no picture")
+        write_config()
+        assert main(["plan", "config.yaml"]) == 1
+        said = capsys.readouterr()
+        assert re.fullmatch(r"nst: .*photo\.png: .*\n", said.err)
+        assert "3 cells" in said.out, "what can be told is told"
+
+
+class TestGc:
+    def test_it_says_what_it_did(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        store = Store("results/.store")
+        record = {"image": {"width": 1, "height": 1, "bits": 8}}
+        for key in ("a" * 64, "b" * 64):
+            store.put(key, ".png", lambda path: path.write_bytes(b"x") and None, record)
+        run = Path("results/run")
+        run.mkdir()
+        (run / "grid.tsv").write_text("style\tkey\nnight\t" + "a" * 64 + "\n")
+        assert main(["gc", "--dry-run"]) == 0
+        assert "would remove 1 cells" in capsys.readouterr().out
+        assert list(store.keys()) == ["a" * 64, "b" * 64]
+        assert main(["gc"]) == 0
+        assert "removed 1 cells" in capsys.readouterr().out
+        assert list(store.keys()) == ["a" * 64]
+
+    def test_mistakes(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "results" in complaint(capsys, "gc")
+        Path("results").mkdir()
+        assert "--store" in complaint(capsys, "gc")
+        assert "elsewhere" in complaint(capsys, "gc", "--results", "elsewhere")
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    said = capsys.readouterr().out
+    assert said == schema_text()
+    assert json.loads(said)["title"] == "Config"
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nonsense"], ["plan"], ["plan", "a.yaml", "--cores", "2"], ["stylize", "a", "b"]]
+)
+def test_wrong_arguments_are_status_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: nst" in capsys.readouterr().err
+
+
+class TestRun:
+    def test_a_wrong_configuration_starts_nothing(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_config(setings={})
+        assert "did you mean `settings`?" in complaint(capsys, "run", "config.yaml", "-n")
+        assert not Path(".snakemake").exists()
+
+    def test_own_options_come_last(self) -> None:
+        root = workflow_root()
+        words = command(Path("my.yaml"), ["-n", "--cores", "4"], root)
+        assert words[-3:] == ["-n", "--cores", "4"]
+        assert words[words.index("--configfile") + 1] == "my.yaml"
+        assert words[words.index("--workflow-profile") + 1] == str(root / "profiles" / "default")
+
+    @pytest.mark.parametrize("option", [["--profile", "x"], ["--workflow-profile=x"]])
+    def test_an_own_profile_replaces_the_default(self, option: list[str]) -> None:
+        words = command(Path("my.yaml"), option, workflow_root())
+        assert str(workflow_root() / "profiles" / "default") not in words
+
+    def test_the_workflow_is_found(self) -> None:
+        assert (workflow_root() / "Snakefile").is_file()
+
+
+def _write_weights(path: Path) -> None:
+    """Random values in the shape of VGG-19 down to relu5_1."""
+    import torch
+    from safetensors.torch import save_file
+
+    from nstcore.encoders.layers import LAYERS, channels, torchvision_index
+
+    random = torch.Generator().manual_seed(7)
+    state, incoming = {}, 3
+    for layer in LAYERS[: LAYERS.index("relu5_1") + 1]:
+        outgoing, index = channels(layer), torchvision_index(layer)
+        weight = torch.randn(outgoing, incoming, 3, 3, generator=random) * (2 / 9 / incoming) ** 0.5
+        state[f"features.{index}.weight"] = weight.half()
+        state[f"features.{index}.bias"] = torch.zeros(outgoing).half()
+        incoming = outgoing
+    save_file(state, path)

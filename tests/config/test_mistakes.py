@@ -1,0 +1,250 @@
+"""Every mistake in a configuration gives one clear line, and all of them are given at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nstcore.config.load import dump_yaml, parse_config, read_yaml, resolve_settings
+from nstcore.errors import ConfigError
+from nstcore.grid.plan import Plan
+
+PICTURES: dict[str, Any] = {"contents": "photos", "styles": "paintings"}
+
+
+def problems(raw: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(raw)
+    for line in caught.value.problems:
+        assert "\n" not in line
+        assert len(line) < 400
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def only_problem(raw: dict[str, Any]) -> str:
+    found = problems(raw)
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "suggestion"),
+    [
+        ({"contnets": "x"}, "contnets", "contents"),
+        ({"settings": {"stile_weight": 1}}, "settings.stile_weight", "style_weight"),
+        ({"settings": {"iteration": 1}}, "settings.iteration", "iterations"),
+        ({"sweep": {"axis": {}}}, "sweep.axis", "axes"),
+        ({"sweep": {"axes": {"styl_weight": [1]}}}, "sweep.axes.styl_weight", "style_weight"),
+        ({"report": {"columns": []}}, "report.columns", "cols"),
+        ({"report": {"row": []}}, "report.row", "rows"),
+        ({"output": {"formats": "png"}}, "output.formats", "format"),
+        ({"evaluation": {"sizes": 64}}, "evaluation.sizes", "size"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_path(
+    raw: dict[str, Any], path: str, suggestion: str | None
+) -> None:
+    line = only_problem({**PICTURES, **raw})
+    assert line.startswith(f"{path}: unknown")
+    if suggestion is None:
+        assert "there are: " in line
+    else:
+        assert f"did you mean `{suggestion}`?" in line
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "words"),
+    [
+        ({"settings": {"size": "big"}}, "settings.size", ["integer", "'big'"]),
+        ({"settings": {"size": 3}}, "settings.size", ["32", "3"]),
+        ({"settings": {"style_weight": -1}}, "settings.style_weight", ["0", "-1"]),
+        ({"settings": {"style_weight": float("nan")}}, "settings.style_weight", ["nan"]),
+        ({"settings": {"style_weight": float("inf")}}, "settings.style_weight", ["inf"]),
+        ({"settings": {"style_weight": [1]}}, "settings.style_weight", ["number", "[1]"]),
+        ({"settings": {"optimizer": "sgd"}}, "settings.optimizer", ["lbfgs", "adam", "sgd"]),
+        ({"settings": {"style_layers": ["relu9_1"]}}, "settings.style_layers", ["relu9_1"]),
+        ({"settings": {"style_layers": {}}}, "settings.style_layers", ["at least one"]),
+        ({"settings": {"iterations": []}}, "settings.iterations", ["at least 1"]),
+        ({"settings": {"iterations": 0}}, "settings.iterations", ["at least 1"]),
+        ({"settings": {"iterations": "many"}}, "settings.iterations", ["integer", "list", "many"]),
+        ({"settings": {"preset": "gaty"}}, "settings.preset", ["gaty", "gatys"]),
+        ({"settings": {"init": "file"}}, "settings", ["init_file"]),
+        ({"settings": [1]}, "settings", ["[1]"]),
+        ({"sweep": {"axes": {"size": 64}}}, "sweep.axes.size", ["list", "64"]),
+        ({"sweep": {"axes": {"size": []}}}, "sweep.axes.size", ["at least 1"]),
+        ({"sweep": {"axes": {"size": [64, 3]}}}, "sweep.axes.size[1]", ["32", "3"]),
+        ({"sweep": {"axes": {"init": ["contents"]}}}, "sweep.axes.init[0]", ["contents"]),
+        ({"sweep": {"axes": {"preset": ["x"]}}}, "sweep.axes.preset[0]", ["gatys"]),
+        ({"sweep": {"seeds": 0}}, "sweep.seeds", ["1", "0"]),
+        ({"sweep": {"seeds": [1, 1]}}, "sweep.seeds", ["twice"]),
+        ({"sweep": {"seeds": [-1]}}, "sweep.seeds[0]", ["-1"]),
+        ({"sweep": {"seeds": [2**64]}}, "sweep.seeds[0]", [str(2**64)]),
+        ({"batch_by": ["stile"]}, "batch_by", ["stile", "style"]),
+        ({"batch_by": ["style", "style"]}, "batch_by", ["twice"]),
+        ({"report": {"rows": ["size"]}}, "report.rows", ["size", "content"]),
+        ({"report": {"rows": ["style"], "cols": ["style"]}}, "report", ["style", "two"]),
+        ({"output": {"format": "jpg", "bits": 16}}, "output.bits", ["png"]),
+        ({"run": "a/b"}, "run", ["a/b"]),
+        ({"run": ""}, "run", ["''"]),
+        ({"run": "../up"}, "run", ["../up"]),
+        ({"background": "white"}, "background", ["white"]),
+        ({"contents": 5}, "contents", ["string", "list", "dictionary", "5"]),
+        ({"contents": {"my cat": "a.png"}}, "contents.my cat", ["my cat"]),
+        ({"contents": {1: "a.png"}}, "contents.1", ["quotes"]),
+        ({"styles": {"a": {"x.png": -1}}}, "styles.a.x.png", ["0", "-1"]),
+        ({"styles": {"a": 3}}, "styles.a", ["string", "list", "3"]),
+        ({"styles": [3]}, "styles[0]", ["string", "3"]),
+        ({"allow_failures": "perhaps"}, "allow_failures", ["perhaps"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path(
+    raw: dict[str, Any], path: str, words: list[str]
+) -> None:
+    line = only_problem({**PICTURES, **raw})
+    where, _, what = line.partition(": ")
+    assert where == path
+    for word in words:
+        assert word in what
+
+
+def test_required_keys() -> None:
+    assert problems({}) == ["contents: is missing", "styles: is missing"]
+
+
+def test_all_mistakes_are_given_at_once() -> None:
+    found = problems(
+        {
+            "contents": 5,
+            "sytles": "x",
+            "settings": {"size": "big", "pooling": "median", "stile_weight": 2},
+            "sweep": {"axes": {"style_weight": [1, -2, "x"], "sise": [64]}, "seeds": 0},
+            "report": {"thumbnail": "large", "roes": 1},
+        }
+    )
+    places = {line.partition(": ")[0] for line in found}
+    assert places == {
+        "contents",
+        "styles",
+        "sytles",
+        "settings.size",
+        "settings.pooling",
+        "settings.stile_weight",
+        "sweep.axes.style_weight[1]",
+        "sweep.axes.style_weight[2]",
+        "sweep.axes.sise",
+        "sweep.seeds",
+        "report.thumbnail",
+        "report.roes",
+    }
+    assert len(found) == len(places)
+
+
+def test_a_setting_is_either_fixed_or_swept() -> None:
+    line = only_problem(
+        {**PICTURES, "settings": {"size": 64}, "sweep": {"axes": {"size": [64, 128]}}}
+    )
+    assert line.startswith("sweep.axes.size: ")
+
+
+@pytest.mark.parametrize("section", ["settings", "sweep", "report", "output", "evaluation"])
+def test_a_section_whose_keys_are_all_commented_out_is_as_if_absent(section: str) -> None:
+    assert parse_config({**PICTURES, section: None}) == parse_config(PICTURES)
+    assert parse_config({**PICTURES, "sweep": {"axes": None}}).sweep == parse_config(PICTURES).sweep
+
+
+def test_an_axis_may_complete_the_settings(tmp_path: Path) -> None:
+    picture = str(tmp_path / "a.png")
+    Path(picture).touch()
+    config = parse_config(
+        {
+            "contents": picture,
+            "styles": picture,
+            "settings": {"init": "file"},
+            "sweep": {"axes": {"init_file": ["a.png", "b.png"]}},
+        }
+    )
+    found = [(p.settings.init, p.settings.init_file) for p in Plan(config).points]
+    assert found == [("file", "a.png"), ("file", "b.png")]
+
+
+def test_points_of_the_sweep_that_cannot_be_are_named(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.touch()
+    config = parse_config(
+        {
+            "contents": str(picture),
+            "styles": str(picture),
+            "sweep": {"axes": {"content_weight": [0, 1], "style_weight": [0, 1]}},
+        }
+    )
+    with pytest.raises(ConfigError, match=r"content_weight=0, style_weight=0: .*both") as caught:
+        Plan(config)
+    assert len(caught.value.problems) == 1
+
+
+class TestYaml:
+    def read(self, folder: Path, text: str) -> dict[str, Any]:
+        file = folder / "config.yaml"
+        file.write_text(text)
+        return read_yaml(file)
+
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [("1e3", 1000), ("1E-2", 0.01), ("1.5e2", 150), ("-2e+1", -20), ("1.e2", 100), (".5e1", 5)],
+    )
+    def test_exponents_are_numbers(self, tmp_path: Path, text: str, number: float) -> None:
+        value = self.read(tmp_path, f"style_weight: {text}\n")["style_weight"]
+        assert isinstance(value, float)
+        assert value == number
+
+    @pytest.mark.parametrize("text", ["e3", "1e", "1e3x", "relu1_1", "1_e3", "0x1e3g"])
+    def test_what_only_looks_like_one_stays_text(self, tmp_path: Path, text: str) -> None:
+        assert self.read(tmp_path, f"a: {text}\n")["a"] == text
+
+    @pytest.mark.parametrize(
+        "text", ["1e3", "12e45", "on", "1", "0.5", "null", "", "~", "é", "a: b"]
+    )
+    def test_text_comes_back_as_text(self, tmp_path: Path, text: str) -> None:
+        values = {"contents": {text: text}}
+        assert self.read(tmp_path, dump_yaml(values)) == values
+
+    @pytest.mark.parametrize(
+        "text",
+        ["run: a\nrun: b\n", "settings:\n  size: 64\n  size: 64\n", "a: {b: 1, c: 2, b: 3}\n"],
+    )
+    def test_a_repeated_key_is_an_error(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(
+            ConfigError, match=r"config\.yaml, line \d+: the key `\w+` stands twice"
+        ):
+            self.read(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        "text", ["a: [1\n", "a: b: c\n", "\ta: 1\n", "{[1]: 2}", "a: !!python/x y"]
+    )
+    def test_broken_yaml_gives_one_line_with_its_place(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(ConfigError, match=r"config\.yaml, line \d+, column \d+: ") as caught:
+            self.read(tmp_path, text)
+        assert len(str(caught.value).splitlines()) == 1
+
+    @pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- b\n", "word\n"])
+    def test_anything_but_a_mapping_is_an_error(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(ConfigError, match="keys and values"):
+            self.read(tmp_path, text)
+
+    def test_files_that_are_not_there_or_no_text(self, tmp_path: Path) -> None:
+        (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff")
+        for name, reason in [("no.yaml", "no such"), (".", "folder"), ("picture.yaml", "UTF-8")]:
+            with pytest.raises(ConfigError, match=reason):
+                read_yaml(tmp_path / name)
+
+
+def test_resolving_names_the_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_settings({"sise": 1, "size": 3}, where="--set")
+    assert {line.partition(": ")[0] for line in caught.value.problems} == {
+        "--set.sise",
+        "--set.size",
+    }

@@ -1,0 +1,60 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from nstcore.encoders.vgg import VGG
+
+SMALL_WIDTHS = (4, 6, 8, 8, 8)
+
+
+@pytest.fixture(scope="session")
+def random_vgg() -> Callable[..., VGG]:
+    """Make narrow VGGs with random weights whose activations neither vanish nor explode."""
+    import torch
+
+    from nstcore.encoders.vgg import VGG
+
+    def make(
+        widths: tuple[int, ...] = SMALL_WIDTHS,
+        *,
+        depth: str = "relu5_1",
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        **geometry: Any,
+    ) -> VGG:
+        random = torch.Generator().manual_seed(seed)
+        encoder = VGG(widths, depth=depth, **geometry)
+        for convolution in encoder.convolutions.values():
+            weight, bias = convolution.weight, convolution.bias
+            # He et al. 2015, eq. 10: the variance that rectified layers hand on unchanged.
+            spread = (2 / (9 * weight.shape[1])) ** 0.5
+            weight.copy_(spread * torch.randn(weight.shape, generator=random))
+            bias.copy_(0.1 * torch.randn(bias.shape, generator=random))
+        return encoder.to(dtype)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def waves() -> Callable[..., NDArray[np.float32]]:
+    """Make pictures (H, W, 3) float32 in [0, 1] of coloured waves, different for every seed."""
+
+    def make(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+        random = np.random.default_rng(seed)
+        y, x = np.mgrid[0:height, 0:width] / max(height, width)
+        planes = [
+            0.5
+            + 0.4 * np.sin(x * random.uniform(3, 20) + y * random.uniform(3, 20) + random.random())
+            for _ in range(3)
+        ]
+        return np.stack(planes, axis=-1).astype(np.float32)
+
+    return make

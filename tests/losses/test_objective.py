@@ -1,0 +1,158 @@
+"""What the objective adds up, against explicit sums."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from nstcore.losses.objective import Moments, Objective, content_factor, style_moments
+
+
+def _explicit(encoder, layer: str, image: Tensor) -> Tensor:
+    """Activations (N, K, M) after the layer's adapter, if it has one."""
+    features = encoder(image, [layer])[layer].flatten(2)
+    if layer not in encoder.adapters:
+        return features
+    weight, bias = encoder.adapters[layer]
+    return weight @ features + bias.unsqueeze(1)
+
+
+@pytest.mark.parametrize("adapted", [False, True], ids=["plain", "adapted"])
+@pytest.mark.parametrize("normalization", ["relative", "gatys"])
+def test_losses_equal_explicit_sums(make_objective, pictures, normalization, adapted):
+    objective = make_objective(normalization, adapted=adapted)
+    encoder = objective.encoder
+    image, contents, styles = pictures(3, 3), pictures(1, 3), pictures(2, 3)
+    found = objective(image)
+    relative = normalization == "relative"
+    for i in range(3):
+        content = style = 0.0
+        one = slice(i, i + 1)
+        weights = {"relu2_2": 0.5, "relu4_2": 1.5}
+        for layer, weight in weights.items():
+            f, p = (_explicit(encoder, layer, x[one]) for x in (image, contents))
+            error = (f - p).square().sum()
+            value = error / p.square().sum() / 2.0 if relative else error / 2
+            content += float(weight * value)
+        weights = {"relu1_1": 1.0, "relu2_1": 0.5, "relu4_1": 2.0, "relu5_1": 0.2}
+        for layer, weight in weights.items():
+            f, p = (_explicit(encoder, layer, x[one])[0] for x in (image, styles))
+            channels, positions = f.shape
+            g, a = f @ f.T, p @ p.T  # plain sums, as in the article
+            error = (g - a).square().sum()
+            if relative:
+                value = error / a.square().sum()
+                style += float(weight / 3.7 * value)
+            else:
+                value = error / (4 * channels**2 * positions**2)
+                style += float(weight * value)
+            assert float(found.style_layers[layer][i]) == pytest.approx(float(value))
+        assert float(found.content[i]) == pytest.approx(content)
+        assert float(found.style[i]) == pytest.approx(style)
+        expected = (
+            objective.content_weight[i] * content
+            + objective.style_weight[i] * style
+            + objective.tv_weight[i] * found.tv[i]
+        )
+        assert float(found.total[i]) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(9, 4), (4, 4), (3, 7)])
+def test_content_factor_keeps_lengths(rows, columns):
+    weight = torch.randn(rows, columns, dtype=torch.float64)
+    factor = content_factor(weight)
+    assert factor.shape == (min(rows, columns), columns)
+    vectors = torch.randn(columns, 20, dtype=torch.float64)
+    torch.testing.assert_close((factor @ vectors).norm(dim=0), (weight @ vectors).norm(dim=0))
+
+
+def test_a_picture_that_is_its_own_target_has_no_loss(random_vgg, pictures):
+    encoder = random_vgg(dtype=torch.float64)
+    image = pictures(4)
+    one = torch.ones(1, dtype=torch.float64)
+    for normalization in ("relative", "gatys"):
+        objective = Objective(
+            encoder,
+            content=encoder(image, ["relu4_2"]),
+            style=style_moments(encoder, image, ["relu1_1", "relu5_1"]),
+            content_layers={"relu4_2": 1.0},
+            style_layers={"relu1_1": 1.0, "relu5_1": 1.0},
+            content_weight=one,
+            style_weight=one,
+            tv_weight=0 * one,
+            normalization=normalization,
+        )
+        assert float(objective(image).total) == pytest.approx(0, abs=1e-20)
+
+
+def test_relative_layer_weights_count_by_their_ratio(random_vgg, pictures):
+    encoder = random_vgg(dtype=torch.float64)
+    image, other = pictures(4), pictures(5)
+    one = torch.ones(1, dtype=torch.float64)
+
+    def style(factor: float, normalization: str) -> float:
+        objective = Objective(
+            encoder,
+            content=encoder(other, ["relu4_2"]),
+            style=style_moments(encoder, other, ["relu1_1", "relu3_1", "relu5_1"]),
+            content_layers={"relu4_2": factor},
+            style_layers={"relu1_1": 2 * factor, "relu3_1": 0.0, "relu5_1": factor},
+            content_weight=one,
+            style_weight=one,
+            tv_weight=0 * one,
+            normalization=normalization,
+        )
+        losses = objective(image)
+        assert set(losses.style_layers) == {"relu1_1", "relu5_1"}  # the weight 0 costs nothing
+        return float(losses.style)
+
+    assert style(7.0, "relative") == pytest.approx(style(1.0, "relative"))
+    assert style(7.0, "gatys") == pytest.approx(7 * style(1.0, "gatys"))
+
+
+def test_pictures_that_share_targets_need_them_once(random_vgg, pictures):
+    encoder = random_vgg(dtype=torch.float64)
+    images, content, painting = pictures(6, 3), pictures(7), pictures(8)
+    layers = ["relu1_1", "relu4_1"]
+
+    def losses(copies: int):
+        moments = style_moments(encoder, painting, layers)
+        targets = encoder(content, ["relu4_2"])["relu4_2"]
+        return Objective(
+            encoder,
+            content={"relu4_2": targets.repeat(copies, 1, 1, 1)},
+            style={
+                name: Moments(m.gram.repeat(copies, 1, 1), m.mean.repeat(copies, 1))
+                for name, m in moments.items()
+            },
+            content_layers={"relu4_2": 1.0},
+            style_layers=dict.fromkeys(layers, 1.0),
+            content_weight=torch.ones(3, dtype=torch.float64),
+            style_weight=torch.ones(3, dtype=torch.float64),
+            tv_weight=torch.zeros(3, dtype=torch.float64),
+        )(images)
+
+    torch.testing.assert_close(losses(1).total, losses(3).total)
+
+
+def test_a_black_flat_style_gives_finite_losses(random_vgg, pictures):
+    # Without biases, the encoder's mean colour has no activation at all anywhere.
+    encoder = random_vgg(dtype=torch.float64)
+    for convolution in encoder.convolutions.values():
+        convolution.bias.zero_()
+    flat = encoder.mean.expand(1, 3, 18, 21)
+    one = torch.ones(1, dtype=torch.float64)
+    objective = Objective(
+        encoder,
+        content=encoder(flat, ["relu4_2"]),
+        style=style_moments(encoder, flat, ["relu2_1"]),
+        content_layers={"relu4_2": 1.0},
+        style_layers={"relu2_1": 1.0},
+        content_weight=one,
+        style_weight=one,
+        tv_weight=one,
+    )
+    assert math.isfinite(float(objective(pictures(4)).total))

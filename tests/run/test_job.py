@@ -1,0 +1,63 @@
+"""Around every job: a log, and errors in one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nstcore.config.load import parse_config
+from nstcore.errors import ImageError
+from nstcore.grid.freeze import freeze
+from nstcore.grid.plan import Plan
+from nstcore.run.job import job
+
+
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").touch()
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield str(freeze(Plan(parse_config({"contents": "a.png", "styles": "a.png"}))))
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:], root.level = before
+
+
+def test_a_job_gets_its_plan_and_keeps_a_log(
+    frozen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with job(frozen, "logs/deep/job.log") as plan:
+        assert plan.cell_count == 1
+        logging.getLogger("nstcore.x").info("half way")
+        logging.getLogger("nstcore.x").warning("beware")
+    text = Path("logs/deep/job.log").read_text()
+    assert "half way" in text
+    assert "beware" in text
+    said = capsys.readouterr().err
+    assert "half way" not in said
+    assert "WARNING: beware" in said
+
+
+def test_a_mistake_of_the_user_is_one_line(frozen: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, job(frozen, "job.log"):
+        raise ImageError("photos/cat.png: is damaged")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "ERROR: photos/cat.png: is damaged\n"
+    assert "Traceback" not in Path("job.log").read_text()
+
+
+def test_a_fault_of_ours_keeps_its_traceback(frozen: str) -> None:
+    with pytest.raises(ZeroDivisionError), job(frozen, "job.log"):
+        _ = 1 / 0
+    assert "Traceback" in Path("job.log").read_text()
+    assert "ZeroDivisionError" in Path("job.log").read_text()
+
+
+def test_a_run_that_was_not_started(frozen: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), job("nowhere/config.yaml", "job.log"):
+        pass
+    assert "nowhere/config.yaml" in capsys.readouterr().err

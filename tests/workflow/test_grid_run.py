@@ -1,0 +1,183 @@
+"""One grid through its life: run, run again, grow, shrink, lose files, be tampered with.
+
+The tests stand in the order in which they have to run: each starts from what the one before left.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workbench import CORES, ROOT, Bench, write_picture
+
+from nstcore.store.digests import file_sha256
+
+pytestmark = pytest.mark.slow
+
+NOTHING = "Nothing to be done"
+
+
+@pytest.fixture(scope="module")
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
+
+
+def files_below(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and ".snakemake" not in path.parts and "__pycache__" not in path.parts
+    }
+
+
+def test_a_dry_run_leaves_no_files(bench: Bench) -> None:
+    before = files_below(bench.folder)
+    said = bench.run("-n")
+    assert re.search(r"stylize\s+2\b", said), said
+    assert files_below(bench.folder) == before
+
+
+def test_the_grid_runs_to_the_end(bench: Bench) -> None:
+    bench.run()
+    with open(bench.run_dir / "grid.tsv", newline="") as file:
+        grid = list(csv.DictReader(file, delimiter="\t"))
+    expected = {
+        (style, content, weight)
+        for style in ("painting1", "painting2")
+        for content in ("photo1", "photo2")
+        for weight in ("1.0", "10.0")
+    }
+    assert {(row["style"], row["content"], row["style_weight"]) for row in grid} == expected
+    records = bench.records()
+    assert len(records) == len(grid) == len({row["key"] for row in grid}) == 8
+    for row in grid:
+        record = records[row["image"].removeprefix("cells/").removesuffix(".png")]
+        image = bench.run_dir / row["image"]
+        assert record["status"] == "ok"
+        assert record["key"] == row["key"]
+        assert record["image"]["sha256"] == file_sha256(image)
+    for name in ("metrics.csv", "metrics.parquet", "loss_curves.parquet", "report/index.html"):
+        assert (bench.run_dir / name).stat().st_size > 0
+    assert list((bench.run_dir / "sheets").glob("*.png"))
+    assert list((bench.run_dir / "sheets").glob("*.pdf"))
+    assert json.loads((bench.run_dir / "summary.json").read_text()) == {"cells": 8, "failed": []}
+    assert not [name for name in files_below(bench.folder) if ".tmp" in name or ".link" in name]
+
+
+def test_a_second_run_does_nothing(bench: Bench) -> None:
+    assert NOTHING in bench.run()
+
+
+def test_plain_snakemake_is_the_same_run(bench: Bench) -> None:
+    words = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    words += ["--configfile", "config.yaml", *CORES]
+    status, said = bench.call(*words)
+    assert status == 0, said
+    assert NOTHING in said
+
+
+def test_another_style_weight_computes_its_cells_only(bench: Bench) -> None:
+    before = bench.stored()
+    bench.write(sweep={"axes": {"style_weight": [1, 30, 10]}})
+    status, said = bench.nst("plan", "config.yaml")
+    assert status == 0, said
+    assert "8 already in the store, 4 to compute" in said
+    said = bench.run()
+    after = bench.stored()
+    assert {key: after[key] for key in before} == before
+    new = {r["key"] for r in bench.records().values() if r["key"] not in before}
+    assert new == set(after) - set(before)
+    assert len(new) == 4
+    for name, text in bench.stylize_logs().items():
+        assert "6 cells: 4 in the store, 2 to compute" in text, name
+    for stage in ("prepare_content", "prepare_style", "prepare_encoder", "style_target"):
+        assert not re.search(rf"rule {stage}:", said), "was done again"
+
+
+def test_another_content_computes_its_cells_only(bench: Bench) -> None:
+    before = bench.stored()
+    write_picture(bench.folder / "photos" / "photo3.png", seed=3, size=(64, 80))
+    said = bench.run()
+    after = bench.stored()
+    assert {key: after[key] for key in before} == before
+    assert len(after) - len(before) == 6
+    new = {name for name, r in bench.records().items() if r["key"] not in before}
+    assert {name.split("/")[1] for name in new} == {"photo3"}
+    assert len(re.findall(r"rule prepare_content:", said)) == 1
+    assert "rule style_target:" not in said
+
+
+def test_taking_values_back_computes_nothing(bench: Bench) -> None:
+    before = bench.stored()
+    (bench.folder / "photos" / "photo3.png").unlink()
+    bench.write(sweep={"axes": {"style_weight": [1, 10]}})
+    bench.run(extra=bench.without_torch())
+    assert bench.stored() == before
+    with open(bench.run_dir / "metrics.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 8
+    assert NOTHING in bench.run()
+
+
+def test_a_deleted_picture_is_linked_again_without_torch(bench: Bench) -> None:
+    before = bench.stored()
+    image = bench.run_dir / "cells/painting1/photo2/style_weight=10.png"
+    checksum = file_sha256(image)
+    image.unlink()
+    bench.run(extra=bench.without_torch())
+    assert file_sha256(image) == checksum
+    assert bench.stored() == before
+    log = bench.stylize_logs()["painting1/batch.log"]
+    assert "4 cells: 4 in the store, 0 to compute" in log
+    assert NOTHING in bench.run()
+
+
+def test_a_record_of_another_cell_is_an_error(bench: Bench) -> None:
+    path = bench.run_dir / "cells/painting1/photo2/style_weight=10.json"
+    other = bench.run_dir / "cells/painting1/photo1/style_weight=10.json"
+    shutil.copyfile(other, path)
+    status, said = bench.try_run(extra=bench.without_torch())
+    assert status != 0
+    complaint = [line for line in said.splitlines() if str(path.relative_to(bench.folder)) in line]
+    assert any("made for another configuration" in line for line in complaint), said
+    path.unlink()
+    bench.run(extra=bench.without_torch())
+    assert bench.records()["painting1/photo2/style_weight=10"]["cell"]["content"] == "photo2"
+
+
+def test_another_run_shares_the_store(bench: Bench) -> None:
+    before = bench.stored()
+    bench.write(run="other")
+    bench.run()
+    assert bench.stored() == before
+    for text in bench.stylize_logs().values():
+        assert "4 in the store, 0 to compute" in text
+    assert NOTHING in bench.run(), "linked pictures must not look older than what they came from"
+    assert {r["run"] for r in bench.records().values()} == {"other"}
+
+
+def test_collecting_garbage_keeps_what_runs_have(bench: Bench) -> None:
+    before = bench.stored()
+    status, said = bench.nst("gc", "--dry-run")
+    assert status == 0, said
+    assert bench.stored() == before
+    # The first run's folder still holds pictures of the values that were taken back.
+    wanted = set()
+    for run in ("small", "other"):
+        for file in (bench.folder / "results" / run / "cells").rglob("*.json"):
+            wanted.add(json.loads(file.read_text())["key"])
+    shutil.rmtree(bench.folder / "results" / "other")
+    shutil.rmtree(bench.folder / "results" / "small" / "cells" / "painting2")
+    status, said = bench.nst("gc")
+    assert status == 0, said
+    grid = bench.folder / "results/small/grid.tsv"
+    with open(grid, newline="") as file:
+        planned = {row["key"] for row in csv.DictReader(file, delimiter="\t")}
+    left = set(bench.stored())
+    assert planned <= left < set(before)
+    assert left <= wanted
