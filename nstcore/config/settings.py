@@ -78,7 +78,7 @@ class Settings(BaseModel):
         2.0, gt=1, le=8, description="Ratio of the sizes of two successive levels."
     )
     iterations: int | list[int] = Field(
-        [200, 200, 150],
+        [200, 150, 100],
         description="Iterations at each level, from coarse to fine: one number for all, or a list "
         "whose last number also serves all finer levels.",
     )
