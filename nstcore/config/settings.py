@@ -54,7 +54,7 @@ class Settings(BaseModel):
         "alike for every picture, size and encoder. `gatys`: the article's formulas to the letter.",
     )
     content_weight: Number = Field(1.0, description="Weight of the content loss.")
-    style_weight: Number = Field(10.0, description="Weight of the style loss.")
+    style_weight: Number = Field(5.0, description="Weight of the style loss.")
     tv_weight: Number = Field(
         4.0, description="Weight of the total variation (mean squared difference of neighbours)."
     )
