@@ -56,7 +56,7 @@ class Settings(BaseModel):
     content_weight: Number = Field(1.0, description="Weight of the content loss.")
     style_weight: Number = Field(5.0, description="Weight of the style loss.")
     tv_weight: Number = Field(
-        4.0, description="Weight of the total variation (mean squared difference of neighbours)."
+        8.0, description="Weight of the total variation (mean squared difference of neighbours)."
     )
 
     # --- at what size --------------------------------------------------------------------------
