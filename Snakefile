@@ -24,6 +24,7 @@ rule all:
         cell_files(paths.RECORD_SUFFIX),
         f"{RUN}/grid.tsv",
         f"{RUN}/metrics.csv",
+        f"{RUN}/metrics.parquet",
         f"{RUN}/loss_curves.parquet",
         sheet_files(),
         f"{RUN}/report/index.html",

@@ -24,6 +24,10 @@ class ImageError(UserError):
     """A picture cannot be read, is damaged, or cannot be written as asked."""
 
 
+class PictureTooSmall(ImageError, ValueError):
+    """A picture is smaller than the encoder's poolings need."""
+
+
 class WeightsError(UserError):
     """An encoder's weights cannot be had or are not what they claim to be."""
 

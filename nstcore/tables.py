@@ -208,7 +208,7 @@ def _metrics(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     columns["reason"] = _text(record.get("reason") for record in records)
     for name in (*known, *sorted(names.difference(known), key=_natural)):
         columns[name] = _floats(metrics.get(name) for metrics in measured)
-    columns["iterations"] = _integers(entry.get("iterations") for entry in effort)
+    columns["iterations_done"] = _integers(entry.get("iterations") for entry in effort)
     for name in ("seconds", "peak_memory_mb"):
         columns[name] = _floats(entry.get(name) for entry in effort)
     for name in ("width", "height"):

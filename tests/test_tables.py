@@ -38,7 +38,7 @@ def test_metrics_have_the_columns_of_the_contract_in_grid_order(tmp_path: Path) 
         *("run", "style", "content", "setting", "seed", "style_weight", "encoder", "key"),
         *("status", "reason", "content_loss", "style_loss"),
         *(f"style_loss_{layer}" for layer in LAYERS),
-        *("tv", "ssim", "color_distance", "iterations", "seconds", "peak_memory_mb"),
+        *("tv", "ssim", "color_distance", "iterations_done", "seconds", "peak_memory_mb"),
         *("width", "height", "image"),
     ]
     rows = read_grid(run / "grid.tsv").rows
@@ -147,7 +147,7 @@ def test_records_with_odd_values_do_not_break_the_table(tmp_path: Path) -> None:
     )
     metrics, curves = collect(run / "grid.tsv", run)
     assert pd.isna(metrics["content_loss"][1])
-    assert pd.isna(metrics["iterations"][1])
+    assert pd.isna(metrics["iterations_done"][1])
     columns = list(metrics.columns)
     assert columns.index("flicker") == columns.index("color_distance") + 1
     assert curves["total_loss"].isna().sum() == 2
@@ -181,3 +181,10 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
 
 def _grid(run: Path) -> tuple[Path, Path]:
     return run / "grid.tsv", run
+
+
+def test_an_axis_over_the_iterations_keeps_its_column(tmp_path: Path) -> None:
+    run = write_run(tmp_path, axes={"iterations": [3, 8]}, iterations=5)
+    metrics, _ = collect(run / "grid.tsv", run)
+    assert sorted(set(metrics["iterations"])) == [3, 8]
+    assert metrics.columns.is_unique

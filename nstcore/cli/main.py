@@ -93,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"nst: {line}", file=sys.stderr)  # noqa: T201
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nst: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 1
     except KeyboardInterrupt:
         print("nst: interrupted", file=sys.stderr)  # noqa: T201
         return 130
@@ -102,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from nstcore.cli.workflow import run_workflow
 
-    return run_workflow(arguments.config, arguments.rest)
+    run_workflow(arguments.config, arguments.rest)
 
 
 def _plan(arguments: argparse.Namespace) -> int:

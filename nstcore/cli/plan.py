@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nstcore.config.load import parse_config, read_yaml
 from nstcore.encoders.weights import locate
-from nstcore.errors import WeightsError
+from nstcore.errors import ImageError, WeightsError
 from nstcore.grid import paths
 from nstcore.grid.names import spell_value
 from nstcore.grid.plan import Plan
@@ -39,7 +39,10 @@ def show_plan(config: Path) -> int:
         return 0
     store = Store(plan.config.store_dir)
     present = sum(store.has(key) for key in keys)
-    console.print(f"{present} already in the store, {len(keys) - present} to compute")
+    new = {key for key in keys if not store.has(key)}
+    twins = len(keys) - present - len(new)
+    alike = f" ({twins} more are equal to one of them)" if twins else ""
+    console.print(f"{present} already in the store, {len(new)} to compute{alike}")
     return 0
 
 
@@ -61,9 +64,18 @@ def cell_keys(plan: Plan) -> list[str]:
                 "sha256": file_sha256(locate(encoder, weights)),
             }
             write_json(root / paths.ENCODER_FACTS.format(encoder=name), facts)
+        problems: list[str] = []
         for content in plan.contents:
-            prepare.prepare_content(elsewhere, content)
+            try:
+                prepare.prepare_content(elsewhere, content)
+            except ImageError as error:
+                problems.append(f"contents.{content}: {error}")
         for style, source in plan.styles.items():
             for index in range(len(source.paths)):
-                prepare.prepare_style(elsewhere, style, index)
+                try:
+                    prepare.prepare_style(elsewhere, style, index)
+                except ImageError as error:
+                    problems.append(f"styles.{style}: {error}")
+        if problems:
+            raise ImageError("\n".join(problems))
         return [prepare.key_of(elsewhere, cell) for cell in elsewhere.cells()]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import nstcore
 from nstcore.config.load import parse_config, read_yaml
@@ -57,8 +57,10 @@ def command(config: Path, options: Sequence[str], root: Path) -> list[str]:
     return [*words, *options]
 
 
-def run_workflow(config: Path, options: Sequence[str]) -> int:
-    """Check a configuration, then hand over to Snakemake; returns its exit status."""
+def run_workflow(config: Path, options: Sequence[str]) -> NoReturn:
+    """Check a configuration, then become Snakemake, so that signals reach it and nobody else."""
     # Snakemake would show the same mistakes, wrapped in its own words and a traceback.
     Plan(parse_config(read_yaml(config)))
-    return subprocess.run(command(config, options, workflow_root()), check=False).returncode
+    words = command(config, options, workflow_root())
+    sys.stdout.flush()
+    os.execv(words[0], words)

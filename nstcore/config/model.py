@@ -22,6 +22,8 @@ Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$", max_length=100)
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 """A whole number that tables and JSON hold exactly."""
+Folder = Annotated[str, StringConstraints(pattern=r"^[^{}]+$")]
+"""Braces would be taken for wildcards."""
 Layout = Annotated[list[str], Field(min_length=0)]
 
 
@@ -168,8 +170,8 @@ class Config(Strict):
         description="Whether a run in which single cells failed counts as a success. If not, it ends "
         "with an error after everything else is done, and the next call tries those cells again.",
     )
-    results: str = Field("results", description="Folder of all runs.")
-    store: str | None = Field(
+    results: Folder = Field("results", description="Folder of all runs.")
+    store: Folder | None = Field(
         None,
         description="Folder with every finished cell, shared by runs; empty: `<results>/.store`.",
     )

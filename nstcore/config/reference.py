@@ -61,10 +61,10 @@ _PATHS = """\
 
 `batch_by` names the axes that get a job for each of their values; all cells along the other axes
 are optimized together in one process. `[style, content]` (the default) suits many settings,
-`[style]` many contents with few settings. Adding a picture or a value moves no cell that exists
-to another job and computes no cell again. A cell is known by what determines it: its settings,
-the pixels of its pictures, the encoder's weights. Where two runs share a cell they share its file
-in the store (`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
+`[style]` many contents with few settings. Adding a picture or a value computes no
+cell again. A cell is known by what determines it: its settings, the pixels of its pictures, the
+encoder's weights. Where two runs share a cell they share its file in the store
+(`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
 """
 
 

@@ -93,10 +93,10 @@ def read_state(path: Path) -> Mapping[str, Any]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything at all
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    except Exception:  # a damaged pickle can raise anything at all
+        log.info("%s cannot be loaded", path, exc_info=True)
         raise WeightsError(
-            f"{path}: is no state dict that can be loaded safely ({reason}); save it with "
+            f"{path}: is no state dict that can be loaded safely; save it with "
             "torch.save(model.state_dict(), …)"
         ) from None
     if not isinstance(state, Mapping):

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from nstcore.config.load import given_settings, resolve_settings
@@ -18,7 +19,7 @@ from nstcore.config.model import ID_PATTERN, Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.grid.inputs import StyleSource, expand_contents, expand_styles
-from nstcore.grid.names import digest, setting_name, spell_value
+from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
 
@@ -108,8 +109,25 @@ class Plan:
             self.points = tuple(_points(config))
         except ConfigError as error:
             problems += error.problems
+        problems += self._missing_files()
         if problems:
             raise ConfigError(problems)
+
+    def _missing_files(self) -> list[str]:
+        """Files besides the pictures that the settings name and that are not there."""
+        named = {
+            (name, path)
+            for point in self.points
+            for name in ("weights", "init_file")
+            if (path := getattr(point.settings, name)) is not None
+        }
+        if self.config.evaluation.weights is not None:
+            named.add(("evaluation.weights", self.config.evaluation.weights))
+        return [
+            f"{name}: there is no file {path} (paths start from {Path.cwd()})"
+            for name, path in sorted(named)
+            if not Path(path).is_file()
+        ]
 
     @cached_property
     def axis_values(self) -> dict[str, list[Any]]:
@@ -136,6 +154,8 @@ class Plan:
             parts.setdefault(label, []).append(point)
         groups: list[Group] = []
         for label, points in parts.items():
+            if len(label) > LONGEST_NAME:
+                label = f"{label[: LONGEST_NAME - 9]}~{digest(label)[:8]}"
             for bucket, members in self._split(points).items():
                 name = ",".join(part for part in (label, bucket) if part)
                 groups.append(Group(name, tuple(members), self._digest(members)))

@@ -132,7 +132,7 @@ def about(metrics: pd.DataFrame, records: Sequence[Record | None]) -> dict[str, 
     statuses = Counter(metrics["status"].tolist())
     created = sorted(str(r["created"]) for r in known if r.get("created"))
     seconds = float(metrics["seconds"].sum())
-    iterations = int(metrics["iterations"].sum())
+    iterations = int(metrics["iterations_done"].sum())
     memory = metrics["peak_memory_mb"].max()
     facts: list[tuple[str, list[str]]] = [
         ("Cells", [f"{count} {status}" for status, count in statuses.most_common()]),

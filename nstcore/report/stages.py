@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from nstcore.config.settings import Settings
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
 from nstcore.report.build import build_report
-from nstcore.sheet import SheetSpec, write_sheets
+from nstcore.sheet import SheetSpec, page_names, write_sheets
 from nstcore.tables import collect, read_table, write_curves, write_metrics
 
 
@@ -48,6 +49,7 @@ def make_sheet(plan: Plan, page: str) -> None:
 def make_report(plan: Plan, *, threads: int | None = None) -> None:
     """Build the run's report."""
     run = Path(plan.config.run_dir)
+    _remove_stale_sheets(plan)
     build_report(
         run,
         run / "report" / "index.html",
@@ -57,6 +59,14 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         sources=sources(plan),
         threads=threads,
     )
+
+
+def _remove_stale_sheets(plan: Plan) -> None:
+    """Remove the sheets of an earlier layout, which nothing would ever draw again."""
+    pages = page_names(plan.axis_values, plan.layout["pages"])
+    for path in (Path(plan.config.run_dir) / "sheets").glob("*.*"):
+        if re.sub(r"(\.part\d+)?\.(png|pdf)$", "", path.name) not in pages:
+            path.unlink()
 
 
 def sources(plan: Plan) -> dict[str, dict[str, list[Path]]]:

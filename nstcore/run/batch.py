@@ -36,6 +36,10 @@ SCHEMA = 1
 """Version of the record's layout."""
 
 
+COLOR_SAMPLES = 1 << 16
+"""Pixels from which the colours of a blend are taken."""
+
+
 @dataclass(frozen=True)
 class Item:
     """A cell of the batch, its key, and what the store has of it."""
@@ -80,13 +84,14 @@ def stylize_batch(
     for cell in cells:
         key = prepare.key_of(plan, cell)
         items.append(Item(cell, key, store.find(key)))
-    missing = [item for item in items if item.stored is None]
-    log.info(
-        "%d cells: %d in the store, %d to compute",
-        len(items),
-        len(items) - len(missing),
-        len(missing),
-    )
+    # Two cells that cannot differ, such as two ids of one file, are one: the first stands for all.
+    waiting: dict[str, list[Item]] = {}
+    for item in items:
+        if item.stored is None:
+            waiting.setdefault(item.key, []).append(item)
+    missing = list(waiting.values())
+    present = sum(item.stored is not None for item in items)
+    log.info("%d cells: %d in the store, %d to compute", len(items), present, len(items) - present)
     session = _Session(plan, store, threads)
     for item in items:
         if item.stored is not None:
@@ -94,7 +99,7 @@ def stylize_batch(
     failed = 0
     if missing:
         failed = session.compute(missing, progress)
-    return Outcome(len(items) - len(missing), len(missing) - failed, failed)
+    return Outcome(present, len(items) - present - failed, failed)
 
 
 class _Session:
@@ -117,18 +122,26 @@ class _Session:
             self._engine = Engine(config.device, self.threads, config.batch_size)
         return self._engine
 
-    def compute(self, missing: Sequence[Item], progress: Progress | None) -> int:
-        """Compute cells and finish each; returns how many failed."""
-        jobs = [self._job(item.cell) for item in missing]
+    def compute(self, missing: Sequence[Sequence[Item]], progress: Progress | None) -> int:
+        """Compute cells and finish each; returns how many failed.
+
+        Args:
+            missing: cells with one key each; one computation serves all cells of an entry.
+            progress: told about the descent.
+        """
+        jobs = [self._job(twins[0].cell) for twins in missing]
         failed = 0
         for index, made in self.engine.make(jobs, progress):
-            item = missing[index]
+            twins = missing[index]
             if made.result is None or made.result.status != "ok":
-                self._fail(item, made)
-                failed += 1
+                for item in twins:
+                    self._fail(item, made)
+                failed += len(twins)
                 continue
-            self.finish(replace(item, stored=self._keep(item, made)))
-            log.info("finished %s", item.cell.image)
+            stored = self._keep(twins[0], made)
+            for item in twins:
+                self.finish(replace(item, stored=stored))
+                log.info("finished %s", item.cell.image)
         return failed
 
     def finish(self, item: Item) -> None:
@@ -308,11 +321,21 @@ class _Session:
                 for size in prepare.style_sizes(settings)
             ],
             weights=prepare.encoder_file(self.plan, settings),
-            style_picture=self._load(paths.STYLE, style=cell.style, index=0)
-            if settings.init == "style"
-            else None,
+            style_picture=self._style_colors(cell.style) if settings.init == "style" else None,
             start=start,
         )
+
+    def _style_colors(self, style: str) -> NDArray[np.float32]:
+        """A picture with a style's colours: of a blend, each part's in its share, in no order."""
+        facts = prepare.style_facts(self.plan, style)
+        if len(facts) == 1:
+            return self._load(paths.STYLE, style=style, index=0)
+        parts = []
+        for index in sorted(range(len(facts)), key=lambda i: str(facts[i]["digest"])):
+            pixels = self._load(paths.STYLE, style=style, index=index).reshape(-1, 3)
+            count = max(1, round(facts[index]["weight"] * COLOR_SAMPLES))
+            parts.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
+        return np.concatenate(parts)[np.newaxis]
 
     def _load(self, pattern: str, **parts: Any) -> NDArray[np.float32]:
         """A prepared picture, read once."""

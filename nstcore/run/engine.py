@@ -17,6 +17,7 @@ from nstcore.config.settings import Settings
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.encoders.loading import load_encoder
 from nstcore.encoders.vgg import VGG
+from nstcore.errors import UserError
 from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments
 from nstcore.metrics import Reference, measure
@@ -65,7 +66,7 @@ class Job:
         content: the prepared content.
         targets: the style's moments for every level, coarse to fine.
         weights: the encoder's weights.
-        style_picture: the style's first picture, for ``init: style``.
+        style_picture: a picture with the style's colours, for ``init: style``.
         start: the picture of ``init: file``.
     """
 
@@ -148,8 +149,10 @@ class Engine:
             results = self._stylize(jobs, progress)
         except Exception as error:
             # What is tried next must stand outside: the traceback keeps all tensors alive.
-            log.warning("a batch of %d pictures failed", len(jobs), exc_info=True)
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            log.info("a batch of %d pictures failed", len(jobs), exc_info=True)
+            reason = (str(error).splitlines() or ["no reason given"])[0]
+            if not isinstance(error, UserError):
+                reason = f"{type(error).__name__}: {reason}"
         else:
             seconds = time.perf_counter() - started
             return [self._made(result, len(jobs), seconds) for result in results], None

@@ -45,6 +45,9 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        log.warning("interrupted; what is finished stays in the store")
+        sys.exit(130)
     except Exception:
         log.exception("the job failed")
         raise

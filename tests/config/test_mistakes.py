@@ -156,18 +156,19 @@ def test_a_section_whose_keys_are_all_commented_out_is_as_if_absent(section: str
 
 
 def test_an_axis_may_complete_the_settings(tmp_path: Path) -> None:
-    picture = str(tmp_path / "a.png")
+    picture, other = str(tmp_path / "a.png"), str(tmp_path / "b.png")
     Path(picture).touch()
+    Path(other).touch()
     config = parse_config(
         {
             "contents": picture,
             "styles": picture,
             "settings": {"init": "file"},
-            "sweep": {"axes": {"init_file": ["a.png", "b.png"]}},
+            "sweep": {"axes": {"init_file": [picture, other]}},
         }
     )
     found = [(p.settings.init, p.settings.init_file) for p in Plan(config).points]
-    assert found == [("file", "a.png"), ("file", "b.png")]
+    assert found == [("file", picture), ("file", other)]
 
 
 def test_points_of_the_sweep_that_cannot_be_are_named(tmp_path: Path) -> None:

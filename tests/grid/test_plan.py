@@ -211,3 +211,43 @@ def test_every_axis_has_one_place_on_the_sheets(folder: Path, raw: dict[str, Any
     assert len(placed) == len(set(placed))
     several = {axis for axis, values in plan.axis_values.items() if len(values) > 1}
     assert several <= set(placed) <= set(plan.axis_values)
+
+
+def test_files_that_settings_name_have_to_be_there(folder: Path) -> None:
+    picture = str(folder / "picture0.png")
+    config = parse_config(
+        {
+            "contents": picture,
+            "styles": picture,
+            "settings": {"init": "file", "init_file": "start.png"},
+            "sweep": {"axes": {"weights": [picture, "none.pth"]}},
+            "evaluation": {"weights": "judge.pth"},
+        }
+    )
+    with pytest.raises(ConfigError) as caught:
+        Plan(config)
+    assert [line.split(" (")[0] for line in caught.value.problems] == [
+        "evaluation.weights: there is no file judge.pth",
+        "init_file: there is no file start.png",
+        "weights: there is no file none.pth",
+    ]
+
+
+def test_the_name_of_a_group_fits_a_file_name(folder: Path) -> None:
+    picture = str(folder / "picture0.png")
+    axes = {
+        "style_layers": [[f"relu{s}_1" for s in range(1, 6)], [f"relu{s}_2" for s in range(1, 6)]],
+        "content_layers": [["relu3_1", "relu3_2", "relu3_3", "relu4_1", "relu4_2", "relu4_3"]],
+        "iterations": [list(range(100, 120))],
+    }
+    config = parse_config(
+        {
+            "contents": picture,
+            "styles": picture,
+            "sweep": {"axes": axes},
+            "batch_by": ["style", *axes],
+        }
+    )
+    names = [group.name for group in Plan(config).groups]
+    assert len(set(names)) == 2
+    assert all(len(name) < 200 for name in names)

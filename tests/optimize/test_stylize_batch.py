@@ -288,7 +288,13 @@ def test_a_file_is_the_start_at_the_coarsest_size(random_vgg, task, waves):
 
 
 @pytest.mark.parametrize(
-    "change", [{"iterations": 9}, {"pooling": "avg"}, {"optimizer": "adam", "iterations": 5}, {"init": "noise"}]
+    "change",
+    [
+        {"iterations": 9},
+        {"pooling": "avg"},
+        {"optimizer": "adam", "iterations": 5},
+        {"init": "noise"},
+    ],
 )
 def test_tasks_that_do_not_go_together_are_refused(random_vgg, task, change):
     with pytest.raises(ValueError, match="must agree"):

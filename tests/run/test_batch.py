@@ -249,3 +249,38 @@ def _points(axes: dict[str, list[Any]]) -> Any:
 def test_json_knows_no_nan() -> None:
     values = {"a": 1.5, "b": float("nan"), "c": float("inf")}
     assert json_safe(values) == {"a": 1.5, "b": None, "c": None}
+
+
+def test_cells_that_cannot_differ_are_made_once(plan: Plan) -> None:
+    Image.open("cat.png").save("copy.png")
+    both = make_plan(contents=["cat.png", "copy.png"])
+    assert run(both) == (0, 6, 0)
+    assert len(Stand.made) == 3, "one computation serves both ids"
+    for cell in both.cells():
+        assert record_of(both, cell.image)["cell"]["content"] == cell.content
+    Stand.fails.update({9.0: "failed"})
+    assert run(
+        make_plan(contents=["cat.png", "copy.png"], sweep={"axes": {"style_weight": [9]}})
+    ) == (0, 0, 2)
+
+
+def test_a_blend_starts_from_the_same_colours_in_any_order(plan: Plan) -> None:
+    from nstcore.run.batch import _Session
+
+    random = np.random.default_rng(0)
+    for name in ("one.png", "two.png"):
+        Image.fromarray(random.integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(name)
+    found = []
+    for parts in ({"one.png": 3, "two.png": 1}, {"two.png": 1, "one.png": 3}):
+        blended = Plan(
+            parse_config({"contents": "cat.png", "styles": {"night": parts}, "run": "blend"})
+        )
+        for index in range(2):
+            prepare.prepare_style(blended, "night", index)
+        session = _Session(blended, Store("store"), None)
+        found.append(session._style_colors("night"))
+    assert np.array_equal(*found)
+    shares = [np.asarray(Image.open(name)).mean((0, 1)) / 255 for name in ("one.png", "two.png")]
+    np.testing.assert_allclose(
+        found[0].mean((0, 1)), 0.75 * shares[0] + 0.25 * shares[1], atol=2e-3
+    )

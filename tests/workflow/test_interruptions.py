@@ -157,3 +157,49 @@ class TestFailures:
         assert said.strip().count("\n") == 0
         assert "nowhere" in said
         failing.write()
+
+
+class TestChanges:
+    """Inputs that change between runs in ways that dates do not tell."""
+
+    def test_shares_of_a_blend_and_an_older_picture_and_another_layout(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench(contents=1, styles=2)
+        first, second = (f"paintings/painting{number}.png" for number in (1, 2))
+        bench.write(
+            styles={"mix": {first: 0.7, second: 0.3}}, sweep={"axes": {"style_weight": [10]}}
+        )
+        bench.run()
+        keys = {record["key"] for record in bench.records().values()}
+        bench.write(styles={"mix": {first: 0.5, second: 0.5}})
+        bench.run()
+        assert not keys & {record["key"] for record in bench.records().values()}
+        # Another picture takes a content's place and brings an older date with it.
+        keys = {record["key"] for record in bench.records().values()}
+        content = bench.folder / "photos" / "photo1.png"
+        with Image.open(content) as image:
+            image.transpose(Image.Transpose.ROTATE_180).save(content)
+        os.utime(content, (1e9, 1e9))
+        bench.write(report={"pages": ["style_weight"]})
+        bench.run()
+        assert not keys & {record["key"] for record in bench.records().values()}
+        sheets = {path.stem for path in (bench.run_dir / "sheets").iterdir()}
+        assert sheets == {"style_weight=10"}
+
+    def test_ctrl_c_leaves_no_lock_and_no_job(self, make_bench: Callable[..., Bench]) -> None:
+        bench = make_bench(contents=1, styles=1)
+        bench.write(settings={**bench.config["settings"], "iterations": 2000})
+        process = bench.start(*NST, "run", "config.yaml", *CORES)
+        job = stylize_process(process)
+        wait_until(
+            lambda: any("to compute" in log for log in bench.stylize_logs().values()), process
+        )
+        for pid in (process.pid, job.pid):  # a terminal sends it to everyone
+            os.kill(pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode != 0
+        assert "Traceback" not in said
+        assert not psutil.pid_exists(job.pid)
+        bench.write(settings={**bench.config["settings"], "iterations": 2})
+        bench.run()

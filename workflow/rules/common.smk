@@ -35,6 +35,25 @@ wildcard_constraints:
     page=r"[^/]+",
 
 
+def file_state(path):
+    """Size and date of an input: a file replaced by an older one is another file too."""
+    facts = Path(path).stat() if path and Path(path).is_file() else None
+    return [facts.st_size, facts.st_mtime_ns] if facts else None
+
+
+def inputs_in_order():
+    """Contents and styles in their order, with the shares of blends."""
+    return [
+        list(PLAN.contents),
+        [[n, s.paths, s.weights] for n, s in PLAN.styles.items()],
+    ]
+
+
+def starts(points):
+    """The pictures of `init: file`."""
+    return sorted({point.settings.init_file for point in points} - {None})
+
+
 def in_run(pattern):
     """A pattern of nstcore.grid.paths as a path from the working directory."""
     return f"{RUN}/{pattern}"

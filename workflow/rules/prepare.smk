@@ -15,6 +15,7 @@ rule prepare_content:
         frozen=FROZEN,
         background=PLAN.config.background,
         sizes=PLAN.sizes,
+        source=lambda wildcards: file_state(PLAN.contents[wildcards.content]),
     script:
         "../scripts/prepare_content.py"
 
@@ -32,6 +33,9 @@ rule prepare_style:
     params:
         frozen=FROZEN,
         background=PLAN.config.background,
+        source=lambda wildcards: file_state(
+            PLAN.styles[wildcards.style].paths[int(wildcards.index)]
+        ),
     script:
         "../scripts/prepare_style.py"
 
@@ -48,6 +52,7 @@ rule prepare_encoder:
         "../../environment.yml"
     params:
         frozen=FROZEN,
+        source=lambda wildcards: file_state(encoders(PLAN)[wildcards.encoder][1]),
     script:
         "../scripts/prepare_encoder.py"
 
@@ -63,6 +68,7 @@ rule grid:
             for index in range(len(source.paths))
         ],
         encoder_facts=expand(in_run(paths.ENCODER_FACTS), encoder=encoders(PLAN)),
+        starts=lambda wildcards: starts(PLAN.points),
     output:
         f"{RUN}/grid.tsv",
     log:
@@ -74,6 +80,8 @@ rule grid:
         frozen=FROZEN,
         cells=[group.digest for group in PLAN.groups],
         batch_by=PLAN.config.batch_by,
+        inputs=inputs_in_order(),
+        starts=[file_state(path) for path in starts(PLAN.points)],
         algorithm=ALGORITHM,
     script:
         "../scripts/grid.py"

@@ -17,6 +17,7 @@ rule contact_sheet:
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
+        inputs=inputs_in_order(),
     script:
         "../scripts/contact_sheet.py"
 
@@ -36,6 +37,7 @@ rule report:
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
+        inputs=inputs_in_order(),
     script:
         "../scripts/report.py"
 

@@ -65,7 +65,7 @@ for number, group in enumerate(PLAN.groups):
             ),
             encoders=expand(in_run(paths.ENCODER), encoder=encoders(PLAN)),
             encoder_facts=expand(in_run(paths.ENCODER_FACTS), encoder=encoders(PLAN)),
-            starts=sorted({point.settings.init_file for point in group.points} - {None}),
+            starts=lambda wildcards, group=group: starts(group.points),
         output:
             images=batch_outputs(group, f".{PLAN.config.output.format}"),
             records=batch_outputs(group, paths.RECORD_SUFFIX),
@@ -81,6 +81,10 @@ for number, group in enumerate(PLAN.groups):
             group=group.name,
             # Changes when a cell of the batch does; the cells themselves would fill the metadata.
             cells=group.digest,
+            starts=[file_state(path) for path in starts(group.points)],
+            weights=lambda wildcards: [
+                PLAN.styles[style].weights for style in batch_styles(wildcards)
+            ],
             algorithm=[ALGORITHM, EVALUATION],
         script:
             "../scripts/stylize.py"
