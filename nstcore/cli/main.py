@@ -75,6 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(function=_demo)
 
+    distill = commands.add_parser(
+        "distill",
+        help="train the compact encoder",
+        description="Train the compact encoder; see docs/encoders/compact.md. All options go to "
+        "the training: python -m nstcore.distill --help lists them.",
+    )
+    distill.set_defaults(function=_distill, takes_rest=True)
+
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     schema.set_defaults(function=_schema)
     return parser
@@ -132,6 +140,12 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     write_demo(arguments.folder)
     return 0
+
+
+def _distill(arguments: argparse.Namespace) -> int:
+    from nstcore.distill.__main__ import main as train
+
+    return train(arguments.rest)
 
 
 def _schema(arguments: argparse.Namespace) -> int:

@@ -103,7 +103,8 @@ def cell_key(
             "content": content,
             "style": style,
             "encoder": encoder,
-            "output": output.model_dump(),
+            # Quality is a matter of JPEG alone.
+            "output": output.model_dump(exclude=set() if output.format == "jpg" else {"quality"}),
             "start": start,
         }
     )

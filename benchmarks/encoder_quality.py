@@ -1,0 +1,395 @@
+"""What the compact encoder is worth: pictures made with it, judged by VGG-19.
+
+For pairs of content and style, stylize with VGG-19, with the compact encoder and, if given, with
+the reference encoder, on the same schedule and over a sweep of style weights.  Judge every picture
+under VGG-19 by relative squared errors against content and style:
+
+    content    relu4_2
+    style      mean over relu1_1 … relu5_1, the layers that were optimized
+    held out   mean over relu1_2, 2_2, 3_2, 4_3, which nobody optimized
+
+An encoder's *recovered share* at VGG-19's content error E_c is
+
+    (E(content image) - E(encoder at E_c)) / (E(content image) - E(vgg19 at E_c))
+
+where E(encoder at E_c) is interpolated on its sweep, linear in log E_c.  1 means as good as VGG-19.
+
+    python benchmarks/encoder_quality.py --teacher vgg19.pth --contents DIR --styles DIR
+
+Four pairs at 256 px take some minutes on two cores, sixteen at 384 px hours; use ``--device cuda``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.compact import WEIGHTS_PATH, compact_sha256, load_compact, multiply_adds
+from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE, VGG19_WIDTHS
+from nstcore.encoders.vgg import VGG
+from nstcore.encoders.weights import read_state
+from nstcore.images import fit_size, load_float, resize, save_picture
+from nstcore.losses.functional import relative_error
+from nstcore.losses.objective import style_moments
+from nstcore.optimize.stylize import Task, stylize, to_tensor
+from nstcore.store.atomic import write_json, write_text
+from nstcore.targets import picture_moments
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class ReferenceEncoder(nn.Module):
+    """The 16 times compressed VGG-19 of Wang et al. (CVPR 2020, *Collaborative Distillation*).
+
+    Args:
+        path: a state dict with ``conv0``, ``conv11`` … ``conv51`` and adapters ``convXY_aux``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        state = {key: value.float() for key, value in read_state(path).items()}
+        self.weights = nn.ParameterDict(
+            {key.replace(".", "_"): nn.Parameter(value, False) for key, value in state.items()}
+        )
+        self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def _convolve(self, x: Tensor, name: str) -> Tensor:
+        weight = self.weights[f"{name}_weight"]
+        if weight.shape[-1] == 3:
+            x = nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        return nn.functional.conv2d(x, weight, self.weights[f"{name}_bias"])
+
+    def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations (N, c, H', W') of the chosen layers, as ``VGG.forward``."""
+        x = self._convolve(image, "conv0")
+        found: dict[str, Tensor] = {}
+        for stage, count in enumerate((2, 2, 4, 4, 1), start=1):
+            if stage > 1:
+                x = nn.functional.max_pool2d(x, 2)
+            for index in range(1, count + 1):
+                x = self._convolve(x, f"conv{stage}{index}").relu()
+                if f"relu{stage}_{index}" in layers:
+                    found[f"relu{stage}_{index}"] = x
+        return found
+
+    def lift(self) -> ReferenceEncoder:
+        """Take all losses in VGG-19's space, through the adapters that come with the weights."""
+        for key in list(self.weights):
+            if key.endswith("_aux_weight"):
+                layer = f"relu{key[4]}_{key[5]}"
+                bias = self.weights[key.replace("weight", "bias")]
+                self.adapters[layer] = (self.weights[key].flatten(1), bias)
+        return self
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Relative squared errors under VGG-19."""
+
+    content: float
+    style: float
+    held_out: float
+
+
+class Judge:
+    """VGG-19 as the judge of one pair.
+
+    Args:
+        teacher: VGG-19.
+        content, style: (H, W, 3) in [0, 1] at the size of the result.
+    """
+
+    def __init__(self, teacher: VGG, content: np.ndarray, style: np.ndarray, device: str) -> None:
+        self.teacher, self.device = teacher, device
+        self.layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
+        with torch.no_grad():
+            picture = to_tensor(content, device)
+            self.content = teacher(picture, [JUDGE_CONTENT])[JUDGE_CONTENT]
+            self.style = style_moments(teacher, to_tensor(style, device), self.layers)
+
+    @torch.no_grad()
+    def __call__(self, picture: np.ndarray) -> Judged:
+        """Judge a picture (H, W, 3) in [0, 1]."""
+        image = to_tensor(picture, self.device)
+        content = relative_error(self.teacher(image, [JUDGE_CONTENT])[JUDGE_CONTENT], self.content)
+        found = style_moments(self.teacher, image, self.layers)
+        error = {
+            layer: float(relative_error(found[layer].gram, self.style[layer].gram))
+            for layer in self.layers
+        }
+        return Judged(
+            float(content),
+            statistics.fmean(error[layer] for layer in JUDGE_STYLE),
+            statistics.fmean(error[layer] for layer in JUDGE_HELD_OUT),
+        )
+
+
+def interpolate(sweep: Sequence[Judged], content: float, which: str) -> float | None:
+    """The error of a sweep at a given content error, or None outside of the sweep."""
+    points = sorted(sweep, key=lambda judged: judged.content)
+    logs = [float(np.log(judged.content)) for judged in points]
+    if not logs[0] - 0.02 <= np.log(content) <= logs[-1] + 0.02:
+        return None
+    return float(np.interp(np.log(content), logs, [getattr(judged, which) for judged in points]))
+
+
+def recovered(start: Judged, teacher: Judged, sweep: Sequence[Judged], which: str) -> float | None:
+    """The recovered share at the teacher's content error."""
+    reached = interpolate(sweep, teacher.content, which)
+    if reached is None:
+        return None
+    before = getattr(start, which)
+    return float((before - reached) / (before - getattr(teacher, which)))
+
+
+def seconds_per_iteration(
+    encoders: Mapping[str, Any], size: tuple[int, int], device: str, rounds: int
+) -> dict[str, float]:
+    """Median seconds of features, losses and gradient of one picture; encoders take turns."""
+    width, height = size
+    picture = torch.rand(1, 3, height, width, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
+    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
+    taken: dict[str, list[float]] = {name: [] for name in encoders}
+    for turn in range(rounds + 1):
+        for name, encoder in encoders.items():
+            x = picture.clone().requires_grad_(True)
+            if device != "cpu":
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+            found = encoder(x, layers)
+            moments = [v.flatten(2) @ v.flatten(2).mT for v in found.values()]
+            sum(m.square().mean() for m in moments).backward()  # type: ignore[union-attr]
+            if device != "cpu":
+                torch.cuda.synchronize()
+            if turn:
+                taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def sweep_pair(
+    encoder: Any,
+    content: np.ndarray,
+    style: np.ndarray,
+    style_weights: Sequence[float],
+    base: Settings,
+    device: str,
+) -> list[np.ndarray]:
+    """Stylize one pair at several style weights in one batch; pictures (H, W, 3)."""
+    layers = list(base.style_layers)
+    targets = [
+        picture_moments(encoder, style, base.style_size(level), layers, device)
+        for level in base.level_sizes()
+    ]
+    tasks = [
+        Task(content, targets, base.model_copy(update={"style_weight": weight}))
+        for weight in style_weights
+    ]
+    return [result.image for result in stylize(encoder, tasks, device=device)]
+
+
+def find_pictures(folder: Path) -> dict[str, Path]:
+    """Pictures of a folder by name."""
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+
+
+def choose_pairs(
+    contents: Sequence[str], styles: Sequence[str], count: int | None, named: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Pairs by name ``content:style``, or ``count`` spread over the table's diagonals."""
+    if named:
+        return [(pair.partition(":")[0], pair.partition(":")[2]) for pair in named]
+    table = [
+        (content, styles[(i + shift) % len(styles)])
+        for shift in range(len(styles))
+        for i, content in enumerate(contents)
+    ]
+    return table[:count]
+
+
+def measure_pair(
+    names: tuple[str, str],
+    paths: tuple[Path, Path],
+    encoders: Mapping[str, Any],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Sweep one pair with every encoder, judge, compare."""
+    content = load_float(paths[0])
+    style = load_float(paths[1])
+    height, width = content.shape[:2]
+    content = resize(content, fit_size((width, height), options.size))
+    seen = resize(style, fit_size((style.shape[1], style.shape[0]), options.size))
+    judge = Judge(encoders["vgg19"], content, seen, options.device)
+    start = judge(content)
+    base = Settings(size=options.size, iterations=options.iterations, optimizer=options.optimizer)
+    row: dict[str, Any] = {
+        "content": names[0],
+        "style": names[1],
+        "start": asdict(start),
+        "sweeps": {},
+    }
+    judged: dict[str, list[Judged]] = {}
+    for name, encoder in encoders.items():
+        weights = options.teacher_weights if name == "vgg19" else options.weights
+        began = time.perf_counter()
+        pictures = sweep_pair(encoder, content, style, weights, base, options.device)
+        judged[name] = [judge(picture) for picture in pictures]
+        row["sweeps"][name] = [
+            {"style_weight": w, **asdict(j)} for w, j in zip(weights, judged[name], strict=True)
+        ]
+        print(f"{names[0]} x {names[1]}: {name} in {time.perf_counter() - began:.0f} s", flush=True)
+        if options.pictures is not None:
+            for weight, picture in zip(weights, pictures, strict=True):
+                file = options.pictures / f"{names[0]}_{names[1]}_{name}_{weight:g}.png"
+                save_picture(file, picture)
+    row["recovered"] = {
+        name: {
+            which: [recovered(start, t, judged[name], which) for t in judged["vgg19"]]
+            for which in ("style", "held_out")
+        }
+        for name in encoders
+        if name != "vgg19"
+    }
+    return row
+
+
+def mean_share(rows: Sequence[Mapping[str, Any]], name: str, which: str) -> float | None:
+    """Mean recovered share over pairs and over the teacher's weights that the sweep covers."""
+    values = [v for row in rows for v in row["recovered"][name][which] if v is not None]
+    return statistics.fmean(values) if values else None
+
+
+def to_markdown(result: Mapping[str, Any]) -> str:
+    """The results as a table for people."""
+
+    def show(value: float | None) -> str:
+        return "outside" if value is None else f"{value:.3f}"
+
+    lines = [
+        "# Encoder quality",
+        "",
+        f"Machine: {result['machine']}. {result['size']} px, iterations {result['iterations']}, "
+        f"{result['optimizer']}; judged by VGG-19 (sha256 {result['teacher_sha256'][:12]}…); "
+        f"compact sha256 {result['compact_sha256'][:12]}….",
+        "",
+        "| encoder | seconds an iteration | times faster | recovered style | recovered held-out |",
+        "|---|---|---|---|---|",
+    ]
+    seconds = result["seconds_per_iteration"]
+    for name, value in seconds.items():
+        shares = result["mean_recovered"].get(name, {"style": 1.0, "held_out": 1.0})
+        lines.append(
+            f"| {name} | {value:.4f} | {seconds['vgg19'] / value:.1f} | {show(shares['style'])} | "
+            f"{show(shares['held_out'])} |"
+        )
+    lines += ["", "Recovered share at VGG-19's content error, one row a pair and style weight:", ""]
+    names = list(result["mean_recovered"])
+    lines.append(
+        "| pair | weight | E content | E style vgg19 | "
+        + " | ".join(f"{name} style | {name} held-out" for name in names)
+        + " |"
+    )
+    lines.append("|---" * (4 + 2 * len(names)) + "|")
+    for row in result["pairs"]:
+        for i, point in enumerate(row["sweeps"]["vgg19"]):
+            cells = [
+                f"{row['content']} × {row['style']}",
+                f"{point['style_weight']:g}",
+                f"{point['content']:.3f}",
+                f"{point['style']:.4f}",
+            ]
+            for name in names:
+                cells += [show(row["recovered"][name][w][i]) for w in ("style", "held_out")]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def machine_name(device: str) -> str:
+    """What the figures were measured on."""
+    if device != "cpu":
+        return f"{torch.cuda.get_device_name()}"
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
+    model = next((x.partition(":")[2].strip() for x in text.splitlines() if "model name" in x), "")
+    return f"{model or platform.processor()}, {torch.get_num_threads()} threads"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Judge the compact encoder by VGG-19.")
+    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19 state dict")
+    parser.add_argument("--contents", type=Path, required=True)
+    parser.add_argument("--styles", type=Path, required=True)
+    parser.add_argument("--compact", type=Path, default=WEIGHTS_PATH, help="weights to be judged")
+    parser.add_argument("--reference", type=Path, help="the reference encoder's weights")
+    parser.add_argument("--pairs", type=int, help="how many pairs (default: all)")
+    parser.add_argument("--pair", action="append", default=[], metavar="CONTENT:STYLE")
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--iterations", type=int, nargs="+", default=[200, 200, 150])
+    parser.add_argument("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
+    parser.add_argument("--teacher-weights", type=float, nargs="+", default=[3.0, 30.0])
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 2.0, 8.0, 30.0, 120.0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5, help="timed iterations of each encoder")
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    return parser
+
+
+def main() -> None:
+    """Measure and write ``encoder_quality.json`` and ``.md``."""
+    options = make_parser().parse_args()
+    teacher = VGG(depth="relu5_1")
+    teacher.load_torchvision(read_state(options.teacher))
+    encoders: dict[str, Any] = {"vgg19": teacher, "compact": load_compact(options.compact)}
+    if options.reference is not None:
+        encoders["reference"] = ReferenceEncoder(options.reference)
+        encoders["reference lifted"] = ReferenceEncoder(options.reference).lift()
+    for encoder in encoders.values():
+        encoder.to(device=options.device, memory_format=torch.channels_last)
+    contents, styles = find_pictures(options.contents), find_pictures(options.styles)
+    rows = []
+    for content, style in choose_pairs(list(contents), list(styles), options.pairs, options.pair):
+        paths = (contents[content], styles[style])
+        rows.append(measure_pair((content, style), paths, encoders, options))
+    result = {
+        "machine": machine_name(options.device),
+        "size": options.size,
+        "iterations": options.iterations,
+        "optimizer": options.optimizer,
+        "teacher_sha256": compact_sha256(options.teacher),
+        "compact_sha256": compact_sha256(options.compact),
+        "multiply_adds_a_pixel": {
+            "vgg19": multiply_adds(VGG19_WIDTHS),
+            "compact": encoders["compact"].multiply_adds(),
+        },
+        "seconds_per_iteration": seconds_per_iteration(
+            encoders, (options.size, options.size * 3 // 4), options.device, options.rounds
+        ),
+        "mean_recovered": {
+            name: {which: mean_share(rows, name, which) for which in ("style", "held_out")}
+            for name in encoders
+            if name != "vgg19"
+        },
+        "pairs": rows,
+    }
+    write_json(options.out / "encoder_quality.json", result)
+    text = to_markdown(result)
+    write_text(options.out / "encoder_quality.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""How far a student is from its teacher, as numbers to descend.
+
+Teacher activations T (N, C, H, W) come with unit energy a layer; S (N, c, H, W) are the student's;
+``A, b`` the layer's adapter.  All errors are shares: 0 is perfect, 1 is what a student that answers
+0 would get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nstcore.encoders.compact.architecture import Adapter, CompactEncoder
+from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_STYLE, stage
+from nstcore.losses.functional import channel_mean, gram_matrix, lift_gram, relative_error
+
+MAIN_LAYERS = (*JUDGE_STYLE, JUDGE_CONTENT)
+"""Where losses are taken by default; these count fully, the others guide the way."""
+
+LAYER_WEIGHTS: dict[str, float] = {
+    "relu1_1": 0.5,
+    "relu1_2": 0.1,
+    "relu2_1": 1.0,
+    "relu2_2": 0.2,
+    "relu3_1": 1.0,
+    "relu3_2": 0.2,
+    "relu3_3": 0.1,
+    "relu3_4": 0.2,
+    "relu4_1": 1.5,
+    "relu4_2": 1.5,
+    "relu4_3": 0.5,
+    "relu4_4": 0.5,
+    "relu5_1": 3.0,
+}
+"""How much each layer counts.  Of pictures made with an early student, VGG-19 found the style of
+``relu1_1`` to ``relu4_1`` nearly matched and that of ``relu5_1`` hardly, so the deep end, and what leads
+there, counts most."""
+
+_EPSILON = 1e-6
+
+
+def unexplained_energy(lifted: Tensor, target: Tensor) -> Tensor:
+    """Sum (lifted - target)^2 / sum target^2 over a whole batch: a scalar."""
+    return (lifted - target).square().sum() / target.square().sum().clamp_min(_EPSILON)
+
+
+def lifted_gram(adapter: Adapter, features: Tensor) -> Tensor:
+    """Averaged Gram matrix in the teacher's space: (N, c, H, W) -> (N, C, C)."""
+    return lift_gram(gram_matrix(features), channel_mean(features), adapter.weight, adapter.bias)
+
+
+def moment_change_error(moment: Tensor, target: Tensor) -> Tensor:
+    """Share of the *differences* between pictures' second moments left unexplained: a scalar.
+
+    An optimizer descends differences of Gram matrices; what the student misses in every picture
+    alike does not disturb it.  Each picture is compared with the next one of the batch.
+    """
+    change = target - target.roll(1, 0)
+    error = (moment - moment.roll(1, 0) - change).square().sum((1, 2))
+    energy = change.square().sum((1, 2)) + 0.05 * target.square().sum((1, 2))
+    return (error / energy.clamp_min(_EPSILON)).mean()
+
+
+def slope_error(lifted: Tensor, target: Tensor) -> Tensor:
+    """How well the *change* between the first and second half of a batch is predicted: a scalar.
+
+    Picture i and picture i + N/2 are neighbours.  The share of the teacher's change that the
+    student's change leaves unexplained, for each pair, averaged over pairs.  A tenth of the
+    activations' own energy is added below, so that a pair which hardly differs counts little.
+    """
+    half = target.shape[0] // 2
+    change = target[half:] - target[:half]
+    predicted = lifted[half:] - lifted[:half]
+    error = (predicted - change).square().flatten(1).sum(1)
+    energy = change.square().flatten(1).sum(1) + 0.1 * target[:half].square().flatten(1).sum(1)
+    return (error / energy.clamp_min(_EPSILON)).mean()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each part of the loss counts; chosen so that no part rules."""
+
+    activation: float = 1.0
+    moment: float = 0.25
+    moment_change: float = 0.5
+    slope: float = 0.5
+
+
+@dataclass
+class Targets:
+    """What the teacher says about one batch, thinned so that it can be kept and used again.
+
+    Attributes:
+        samples: by layer, activations (N, C, h, w) on a regular subset of the pixels.
+        moments: by style layer, second moments (N, C, C) over all pixels.
+        offset: position of the subset, two numbers in [0, 1).
+    """
+
+    samples: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    offset: tuple[float, float]
+
+
+def thin(features: Tensor, layer: str, offset: tuple[float, float]) -> Tensor:
+    """Every 4th, 2nd or single pixel of stage 1, 2 or later; half as many for side layers.
+
+    Neighbouring pixels of the early stages say nearly the same, and lifting all of them to the
+    teacher's channels would cost as much as the teacher itself.
+    """
+    stride = {1: 4, 2: 2}.get(stage(layer), 1) * (1 if layer in MAIN_LAYERS else 2)
+    row, column = (min(int(share * stride), stride - 1) for share in offset)
+    return features[:, :, row::stride, column::stride]
+
+
+@torch.no_grad()
+def make_targets(features: Mapping[str, Tensor], offset: tuple[float, float]) -> Targets:
+    """Thin a teacher's activations of all layers (unit energy) to half precision."""
+    return Targets(
+        {layer: thin(value, layer, offset).half() for layer, value in features.items()},
+        {layer: gram_matrix(features[layer].float()).half() for layer in JUDGE_STYLE},
+        offset,
+    )
+
+
+def matching_loss(
+    student: CompactEncoder, found: Mapping[str, Tensor], targets: Targets, weights: Weights
+) -> tuple[Tensor, dict[str, float]]:
+    """The training loss of one batch of neighbours (see :func:`slope_error`).
+
+    Args:
+        student: whose adapters lead to the teacher's channels.
+        found: student activations (N, c, H, W) by layer.
+        targets: the teacher's answer.
+        weights: of the parts.
+
+    Returns:
+        the loss, and its parts as means over the main layers for the log.
+    """
+    total = next(iter(found.values())).new_zeros((), dtype=torch.float32)
+    parts = {"activation": 0.0, "slope": 0.0, "moment": 0.0, "moment_change": 0.0}
+    for layer, sample in targets.samples.items():
+        adapter = student.lift(layer)
+        lifted = adapter(thin(found[layer], layer, targets.offset)).float()
+        target = sample.float()
+        activation = unexplained_energy(lifted, target)
+        total = total + LAYER_WEIGHTS[layer] * weights.activation * activation
+        if layer not in MAIN_LAYERS:
+            continue
+        slope = slope_error(lifted, target)
+        total = total + LAYER_WEIGHTS[layer] * weights.slope * slope
+        parts["activation"] += float(activation.detach()) / len(MAIN_LAYERS)
+        parts["slope"] += float(slope.detach()) / len(MAIN_LAYERS)
+    for layer, second in targets.moments.items():
+        gram = lifted_gram(student.lift(layer), found[layer].float())
+        target = second.float()
+        # The root would have no finite slope at 0; squared errors alone fade too early.
+        absolute = (relative_error(gram, target) + 1e-4).sqrt().mean()
+        change = moment_change_error(gram, target)
+        both = weights.moment * absolute + weights.moment_change * change
+        total = total + LAYER_WEIGHTS[layer] * both
+        parts["moment"] += float(absolute.detach()) / len(JUDGE_STYLE)
+        parts["moment_change"] += float(change.detach()) / len(JUDGE_STYLE)
+    return total, parts

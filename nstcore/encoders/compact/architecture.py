@@ -1,0 +1,127 @@
+"""The compact encoder: a narrow VGG-19 with linear adapters into VGG-19's own feature space.
+
+The network has the layers, strides and names of VGG-19 up to ``relu5_1`` with fewer channels.  For
+every layer an adapter ``F' = A F + b`` (a 1 x 1 convolution) leads from its c channels to VGG-19's
+C.  Losses are taken in VGG-19's space without ever building F' at full resolution, because a Gram
+matrix transforms by small matrices (``nstcore.losses.functional.lift_gram``), and a difference of
+activations F - P becomes A (F - P).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels
+from nstcore.encoders.vgg import VGG, Padding, Pooling
+
+COMPACT_WIDTHS: tuple[int, ...] = (16, 32, 64, 128, 192)
+"""Channels of the five stages.
+
+The first two stages cost most of the time, because they see the most pixels; the fifth sees 1/256
+of them, so that its extra width costs little and pays where a narrow layer explains least."""
+
+COMPACT_DEPTH = "relu5_1"
+COMPACT_LAYERS: tuple[str, ...] = LAYERS[: LAYERS.index(COMPACT_DEPTH) + 1]
+"""Layers that exist, each with an adapter."""
+
+
+class Adapter(nn.Module):
+    """The affine map from one compact layer to the same layer of VGG-19.
+
+    Args:
+        incoming: channels c of the compact layer.
+        outgoing: channels C of VGG-19's layer.
+    """
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outgoing, incoming))
+        self.bias = nn.Parameter(torch.zeros(outgoing))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Activations in VGG-19's channels: (N, c, H, W) -> (N, C, H, W)."""
+        return nn.functional.conv2d(features, self.weight[:, :, None, None], self.bias)
+
+
+class CompactEncoder(VGG):
+    """A narrow VGG-19 up to ``relu5_1`` with its adapters.
+
+    Args:
+        widths: channels of the five stages.
+        depth: the deepest layer that will be asked for; the rest is not built.
+        pooling: how the resolution is halved between stages (see ``nstcore.encoders.vgg.pool``).
+        padding: how a picture is continued at its border.
+
+    Raises:
+        ValueError: if ``depth`` is deeper than ``relu5_1``.
+
+    Example:
+        >>> encoder = CompactEncoder(depth="relu2_1")
+        >>> features = encoder(torch.rand(1, 3, 32, 48), ["relu2_1"])
+        >>> tuple(features["relu2_1"].shape)
+        (1, 32, 16, 24)
+        >>> tuple(encoder.lift("relu2_1")(features["relu2_1"]).shape)
+        (1, 128, 16, 24)
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = COMPACT_WIDTHS,
+        *,
+        depth: str = COMPACT_DEPTH,
+        pooling: Pooling = "max",
+        padding: Padding = "zeros",
+    ) -> None:
+        if depth not in COMPACT_LAYERS:
+            raise ValueError(f"the compact encoder ends at {COMPACT_DEPTH}; it has no {depth}")
+        super().__init__(widths, depth=depth, pooling=pooling, padding=padding)
+        self.lifts = nn.ModuleDict(
+            {
+                layer: Adapter(channels(layer, widths), channels(layer, VGG19_WIDTHS))
+                for layer in self.layers
+            }
+        )
+        self.requires_grad_(False)
+
+    @property
+    def adapters(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer -> (A, b) of shapes (C, c) and (C,), on the encoder's device."""
+        return {layer: (self.lift(layer).weight, self.lift(layer).bias) for layer in self.layers}
+
+    @adapters.setter
+    def adapters(self, value: dict[str, tuple[Tensor, Tensor]]) -> None:
+        """VGG's constructor sets an empty mapping; here the modules in ``lifts`` are the truth."""
+
+    def lift(self, layer: str) -> Adapter:
+        """The adapter of a layer.
+
+        Raises:
+            ValueError: if the layer was not built.
+        """
+        if layer not in self.lifts:
+            raise ValueError(f"layer {layer!r} is not among those built: {self.layers}")
+        found = self.lifts[layer]
+        assert isinstance(found, Adapter)
+        return found
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds a pixel of the picture costs in the convolutions (adapters not counted)."""
+        return multiply_adds(self.widths, self.layers)
+
+
+def multiply_adds(widths: tuple[int, ...], layers: Iterable[str] = COMPACT_LAYERS) -> int:
+    """Multiply-adds a pixel of the picture that a VGG-shaped network's 3 x 3 convolutions cost.
+
+    Example:
+        >>> round(multiply_adds(VGG19_WIDTHS) / multiply_adds(COMPACT_WIDTHS), 1)
+        15.6
+    """
+    total, incoming = 0.0, 3
+    for layer in layers:
+        outgoing = channels(layer, widths)
+        total += 9 * incoming * outgoing / 4 ** (int(layer[4]) - 1)
+        incoming = outgoing
+    return round(total)
