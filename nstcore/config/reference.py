@@ -68,6 +68,14 @@ encoder's weights. Where two runs share a cell they share its file in the store
 """
 
 
+_GATYS = """\
+`gatys` has the article's formulas, layers and weights. Its authors also rescaled the network to a
+mean activation of one, which torchvision's weights are not: activations here are some hundred times
+larger, the style loss grows with their fourth power and the content loss with their square, so that
+at these weights hardly more than the style is left. Lower `style_weight` to bring the content back.
+"""
+
+
 def reference_text() -> str:
     """The whole page, as Markdown."""
     parts = [_INTRODUCTION, _PATHS]
@@ -83,7 +91,7 @@ def reference_text() -> str:
         "## Settings\n\nUnder `settings`, as an axis of `sweep.axes`, or with `nst stylize --set`.\n\n"
         + _table(Settings, "")
     )
-    parts.append("## Presets\n\n" + "\n".join(_presets()) + "\n")
+    parts.append("## Presets\n\n" + "\n".join(_presets()) + "\n\n" + _GATYS)
     return "\n".join(parts)
 
 
