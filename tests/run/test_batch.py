@@ -19,7 +19,8 @@ from nstcore.images import read_record
 from nstcore.optimize.stylize import LevelReport, Result
 from nstcore.run import engine as engine_module
 from nstcore.run import prepare
-from nstcore.run.batch import check, stylize_batch
+from nstcore.run.batch import stylize_batch
+from nstcore.run.check import check
 from nstcore.run.engine import Engine, Job, Made, json_safe
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from nstcore.run.batch import check
+from nstcore.run.check import check
 from nstcore.run.job import job
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:

@@ -1,0 +1,45 @@
+"""The last word on a run: whether every cell was made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nstcore.errors import UserError
+from nstcore.grid import paths
+from nstcore.grid.plan import Plan
+from nstcore.store.atomic import write_json
+
+
+def check(plan: Plan, summary: Path) -> None:
+    """Write the run's summary, or report the cells that failed.
+
+    Their placeholders are removed, so that the next call of the workflow tries them again.
+
+    Raises:
+        UserError: if cells failed and the configuration does not allow that.
+    """
+    failures: list[str] = []
+    for cell in plan.cells():
+        image = Path(plan.config.run_dir) / cell.image
+        record = _read_record(image)
+        if record is None or record["status"] != "ok":
+            failures.append(f"{cell.image}: {record['reason'] if record else 'has no record'}")
+            if not plan.config.allow_failures:
+                image.unlink(missing_ok=True)
+    if failures and not plan.config.allow_failures:
+        listed = "\n".join(f"  {line}" for line in failures[:20])
+        raise UserError(
+            f"{len(failures)} of {plan.cell_count} cells failed; the report shows the rest. "
+            "The next call tries them again; `allow_failures: true` accepts them.\n" + listed
+        )
+    write_json(summary, {"cells": plan.cell_count, "failed": failures})
+
+
+def _read_record(image: Path) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return value
