@@ -29,6 +29,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/nst demo config/demo # the workflow's plan wants its pictures
 	$(BIN)/snakemake --lint
 
 $(VENV)/bin/python:
