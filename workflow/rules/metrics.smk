@@ -7,7 +7,12 @@ rule metrics:
         records=cell_files(paths.RECORD_SUFFIX),
     output:
         parquet=f"{RUN}/metrics.parquet",
-        csv=f"{RUN}/metrics.csv",
+        csv=report(
+            f"{RUN}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="Metrics",
+            labels={"table": "metrics"},
+        ),
         curves=f"{RUN}/loss_curves.parquet",
     log:
         f"{RUN}/logs/metrics.log",

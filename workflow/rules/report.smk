@@ -8,7 +8,12 @@ rule contact_sheet:
         # newer one without being another picture.
         images=ancient(cell_files()),
     output:
-        png=f"{RUN}/sheets/{{page}}.png",
+        png=report(
+            f"{RUN}/sheets/{{page}}.png",
+            caption="../report/contact_sheet.rst",
+            category="Contact sheets",
+            labels={"page": "{page}"},
+        ),
         pdf=f"{RUN}/sheets/{{page}}.pdf",
     log:
         f"{RUN}/logs/contact_sheet/{{page}}.log",
