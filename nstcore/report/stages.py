@@ -65,6 +65,8 @@ def _remove_stale_sheets(plan: Plan) -> None:
     """Remove the sheets of an earlier layout, which nothing would ever draw again."""
     pages = page_names(plan.axis_values, plan.layout["pages"])
     for path in (Path(plan.config.run_dir) / "sheets").glob("*.*"):
+        if path.name.startswith("."):
+            continue  # another job is writing it
         if re.sub(r"(\.part\d+)?\.(png|pdf)$", "", path.name) not in pages:
             path.unlink()
 
