@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nstcore.errors import StoreError
+from nstcore.grid import paths
 from nstcore.store.atomic import atomic_path
 
 Missing = Literal["error", "placeholder"]
@@ -76,7 +77,7 @@ def read_grid(path: Path) -> Grid:
 
 def record_path(run_dir: Path, image: str) -> Path:
     """Where the record of the cell with this ``image`` (relative to the run folder) stands."""
-    return (run_dir / image).with_suffix(".json")
+    return paths.record_path(run_dir / image)
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def show_plan(config: Path) -> int:
         console.print(f"what is in the store cannot be told yet: {error}", soft_wrap=True)
         return 0
     store = Store(plan.config.store_dir)
-    present = sum(store.has(key) for key in keys)
-    new = {key for key in keys if not store.has(key)}
+    new = {key for key in set(keys) if not store.has(key)}
+    present = sum(key not in new for key in keys)
     twins = len(keys) - present - len(new)
     alike = f" ({twins} more are equal to one of them)" if twins else ""
     console.print(f"{present} already in the store, {len(new)} to compute{alike}")

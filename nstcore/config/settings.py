@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nstcore.encoders.layers import LAYERS
 
-DEFAULT_ENCODER: Literal["vgg19", "compact"] = "vgg19"
-
 Layers = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

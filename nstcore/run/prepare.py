@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,14 @@ def start_digest(settings: Settings, background: str) -> str | None:
     """Digest of the picture that ``init: file`` starts from."""
     if settings.init_file is None:
         return None
-    return decode(Path(settings.init_file), background=background).digest
+    path = Path(settings.init_file)
+    return _decoded_digest(path, path.stat().st_mtime_ns, background)
+
+
+@lru_cache
+def _decoded_digest(path: Path, modified: int, background: str) -> str:
+    """Digest of a picture, decoded once for all cells that start from one version of it."""
+    return decode(path, background=background).digest
 
 
 def key_of(plan: Plan, cell: Cell) -> str:
