@@ -6,8 +6,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
-# A file with VGG-19, where it shall not be downloaded: make demo WEIGHTS=vgg19.pth
-WEIGHTS ?=
 # More options for Snakemake: make demo RUN_ARGS="--cores 4"
 RUN_ARGS ?=
 
@@ -15,7 +13,7 @@ RUN_ARGS ?=
 
 demo: $(VENV)/.installed
 	$(BIN)/nst demo config/demo
-	$(BIN)/nst run config/config.yaml $(if $(WEIGHTS),--config 'settings={weights: $(WEIGHTS)}') $(RUN_ARGS)
+	$(BIN)/nst run config/config.yaml $(RUN_ARGS)
 	@echo
 	@echo "Pictures: results/demo/cells/    Contact sheet: results/demo/sheets/all.png"
 	@echo "Report:   results/demo/report/index.html"

@@ -22,6 +22,7 @@ Four pairs at 256 px take some minutes on two cores, sixteen at 384 px hours; us
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import statistics
 import time
@@ -35,6 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from nstcore.config.settings import Settings
+from nstcore.distill.export import calibrate
 from nstcore.encoders.compact import WEIGHTS_PATH, compact_sha256, load_compact, multiply_adds
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE, VGG19_WIDTHS
 from nstcore.encoders.vgg import VGG
@@ -44,6 +46,7 @@ from nstcore.losses.functional import relative_error
 from nstcore.losses.objective import style_moments
 from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.store.atomic import write_json, write_text
+from nstcore.store.digests import ALGORITHM
 from nstcore.targets import picture_moments
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -63,6 +66,7 @@ class ReferenceEncoder(nn.Module):
             {key.replace(".", "_"): nn.Parameter(value, False) for key, value in state.items()}
         )
         self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
+        self.style_gain = 1.0
 
     def _convolve(self, x: Tensor, name: str) -> Tensor:
         weight = self.weights[f"{name}_weight"]
@@ -243,6 +247,11 @@ def measure_pair(
     judged: dict[str, list[Judged]] = {}
     for name, encoder in encoders.items():
         weights = options.teacher_weights if name == "vgg19" else options.weights
+        known = None if name == "compact" else find_sweep(options.reuse, row, name, weights)
+        if known is not None:
+            judged[name] = [Judged(p["content"], p["style"], p["held_out"]) for p in known]
+            row["sweeps"][name] = known
+            continue
         began = time.perf_counter()
         pictures = sweep_pair(encoder, content, style, weights, base, options.device)
         judged[name] = [judge(picture) for picture in pictures]
@@ -254,6 +263,7 @@ def measure_pair(
             for weight, picture in zip(weights, pictures, strict=True):
                 file = options.pictures / f"{names[0]}_{names[1]}_{name}_{weight:g}.png"
                 save_picture(file, picture)
+    row["same_content"] = {name: same_content(row, name) for name in encoders if name != "vgg19"}
     row["recovered"] = {
         name: {
             which: [recovered(start, t, judged[name], which) for t in judged["vgg19"]]
@@ -263,6 +273,58 @@ def measure_pair(
         if name != "vgg19"
     }
     return row
+
+
+def find_sweep(
+    earlier: Mapping[str, Any] | None,
+    row: Mapping[str, Any],
+    name: str,
+    weights: Sequence[float],
+) -> list[dict[str, float]] | None:
+    """What an earlier measurement found for a pair and an encoder, if it has all the weights."""
+    for pair in [] if earlier is None else earlier["pairs"]:
+        if (pair["content"], pair["style"]) == (row["content"], row["style"]):
+            points = {p["style_weight"]: p for p in pair["sweeps"].get(name, [])}
+            if all(weight in points for weight in weights):
+                return [points[weight] for weight in weights]
+    return None
+
+
+def read_earlier(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """An earlier measurement, which must be of the same schedule and judge.
+
+    Raises:
+        SystemExit: if it is not.
+    """
+    earlier: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    now = {
+        "size": options.size,
+        "iterations": options.iterations,
+        "optimizer": options.optimizer,
+        "teacher_sha256": compact_sha256(options.teacher),
+        "algorithm": ALGORITHM,
+    }
+    for key, value in now.items():
+        if earlier.get(key) != value:
+            raise SystemExit(f"{path}: {key} is {earlier.get(key)}, here {value}; measure anew")
+    return earlier
+
+
+def same_content(row: Mapping[str, Any], name: str) -> list[float | None]:
+    """For each of VGG-19's style weights, the weight at which an encoder has the same content error.
+
+    Given as a share of VGG-19's: 1 means that one weight looks alike under both.
+    """
+    sweep = sorted(row["sweeps"][name], key=lambda point: float(point["content"]))
+    content = np.log([point["content"] for point in sweep])
+    weights = np.log([point["style_weight"] for point in sweep])
+    found: list[float | None] = []
+    for point in row["sweeps"]["vgg19"]:
+        aim = float(np.log(point["content"]))
+        inside = content[0] <= aim <= content[-1]
+        value = float(np.exp(np.interp(aim, content, weights))) / point["style_weight"]
+        found.append(value if inside else None)
+    return found
 
 
 def mean_share(rows: Sequence[Mapping[str, Any]], name: str, which: str) -> float | None:
@@ -294,14 +356,19 @@ def to_markdown(result: Mapping[str, Any]) -> str:
             f"| {name} | {value:.4f} | {seconds['vgg19'] / value:.1f} | {show(shares['style'])} | "
             f"{show(shares['held_out'])} |"
         )
-    lines += ["", "Recovered share at VGG-19's content error, one row a pair and style weight:", ""]
+    lines += [
+        "",
+        "Recovered share at VGG-19's content error, one row a pair and style weight. The last column of "
+        "an encoder: the style weight with that content error, over VGG-19's (1: it looks alike).",
+        "",
+    ]
     names = list(result["mean_recovered"])
     lines.append(
         "| pair | weight | E content | E style vgg19 | "
-        + " | ".join(f"{name} style | {name} held-out" for name in names)
+        + " | ".join(f"{name} style | {name} held-out | {name} weight" for name in names)
         + " |"
     )
-    lines.append("|---" * (4 + 2 * len(names)) + "|")
+    lines.append("|---" * (4 + 3 * len(names)) + "|")
     for row in result["pairs"]:
         for i, point in enumerate(row["sweeps"]["vgg19"]):
             cells = [
@@ -312,6 +379,7 @@ def to_markdown(result: Mapping[str, Any]) -> str:
             ]
             for name in names:
                 cells += [show(row["recovered"][name][w][i]) for w in ("style", "held_out")]
+                cells.append(show(row["same_content"][name][i]))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -344,6 +412,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5, help="timed iterations of each encoder")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="write into the weights file that is judged what its style loss has to be multiplied by "
+        "so that one style weight has the same content error as under VGG-19",
+    )
+    parser.add_argument(
+        "--reuse", type=Path, help="encoder_quality.json whose VGG-19 and reference sweeps are kept"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     return parser
 
@@ -351,6 +428,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Measure and write ``encoder_quality.json`` and ``.md``."""
     options = make_parser().parse_args()
+    options.reuse = options.reuse and read_earlier(options.reuse, options)
     teacher = VGG(depth="relu5_1")
     teacher.load_torchvision(read_state(options.teacher))
     encoders: dict[str, Any] = {"vgg19": teacher, "compact": load_compact(options.compact)}
@@ -365,6 +443,7 @@ def main() -> None:
         paths = (contents[content], styles[style])
         rows.append(measure_pair((content, style), paths, encoders, options))
     result = {
+        "algorithm": ALGORITHM,
         "machine": machine_name(options.device),
         "size": options.size,
         "iterations": options.iterations,
@@ -389,6 +468,10 @@ def main() -> None:
     text = to_markdown(result)
     write_text(options.out / "encoder_quality.md", text)
     print(text)
+    if options.calibrate:
+        found = [v for row in rows for v in row["same_content"]["compact"] if v is not None]
+        gain = encoders["compact"].style_gain * statistics.geometric_mean(found)
+        print(f"style gain {gain:.3g}; sha256 {calibrate(options.compact, gain)}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch import Tensor
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import relative_error, total_variation
-from nstcore.losses.objective import Moments, style_moments
+from nstcore.losses.objective import Moments, lift_features, lift_moments, style_moments
 
 Pixels = NDArray[np.float32]
 
@@ -63,13 +63,24 @@ def measure(encoder: VGG, picture: Pixels, reference: Reference) -> dict[str, fl
     image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).unsqueeze(0).to(device)
     found: dict[str, float] = {}
     with torch.no_grad():
+        # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
         features = encoder(image, [JUDGE_CONTENT])[JUDGE_CONTENT]
-        found["content_loss"] = float(relative_error(features, reference.content_features))
+        found["content_loss"] = float(
+            relative_error(
+                lift_features(encoder, JUDGE_CONTENT, features),
+                lift_features(encoder, JUDGE_CONTENT, reference.content_features),
+            )
+        )
         moments = style_moments(encoder, image, [*JUDGE_STYLE, *JUDGE_HELD_OUT])
-        errors = {
-            layer: float(relative_error(value.gram, reference.style_moments[layer].gram.to(device)))
-            for layer, value in moments.items()
-        }
+        errors = {}
+        for layer, value in moments.items():
+            style = reference.style_moments[layer]
+            target = Moments(style.gram.to(device), style.mean.to(device))
+            errors[layer] = float(
+                relative_error(
+                    lift_moments(encoder, layer, value), lift_moments(encoder, layer, target)
+                )
+            )
         found["style_loss"] = sum(errors[layer] for layer in JUDGE_STYLE) / len(JUDGE_STYLE)
         for layer in JUDGE_STYLE:
             found[f"style_loss_{layer}"] = errors[layer]

@@ -37,6 +37,32 @@ def reference(random_vgg, waves):
     return make
 
 
+def test_an_encoder_with_adapters_measures_adapted_activations(waves):
+    """Its numbers are those of a network whose activations are A F + b in place of F."""
+    from nstcore.encoders.compact import load_compact
+
+    class Adapted(torch.nn.Module):
+        """The same network, seen only through its adapters, at full resolution."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = load_compact()
+            self.adapters: dict = {}
+
+        def forward(self, image, layers):
+            found = self.network(image, layers)
+            return {name: self.network.lift(name)(value) for name, value in found.items()}
+
+    def numbers(encoder):
+        content, style, picture = waves(48, 64, 0), waves(50, 40, 1), waves(48, 64, 2)
+        layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
+        features = encoder(_tensor(content), [JUDGE_CONTENT])[JUDGE_CONTENT]
+        moments = style_moments(encoder, _tensor(style), layers)
+        return measure(encoder, picture, Reference(content, features, ((style, 1.0),), moments))
+
+    assert numbers(load_compact()) == pytest.approx(numbers(Adapted()), rel=1e-3)
+
+
 STYLE_NAMES = ["style_loss", "style_loss_held_out", *(f"style_loss_{x}" for x in JUDGE_STYLE)]
 
 

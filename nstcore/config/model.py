@@ -9,11 +9,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from nstcore.config.settings import PRESETS, Settings
+from nstcore.encoders.layers import EncoderName
 
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """What ids of contents, styles and runs look like: they become names of files and folders."""
@@ -36,12 +38,21 @@ class Strict(BaseModel):
 class SettingsInput(Settings):
     """Settings as a user writes them: all optional, and a preset as their base."""
 
+    weights: str | dict[EncoderName, str] | None = Field(  # type: ignore[assignment]
+        None, description=Settings.model_fields["weights"].description
+    )
     preset: str | None = Field(
         None,
         description="Named base for all settings not given here: "
         + ", ".join(sorted(PRESETS))
         + ".",
     )
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _of_this_encoder(cls, value: Any, _info: ValidationInfo) -> Any:
+        """Left as given: an axis may choose the encoder."""
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> SettingsInput:
@@ -97,7 +108,7 @@ class Evaluation(Strict):
     """How finished pictures are measured: the same for every cell, so that they can be compared."""
 
     size: int = Field(256, ge=64, le=4096, description="Long side at which pictures are compared.")
-    encoder: Literal["vgg19"] | None = Field(
+    encoder: EncoderName | None = Field(
         None, description="Encoder that judges; empty: the one of `settings`."
     )
     weights: str | None = Field(

@@ -9,9 +9,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from nstcore.encoders.layers import LAYERS
+from nstcore.encoders.layers import DEEPEST, LAYERS, EncoderName
 
 Layers = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,13 +30,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     # --- what sees -----------------------------------------------------------------------------
-    encoder: Literal["vgg19"] = Field(
-        "vgg19", description="Network whose activations define both losses."
+    encoder: EncoderName = Field(
+        "compact",
+        description="Network whose activations define both losses: `compact`, a narrow VGG-19 that "
+        "comes with the program, or `vgg19` itself, some ten times slower.",
     )
     weights: str | None = Field(
         None,
-        description="File with the encoder's weights (.pth state dict with `features.N.*` keys, or "
-        ".safetensors). Empty: torchvision's own download of VGG19_Weights.IMAGENET1K_V1.",
+        description="File with the encoder's weights, or a map of encoders to files, for a grid with "
+        "both: for `vgg19` a .pth state dict with `features.N.*` keys or .safetensors, for `compact` "
+        "what `nst distill` wrote. Empty: those that come along, or for `vgg19` torchvision's own "
+        "download of VGG19_Weights.IMAGENET1K_V1.",
     )
     pooling: Literal["max", "avg", "l2"] = Field(
         "max", description="How the encoder halves the resolution between its stages."
@@ -114,6 +125,14 @@ class Settings(BaseModel):
         "to 1); with it, or with `init: noise` or `style`, seeds give different pictures.",
     )
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _of_this_encoder(cls, value: Any, info: ValidationInfo) -> Any:
+        """Of a map, the file of this encoder."""
+        if isinstance(value, dict):
+            return value.get(info.data.get("encoder"))
+        return value
+
     @field_validator("content_layers", "style_layers", mode="before")
     @classmethod
     def _as_mapping(cls, value: Any) -> Any:
@@ -148,6 +167,13 @@ class Settings(BaseModel):
             raise ValueError("`init: file` and `init_file` need each other")
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight cannot both be 0")
+        last = DEEPEST[self.encoder]
+        beyond = [name for name in self.layers if LAYERS.index(name) > LAYERS.index(last)]
+        if beyond:
+            raise ValueError(
+                f"the encoder `{self.encoder}` ends at {last} and has no {beyond[0]}; choose a "
+                "shallower layer, or `encoder: vgg19`"
+            )
         return self
 
     @property
@@ -201,6 +227,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Gatys, Ecker & Bethge, arXiv 1508.06576: average pooling, content relu4_2, five style layers
     # with w = 1/5, white noise as the start, L-BFGS at one size, alpha/beta = 1e-3 (section 2, fig. 2).
     "gatys": {
+        "encoder": "vgg19",
         "normalization": "gatys",
         "pooling": "avg",
         "padding": "zeros",

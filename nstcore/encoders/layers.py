@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 CONVOLUTIONS_PER_STAGE: tuple[int, ...] = (2, 2, 4, 4, 4)
 """How many 3 x 3 convolutions VGG-19 has between its poolings."""
@@ -22,6 +23,12 @@ LAYERS: tuple[str, ...] = tuple(
     for index in range(1, count + 1)
 )
 """Every layer whose activations can be asked for, from shallow to deep."""
+
+EncoderName = Literal["compact", "vgg19"]
+"""The encoders there are."""
+
+DEEPEST: dict[EncoderName, str] = {"compact": "relu5_1", "vgg19": LAYERS[-1]}
+"""The last layer that each encoder has."""
 
 JUDGE_CONTENT = "relu4_2"
 """The layer at which finished pictures are compared with their content."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from nstcore.config.settings import Settings
+from nstcore.encoders.compact import load_compact
 from nstcore.encoders.layers import deepest
 from nstcore.encoders.vgg import VGG
 from nstcore.encoders.weights import read_state
@@ -32,16 +33,27 @@ def load_encoder(
     Raises:
         WeightsError: if the file lacks a layer that is used.
     """
-    encoder = VGG(depth=deepest(layers), pooling=settings.pooling, padding=settings.padding)
+    depth = deepest(layers)
+    encoder: VGG
+    if settings.encoder == "compact":
+        encoder = load_compact(
+            weights, depth=depth, pooling=settings.pooling, padding=settings.padding
+        )
+    else:
+        encoder = VGG(depth=depth, pooling=settings.pooling, padding=settings.padding)
+        _fill(encoder, weights)
+    encoder.to(device)
+    encoder.to(memory_format=torch.channels_last)
+    return encoder
+
+
+def _fill(encoder: VGG, weights: Path) -> None:
     try:
         encoder.load_torchvision(read_state(weights))
     except KeyError as error:
         raise WeightsError(
-            f"{weights}: has no {error}, which {deepest(layers)} needs; choose a shallower layer or "
+            f"{weights}: has no {error}, which {encoder.layers[-1]} needs; choose a shallower layer or "
             "complete weights"
         ) from None
     except ValueError as error:
         raise WeightsError(f"{weights}: is damaged ({error}); delete it and run again") from None
-    encoder.to(device)
-    encoder.to(memory_format=torch.channels_last)
-    return encoder

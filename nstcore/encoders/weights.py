@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from nstcore.store.digests import file_sha256
 
 log = logging.getLogger(__name__)
 
+PACKAGED_SOURCE = "nstcore"
 TORCHVISION_SOURCE = "torchvision:VGG19_Weights.IMAGENET1K_V1"
 
 
@@ -23,9 +24,10 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
     """Bring an encoder's weights into a run: checked, without what no loss needs, quick to load.
 
     Args:
-        encoder: ``vgg19``.
-        weights: a ``.pth`` or ``.safetensors`` file with torchvision's keys, or None for
-            torchvision's own download.
+        encoder: ``compact`` or ``vgg19``.
+        weights: for ``vgg19`` a ``.pth`` or ``.safetensors`` file with torchvision's keys, or None
+            for torchvision's own download; for ``compact`` a file that the distillation wrote, or
+            None for the one in this package.
         destination: the ``.safetensors`` file to write.
         facts: the JSON to write beside it: name, source and sha256 of the file the weights came from.
 
@@ -33,12 +35,48 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
         What was written to ``facts``.
 
     Raises:
-        WeightsError: if the weights cannot be had or are not VGG-19's.
+        WeightsError: if the weights cannot be had or are not the encoder's.
     """
-    import torch
-    from safetensors.torch import save_file
+    if encoder == "compact":
+        path = _compact_file(weights)
+        found = {"name": encoder, "source": weights or PACKAGED_SOURCE}
+        with atomic_path(destination) as temporary:
+            shutil.copyfile(path, temporary)
+    else:
+        from safetensors.torch import save_file
 
-    path = Path(weights) if weights is not None else _torchvision_file()
+        path = Path(weights) if weights is not None else _torchvision_file()
+        kept = _vgg19_state(path)
+        found = {"name": encoder, "source": weights or TORCHVISION_SOURCE}
+        with atomic_path(destination) as temporary:
+            save_file(kept, temporary)
+    found["sha256"] = file_sha256(path)
+    write_json(facts, found)
+    log.info("%s: weights from %s, sha256 %s", encoder, found["source"], found["sha256"])
+    return found
+
+
+def _compact_file(weights: str | None) -> Path:
+    """A file with the compact encoder's weights that can be loaded."""
+    from nstcore.encoders.compact import WEIGHTS_PATH, load_compact
+
+    path = WEIGHTS_PATH if weights is None else Path(weights)
+    try:
+        load_compact(path)
+    except WeightsError as error:
+        if weights is None:
+            raise
+        raise WeightsError(
+            f"{error}; for VGG-19's weights set `encoder: vgg19`, or name both: "
+            "`weights: {vgg19: …, compact: …}`"
+        ) from None
+    return path
+
+
+def _vgg19_state(path: Path) -> dict[str, Any]:
+    """What losses can need of VGG-19's weights, checked, in single precision."""
+    import torch
+
     state = read_state(path)
     for key in required_keys("relu5_1"):
         if key not in state:
@@ -52,16 +90,7 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
     # The layers after relu5_1 are seldom used and seldom shipped: kept where they are there.
     kept = {key: state[key].float().contiguous() for key in required_keys() if key in state}
     _check_shapes(path, kept)
-    found = {
-        "name": encoder,
-        "source": TORCHVISION_SOURCE if weights is None else str(path),
-        "sha256": file_sha256(path),
-    }
-    with atomic_path(destination) as temporary:
-        save_file(kept, temporary, metadata={"facts": json.dumps(found)})
-    write_json(facts, found)
-    log.info("%s: weights from %s, sha256 %s", encoder, found["source"], found["sha256"])
-    return found
+    return kept
 
 
 def required_keys(depth: str = LAYERS[-1]) -> list[str]:
@@ -127,11 +156,20 @@ def locate(encoder: str, weights: str | None) -> Path:
     Raises:
         WeightsError: if it is not there (yet).
     """
-    path = Path(weights) if weights is not None else torchvision_cache()
+    path = Path(weights) if weights is not None else _expected(encoder)
     if not path.is_file():
         hint = "" if weights is not None else "; it is downloaded when the run starts"
         raise WeightsError(f"{encoder}: there is no file {path}{hint}")
     return path
+
+
+def _expected(encoder: str) -> Path:
+    """Where an encoder's weights are if the configuration names no file."""
+    if encoder == "compact":
+        from nstcore.encoders.compact import WEIGHTS_PATH
+
+        return WEIGHTS_PATH
+    return torchvision_cache()
 
 
 def torchvision_cache() -> Path:

@@ -203,8 +203,12 @@ class Plan:
         given = self.config.evaluation
         encoder = given.encoder or base.encoder
         weights = given.weights
-        if weights is None and encoder == base.encoder:
-            weights = base.weights
+        if weights is None:
+            files = self.config.settings.weights
+            if isinstance(files, dict):
+                weights = files.get(encoder)
+            elif encoder == base.encoder:
+                weights = files
         return {"encoder": encoder, "weights": weights, "size": given.size}
 
     def image_path(self, style: str, content: str, point: Point) -> str:

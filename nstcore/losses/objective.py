@@ -61,6 +61,24 @@ def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, M
     }
 
 
+def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:
+    """The Gram matrix (N, K, K) in the space where an encoder's losses are taken.
+
+    With adapters that is VGG-19's space; without, the encoder's own.
+    """
+    if layer not in encoder.adapters:
+        return moments.gram
+    return lift_gram(moments.gram, moments.mean, *encoder.adapters[layer])
+
+
+def lift_features(encoder: VGG, layer: str, features: Tensor) -> Tensor:
+    """Activations (N, K, H, W) in the space where an encoder's losses are taken: A F + b."""
+    if layer not in encoder.adapters:
+        return features
+    weight, bias = encoder.adapters[layer]
+    return torch.einsum("kc,nchw->nkhw", weight, features) + bias.view(1, -1, 1, 1)
+
+
 def content_factor(weight: Tensor) -> Tensor:
     r"""R with :math:`\|R d\| = \|A d\|` for every d, of the smallest size.
 
@@ -117,22 +135,13 @@ class Objective:
         for layer in self.content_layers:
             target = content[layer]
             if layer in encoder.adapters:
-                weight, bias = encoder.adapters[layer]
-                self._factors[layer] = content_factor(weight)
-                lifted = torch.einsum("kc,nchw->nkhw", weight, target) + bias.view(1, -1, 1, 1)
-                energy = lifted.flatten(1).square().sum(1)
-            else:
-                energy = target.flatten(1).square().sum(1)
+                self._factors[layer] = content_factor(encoder.adapters[layer][0])
+            energy = lift_features(encoder, layer, target).flatten(1).square().sum(1)
             self._content[layer] = (target, energy)
         self._style: dict[str, tuple[Tensor, Tensor]] = {}
         for layer in self.style_layers:
-            gram = self._lifted(layer, style[layer].gram, style[layer].mean)
+            gram = lift_moments(encoder, layer, style[layer])
             self._style[layer] = (gram, gram.flatten(1).square().sum(1))
-
-    def _lifted(self, layer: str, gram: Tensor, mean: Tensor) -> Tensor:
-        if layer not in self.encoder.adapters:
-            return gram
-        return lift_gram(gram, mean, *self.encoder.adapters[layer])
 
     def _content_loss(self, layer: str, features: Tensor) -> Tensor:
         target, energy = self._content[layer]
@@ -147,7 +156,8 @@ class Objective:
         return relative_error(value, aim, energy)
 
     def _style_loss(self, layer: str, features: Tensor) -> Tensor:
-        gram = self._lifted(layer, gram_matrix(features), channel_mean(features))
+        moments = Moments(gram_matrix(features), channel_mean(features))
+        gram = lift_moments(self.encoder, layer, moments)
         target, energy = self._style[layer]
         if self.normalization == "gatys":
             return gatys_style_loss(gram, target)
@@ -172,7 +182,8 @@ class Objective:
             start=nothing,
         )
         tv = total_variation(image)
-        total = self.content_weight * content + self.style_weight * style + self.tv_weight * tv
+        style_weight = self.style_weight * self.encoder.style_gain
+        total = self.content_weight * content + style_weight * style + self.tv_weight * tv
         return Losses(total, content, style, tv, style_layers)
 
 

@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from nstcore.config.settings import Settings
+from nstcore.encoders.compact import COMPACT_WIDTHS
 from nstcore.encoders.layers import CONVOLUTIONS_PER_STAGE, VGG19_WIDTHS, deepest, stage
 from nstcore.errors import UserError
 
@@ -60,12 +61,13 @@ def bind_threads(threads: int | None) -> None:
 def picture_bytes(settings: Settings, width: int, height: int) -> float:
     """Estimated memory of one picture in the descent, in bytes, without what all pictures share."""
     last = deepest(settings.layers)
+    widths = COMPACT_WIDTHS if settings.encoder == "compact" else VGG19_WIDTHS
     per_pixel = 0.0
     for number, count in enumerate(CONVOLUTIONS_PER_STAGE, start=1):
         if number > stage(last):
             break
         convolutions = count if number < stage(last) else int(last[-1])
-        per_pixel += VGG19_WIDTHS[number - 1] * convolutions / 4 ** (number - 1)
+        per_pixel += widths[number - 1] * convolutions / 4 ** (number - 1)
     copies = 2 * settings.history + 8 if settings.optimizer == "lbfgs" else 8
     return 4.0 * width * height * (COPIES * per_pixel + 3 * copies)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from nstcore.errors import UserError
@@ -41,7 +43,8 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     try:
-        yield open_frozen(frozen)
+        with _remembering_interrupts():
+            yield open_frozen(frozen)
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
@@ -51,6 +54,24 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     except Exception:
         log.exception("the job failed")
         raise
+
+
+_interrupts: list[int] = []
+"""Interrupts of this process; one that arrives inside of an import may be swallowed there."""
+
+
+@contextmanager
+def _remembering_interrupts() -> Iterator[None]:
+    def remember(number: int, _frame: FrameType | None) -> None:
+        _interrupts.append(number)
+        raise KeyboardInterrupt
+
+    _interrupts.clear()
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def progress_log(every: float = 10.0) -> Callable[[str, int, int, Losses], None]:
@@ -64,6 +85,8 @@ def progress_log(every: float = 10.0) -> Callable[[str, int, int, Losses], None]
 
     def report(label: str, done: int, total: int, losses: Losses) -> None:
         nonlocal started, last, current
+        if _interrupts:
+            raise KeyboardInterrupt
         now = time.monotonic()
         if label != current:
             current, started, last = label, now, now

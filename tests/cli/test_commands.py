@@ -49,7 +49,7 @@ def write_config(**values: Any) -> dict[str, Any]:
     raw = {
         "contents": "photo.png",
         "styles": "paint.png",
-        "settings": {"weights": "weights.pth", "size": 64},
+        "settings": {"encoder": "vgg19", "weights": "weights.pth", "size": 64},
         "sweep": {"axes": {"style_weight": [1, 10, 100]}},
         **values,
     }
@@ -103,16 +103,19 @@ class TestStylize:
 
     def test_a_broken_picture(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
         Path("broken.png").write_bytes(Path("photo.png").read_bytes()[:60])
-        words = ["--set", "weights=weights.safetensors", "-o", "out.png"]
-        _write_weights(Path("weights.safetensors"))
-        line = complaint(capsys, "stylize", "broken.png", "paint.png", *words)
+        line = complaint(capsys, "stylize", "broken.png", "paint.png", "-o", "out.png")
         assert "broken.png" in line
 
-    def test_one_picture(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        _write_weights(Path("weights.safetensors"))
+    @pytest.mark.parametrize("encoder", ["compact", "vgg19"])
+    def test_one_picture(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str], encoder: str
+    ) -> None:
         words = ["stylize", "photo.png", "paint.png", "-o", "new/out.jpg", "--device", "cpu"]
-        for word in ("weights=weights.safetensors", "size=64", "pyramid_start=64", "iterations=2"):
+        for word in ("size=64", "pyramid_start=64", "iterations=2"):
             words += ["--set", word]
+        if encoder == "vgg19":
+            _write_weights(Path("weights.safetensors"))
+            words += ["--set", "encoder=vgg19", "--set", "weights=weights.safetensors"]
         assert main(words) == 0
         said = capsys.readouterr().err
         assert "new/out.jpg: 64 x 53 px" in said
@@ -122,7 +125,16 @@ class TestStylize:
         assert main(words) == 1
         assert main([*words, "--force"]) == 0
         names = {path.name for path in pictures.iterdir()}
-        assert names == {"photo.png", "paint.png", "weights.pth", "weights.safetensors", "new"}
+        assert names - {"weights.safetensors"} == {"photo.png", "paint.png", "weights.pth", "new"}
+
+    def test_weights_of_the_other_encoder(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        _write_weights(Path("weights.safetensors"))
+        words = ["--set", "weights=weights.safetensors", "-o", "out.png"]
+        line = complaint(capsys, "stylize", "photo.png", "paint.png", *words)
+        assert "weights.safetensors: not the weights of a compact encoder" in line
+        assert "encoder: vgg19" in line
 
     def test_values_are_read_as_in_the_configuration(self) -> None:
         words = ["size=64", "style_weight=1e3", "weights=a=b.pth", "style_layers=[relu1_1]"]

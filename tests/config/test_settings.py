@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from nstcore.config.load import given_settings, parse_config, resolve_settings
 from nstcore.config.settings import PRESETS, Settings
 from nstcore.encoders.layers import LAYERS
+from nstcore.errors import ConfigError
 
 PYRAMIDS = st.builds(
     Settings,
@@ -69,8 +70,8 @@ def test_a_start_at_or_above_the_size_means_one_level() -> None:
 
 @given(st.lists(st.sampled_from(LAYERS), min_size=1, unique=True))
 def test_layers_are_the_same_in_any_order_and_spelling(names: list[str]) -> None:
-    listed = Settings(style_layers=names)  # type: ignore[arg-type]
-    mapped = Settings(style_layers=dict.fromkeys(reversed(names), 1.0))
+    listed = Settings(encoder="vgg19", style_layers=names)  # type: ignore[arg-type]
+    mapped = Settings(encoder="vgg19", style_layers=dict.fromkeys(reversed(names), 1.0))
     assert listed == mapped
     assert listed.model_dump_json() == mapped.model_dump_json()
     assert set(listed.layers) == {*names, *listed.content_layers}
@@ -122,12 +123,31 @@ def test_a_default_that_is_given_overrides_a_preset_too(name: str, key: str) -> 
     assert getattr(resolve_settings(given_settings(config)), key) == default
 
 
+def test_the_default_needs_no_download() -> None:
+    assert Settings().encoder == "compact"
+
+
+def test_a_map_of_weights_gives_every_encoder_its_own() -> None:
+    files = {"vgg19": "vgg19.pth"}
+    assert resolve_settings({"weights": files}).weights is None
+    assert resolve_settings({"weights": files, "encoder": "vgg19"}).weights == "vgg19.pth"
+    assert resolve_settings({"weights": files, "preset": "gatys"}).weights == "vgg19.pth"
+
+
+def test_the_compact_encoder_ends_where_it_ends() -> None:
+    with pytest.raises(ConfigError, match=r"ends at relu5_1 and has no relu5_2.*vgg19"):
+        resolve_settings({"content_layers": "relu5_2"})
+    assert resolve_settings({"content_layers": "relu5_2", "encoder": "vgg19"})
+    assert resolve_settings({"content_layers": {"relu5_2": 0, "relu4_2": 1}})
+
+
 def test_the_gatys_preset_is_the_article() -> None:
     """Gatys, Ecker & Bethge 2015, section 2 and figure 2: w_l = 1/5, alpha/beta = 1e-3."""
     settings = resolve_settings({"preset": "gatys"})
     assert settings.content_weight / settings.style_weight == pytest.approx(1e-3)
     assert settings.style_layers == {f"relu{stage}_1": 1 / 5 for stage in range(1, 6)}
     assert settings.content_layers == {"relu4_2": 1.0}
+    assert settings.encoder == "vgg19"
     assert settings.normalization == "gatys"
     assert (settings.pooling, settings.init, settings.optimizer) == ("avg", "noise", "lbfgs")
     assert settings.level_sizes() == [settings.size]

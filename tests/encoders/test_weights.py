@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nstcore.config.settings import Settings
 from nstcore.encoders import weights as module
+from nstcore.encoders.compact import COMPACT_SHA256, load_compact
 from nstcore.encoders.layers import LAYERS, channels
 from nstcore.encoders.loading import load_encoder
 from nstcore.encoders.weights import fetch, locate, read_state, required_keys
@@ -70,16 +70,14 @@ def test_a_good_file_gives_facts_and_loads(good, tmp_path):
         "sha256": hashlib.sha256(good.read_bytes()).hexdigest(),
     }
     assert json.loads(facts.read_text()) == found
-    with safe_open(destination, framework="pt") as file:
-        assert json.loads(file.metadata()["facts"]) == found
-    encoder = load_encoder(Settings(), destination, ["relu1_1", "relu3_1"])
+    encoder = load_encoder(Settings(encoder="vgg19"), destination, ["relu1_1", "relu3_1"])
     assert list(encoder.convolutions)[-1] == "relu3_1"
     for name, convolution in encoder.convolutions.items():
         index = LAYERS.index(name)
         key = required_keys()[2 * index]
         torch.testing.assert_close(convolution.weight, _vgg19("relu5_1")[key].contiguous())
     with pytest.raises(WeightsError, match=r"features\.30\.weight.*relu5_2") as caught:
-        load_encoder(Settings(), destination, ["relu5_2"])
+        load_encoder(Settings(encoder="vgg19"), destination, ["relu5_2"])
     assert "\n" not in str(caught.value)
 
 
@@ -279,7 +277,7 @@ def test_true_weights_see_a_photograph(tmp_path):
     destination = tmp_path / "vgg19.safetensors"
     facts = fetch("vgg19", str(SHARED), destination, tmp_path / "vgg19.json")
     assert facts["sha256"] == SHARED_SHA256
-    encoder = load_encoder(Settings(), destination, ["relu5_4"])
+    encoder = load_encoder(Settings(encoder="vgg19"), destination, ["relu5_4"])
     photograph = torch.from_numpy(data.astronaut()[:192, 128:320].copy()).permute(2, 0, 1) / 255
     with torch.no_grad():
         right = encoder(photograph[None], LAYERS)
@@ -290,3 +288,25 @@ def test_true_weights_see_a_photograph(tmp_path):
         assert 0.01 < active < 0.95, layer
         assert features.flatten(2).amax(2).count_nonzero() > 0.5 * features.shape[1], layer
     assert float(right["relu1_1"].mean()) < 0.1 * float(wrong["relu1_1"].mean())
+
+
+# --- the compact encoder ---------------------------------------------------------------
+
+
+def test_the_compact_encoder_needs_no_file_and_no_network(tmp_path):
+    destination = tmp_path / "compact.safetensors"
+    found = fetch("compact", None, destination, tmp_path / "compact.json")
+    assert found == {"name": "compact", "source": "nstcore", "sha256": COMPACT_SHA256}
+    assert json.loads((tmp_path / "compact.json").read_text()) == found
+    assert locate("compact", None).is_file()
+    encoder = load_encoder(Settings(), destination, ["relu1_1", "relu3_1"])
+    assert list(encoder.adapters) == list(encoder.layers)
+    image = torch.rand(1, 3, 32, 32)
+    expected = load_compact(depth="relu3_1")(image, ["relu3_1"])["relu3_1"]
+    torch.testing.assert_close(encoder(image, ["relu3_1"])["relu3_1"], expected)
+
+
+def test_weights_of_vgg19_are_not_those_of_compact(good, tmp_path):
+    with pytest.raises(WeightsError, match=r"vgg19\.pth: cannot be read.*encoder: vgg19"):
+        fetch("compact", str(good), tmp_path / "out.safetensors", tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()

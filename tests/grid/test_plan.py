@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,31 @@ def test_every_axis_has_one_place_on_the_sheets(folder: Path, raw: dict[str, Any
     assert several <= set(placed) <= set(plan.axis_values)
 
 
+@pytest.mark.parametrize(
+    ("settings", "evaluation", "judge"),
+    [
+        ({}, {}, ("compact", None)),
+        ({}, {"encoder": "vgg19"}, ("vgg19", None)),
+        ({"encoder": "vgg19", "weights": "PICTURE"}, {}, ("vgg19", "PICTURE")),
+        ({"encoder": "vgg19", "weights": "PICTURE"}, {"encoder": "compact"}, ("compact", None)),
+        ({"weights": {"vgg19": "PICTURE"}}, {"encoder": "vgg19"}, ("vgg19", "PICTURE")),
+        ({"weights": {"vgg19": "PICTURE"}}, {}, ("compact", None)),
+    ],
+)
+def test_who_judges(
+    folder: Path,
+    settings: dict[str, Any],
+    evaluation: dict[str, Any],
+    judge: tuple[str, str | None],
+) -> None:
+    picture = str(folder / "picture0.png")
+    text = json.dumps({"settings": settings, "evaluation": evaluation})
+    raw = {"contents": picture, "styles": picture, **json.loads(text.replace("PICTURE", picture))}
+    found = Plan(parse_config(raw)).evaluation
+    expected = judge[1] and judge[1].replace("PICTURE", picture)
+    assert (found["encoder"], found["weights"]) == (judge[0], expected)
+
+
 def test_files_that_settings_name_have_to_be_there(folder: Path) -> None:
     picture = str(folder / "picture0.png")
     config = parse_config(
@@ -244,6 +270,7 @@ def test_the_name_of_a_group_fits_a_file_name(folder: Path) -> None:
         {
             "contents": picture,
             "styles": picture,
+            "settings": {"encoder": "vgg19"},
             "sweep": {"axes": axes},
             "batch_by": ["style", *axes],
         }

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nstcore.config.settings import Settings
+from nstcore.encoders.layers import EncoderName
 from nstcore.errors import UserError
 from nstcore.run import device
 from nstcore.run.device import batch_size, bind_threads, choose_device, picture_bytes
@@ -43,16 +44,22 @@ def test_what_costs_more_memory_is_estimated_to() -> None:
     assert picture_bytes(Settings(), 512, 256) == pytest.approx(2 * base)
     assert picture_bytes(Settings(history=100), 256, 256) > base
     assert picture_bytes(Settings(optimizer="adam"), 256, 256) < base
-    shallow = Settings(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0})
-    assert picture_bytes(shallow, 256, 256) < base / 2
+    assert picture_bytes(Settings(encoder="vgg19", history=1), 256, 256) > 3 * picture_bytes(
+        Settings(history=1), 256, 256
+    )
+    layers = {"relu1_1": 1.0}
+    shallow = Settings(encoder="vgg19", style_layers=layers, content_layers=layers)
+    assert picture_bytes(shallow, 256, 256) < picture_bytes(Settings(encoder="vgg19"), 256, 256) / 2
 
 
-def test_the_estimate_covers_what_autograd_keeps() -> None:
+@pytest.mark.parametrize("name", ["compact", "vgg19"])
+def test_the_estimate_covers_what_autograd_keeps(name: EncoderName) -> None:
     """The saved activations of one pass, counted by torch itself."""
+    from nstcore.encoders.compact import CompactEncoder
     from nstcore.encoders.vgg import VGG
 
-    settings = Settings(history=1)
-    encoder = VGG(depth="relu5_1")
+    settings = Settings(encoder=name, history=1)
+    encoder = CompactEncoder() if name == "compact" else VGG(depth="relu5_1")
     kept: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

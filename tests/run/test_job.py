@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from nstcore.config.load import parse_config
 from nstcore.errors import ImageError
 from nstcore.grid.freeze import freeze
 from nstcore.grid.plan import Plan
-from nstcore.run.job import job
+from nstcore.losses.objective import Losses
+from nstcore.run.job import job, progress_log
 
 
 @pytest.fixture
@@ -61,3 +65,24 @@ def test_a_run_that_was_not_started(frozen: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit), job("nowhere/config.yaml", "job.log"):
         pass
     assert "nowhere/config.yaml" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_was_swallowed_is_remembered(
+    frozen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some libraries catch everything while they are imported."""
+    report = progress_log()
+    numbers = torch.zeros(1)
+    losses = Losses(numbers, numbers, numbers, numbers, {})
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as caught, job(frozen, "job.log"):
+        report("a picture", 1, 10, losses)
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        report("a picture", 2, 10, losses)
+        pytest.fail("it went on")
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    with job(frozen, "job.log"):
+        report("another job of this process", 1, 10, losses)

@@ -60,7 +60,6 @@ def make_bench(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Calla
             contents="photos",
             styles="paintings",
             settings={
-                "weights": str(weights),
                 "size": 64,
                 "pyramid_start": 64,
                 "iterations": 3,

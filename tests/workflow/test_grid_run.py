@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from workbench import CORES, ROOT, Bench, write_picture
 
+from nstcore.encoders.compact import COMPACT_SHA256
 from nstcore.store.digests import file_sha256
 
 pytestmark = pytest.mark.slow
@@ -181,3 +182,27 @@ def test_collecting_garbage_keeps_what_runs_have(bench: Bench) -> None:
     left = set(bench.stored())
     assert planned <= left < set(before)
     assert left <= wanted
+
+
+def test_both_encoders_in_one_grid(make_bench: Callable[..., Bench], weights: Path) -> None:
+    """A map names the weights of the one that has none of its own; the metrics name the judge."""
+    bench = make_bench(
+        contents=1,
+        styles=1,
+        settings={
+            "weights": {"vgg19": str(weights)},
+            "size": 64,
+            "pyramid_start": 64,
+            "iterations": 3,
+        },
+        sweep={"axes": {"encoder": ["compact", "vgg19"]}},
+        evaluation={"encoder": "vgg19", "size": 64},
+    )
+    bench.run()
+    records = list(bench.records().values())
+    eyes = {record["settings"]["encoder"]: record["inputs"]["encoder"] for record in records}
+    assert eyes["compact"]["sha256"] == COMPACT_SHA256
+    assert eyes["vgg19"]["sha256"] == file_sha256(weights)
+    assert {record["evaluation"]["name"] for record in records} == {"vgg19"}
+    assert len({record["image"]["sha256"] for record in records}) == 2
+    assert NOTHING in bench.run()

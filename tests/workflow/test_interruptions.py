@@ -44,7 +44,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 def killed(make_bench: Callable[..., Bench]) -> Bench:
     """A run whose only batch, one picture at a time, is killed after its first cells."""
     bench = make_bench(contents=1, styles=1, batch_size=1)
-    settings = {**bench.config["settings"], "iterations": 20}
+    settings = {**bench.config["settings"], "iterations": 500}
     bench.write(settings=settings, sweep={"axes": {"style_weight": [1, 10, 100]}})
     process = bench.start(*NST, "run", "config.yaml", *CORES)
     job = stylize_process(process)

@@ -84,6 +84,7 @@ def load_compact(
         tuple(json.loads(metadata["widths"])), depth=depth, pooling=pooling, padding=padding
     )
     fill(encoder, tensors, str(path))
+    encoder.style_gain = float(metadata.get("style_gain", 1.0))
     return encoder
 
 
