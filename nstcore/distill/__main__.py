@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nstcore.distill.program import distill
 from nstcore.distill.training import Plan, Progress
+from nstcore.encoders.weights import torchvision_file
 from nstcore.errors import UserError
 
 log = logging.getLogger("nstcore.distill")
@@ -20,7 +21,12 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m nstcore.distill", description=distill.__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19 state dict")
+    parser.add_argument(
+        "--teacher",
+        default="vgg19",
+        metavar="vgg19|FILE",
+        help="VGG-19: torchvision's own (downloaded once), or a state dict (default: vgg19)",
+    )
     parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
     parser.add_argument("--minutes", type=float, default=None, help="time budget")
@@ -72,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     minutes = options.minutes if options.minutes is not None or options.steps is not None else 120.0
     try:
         distill(
-            options.teacher,
+            torchvision_file() if options.teacher == "vgg19" else Path(options.teacher),
             options.photos,
             options.out,
             minutes=minutes,

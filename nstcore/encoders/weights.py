@@ -45,7 +45,7 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
     else:
         from safetensors.torch import save_file
 
-        path = Path(weights) if weights is not None else _torchvision_file()
+        path = Path(weights) if weights is not None else torchvision_file()
         kept = _vgg19_state(path)
         found = {"name": encoder, "source": weights or TORCHVISION_SOURCE}
         with atomic_path(destination) as temporary:
@@ -179,8 +179,12 @@ def torchvision_cache() -> Path:
     return base.expanduser() / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
 
 
-def _torchvision_file() -> Path:
-    """Torchvision's VGG-19, downloaded on first use and checked against the hash in its name."""
+def torchvision_file() -> Path:
+    """Torchvision's VGG-19, downloaded on first use and checked against the hash in its name.
+
+    Raises:
+        WeightsError: if it is not here and cannot be downloaded.
+    """
     path = torchvision_cache()
     if path.is_file():
         return path

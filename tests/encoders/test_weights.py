@@ -239,7 +239,7 @@ def test_the_first_use_downloads_and_checks_the_hash(good, cache, tmp_path, monk
     good.rename(served)
     monkeypatch.setattr(VGG19_Weights.IMAGENET1K_V1.value, "url", served.as_uri())
     monkeypatch.setattr(module, "torchvision_cache", lambda: cache / served.name)
-    assert module._torchvision_file() == cache / served.name
+    assert module.torchvision_file() == cache / served.name
     assert (cache / served.name).read_bytes() == served.read_bytes()
 
 
