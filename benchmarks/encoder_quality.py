@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from nstcore.config.settings import Settings
@@ -183,6 +184,36 @@ def seconds_per_iteration(
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
+@torch.no_grad()
+def unexplained_energy(
+    encoder: Any, teacher: VGG, pictures: Sequence[np.ndarray], device: str
+) -> dict[str, float]:
+    """By layer, the share of VGG-19's energy that a linear map of an encoder's activations misses.
+
+    The map is the encoder's own adapter, or else the best there is for these very pictures (least
+    squares), which favours an encoder without.
+    """
+    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
+    left: dict[str, float] = {}
+    for layer in layers:
+        seen, wanted = [], []
+        for picture in pictures:
+            image = to_tensor(picture, device)
+            features = encoder(image, [layer])[layer][0].flatten(1)
+            seen.append(torch.cat([features, features.new_ones(1, features.shape[1])]).double())
+            wanted.append(teacher(image, [layer])[layer][0].flatten(1).double())
+        rows, aim = torch.cat(seen, 1), torch.cat(wanted, 1)
+        if layer in encoder.adapters:
+            weight, bias = encoder.adapters[layer]
+            linear = torch.cat([weight, bias[:, None]], 1).double()
+        else:
+            second = rows @ rows.T
+            second += 1e-6 * second.diagonal().mean() * torch.eye(len(second)).to(second)
+            linear = torch.linalg.solve(second, rows @ aim.T).T
+        left[layer] = float((linear @ rows - aim).square().sum() / aim.square().sum())
+    return left
+
+
 def sweep_pair(
     encoder: Any,
     content: np.ndarray,
@@ -260,9 +291,8 @@ def measure_pair(
         ]
         print(f"{names[0]} x {names[1]}: {name} in {time.perf_counter() - began:.0f} s", flush=True)
         if options.pictures is not None:
-            for weight, picture in zip(weights, pictures, strict=True):
-                file = options.pictures / f"{names[0]}_{names[1]}_{name}_{weight:g}.png"
-                save_picture(file, picture)
+            for point, picture in zip(row["sweeps"][name], pictures, strict=True):
+                save_picture(options.pictures / picture_name(*names, name, point), picture)
     row["same_content"] = {name: same_content(row, name) for name in encoders if name != "vgg19"}
     row["recovered"] = {
         name: {
@@ -333,6 +363,39 @@ def mean_share(rows: Sequence[Mapping[str, Any]], name: str, which: str) -> floa
     return statistics.fmean(values) if values else None
 
 
+def write_page(
+    rows: Sequence[Mapping[str, Any]], folder: Path, page: Path, across: int = 2
+) -> None:
+    """Pairs side by side: VGG-19 left, compact right, each at VGG-19's first style weight.
+
+    Of the compact encoder's sweep the picture whose content error is nearest to VGG-19's is shown.
+    """
+    tiles = []
+    for row in rows:
+        aim = row["sweeps"]["vgg19"][0]
+        nearest = min(
+            row["sweeps"]["compact"],
+            key=lambda point: abs(float(np.log(point["content"] / aim["content"]))),
+        )
+        for name, point in (("vgg19", aim), ("compact", nearest)):
+            tiles.append(folder / picture_name(row["content"], row["style"], name, point))
+    pictures = [Image.open(tile).convert("RGB") for tile in tiles]
+    width, height = max(p.width for p in pictures) + 4, max(p.height for p in pictures) + 4
+    columns = 2 * across
+    size = (width * columns + 8 * (across - 1), height * -(-len(pictures) // columns))
+    sheet = Image.new("RGB", size, "white")
+    for index, picture in enumerate(pictures):
+        line, column = divmod(index, columns)
+        sheet.paste(picture, (column * width + column // 2 * 8, line * height))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(page, quality=88)
+
+
+def picture_name(content: str, style: str, encoder: str, point: Mapping[str, Any]) -> str:
+    """File of one picture of a sweep."""
+    return f"{content}_{style}_{encoder}_{point['style_weight']:g}.png"
+
+
 def to_markdown(result: Mapping[str, Any]) -> str:
     """The results as a table for people."""
 
@@ -356,6 +419,17 @@ def to_markdown(result: Mapping[str, Any]) -> str:
             f"| {name} | {value:.4f} | {seconds['vgg19'] / value:.1f} | {show(shares['style'])} | "
             f"{show(shares['held_out'])} |"
         )
+    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
+    lines += [
+        "",
+        "Share of VGG-19's energy that a linear map of the activations misses, on all contents and "
+        "styles (compact: its adapters; reference: the best map for these pictures):",
+        "",
+        "| encoder | " + " | ".join(layers) + " |",
+        "|---" * (1 + len(layers)) + "|",
+    ]
+    for name, left in result["unexplained_energy"].items():
+        lines.append(f"| {name} | " + " | ".join(f"{left[layer]:.3f}" for layer in layers) + " |")
     lines += [
         "",
         "Recovered share at VGG-19's content error, one row a pair and style weight. The last column of "
@@ -411,7 +485,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 2.0, 8.0, 30.0, 120.0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5, help="timed iterations of each encoder")
-    parser.add_argument("--pictures", type=Path, help="folder for the pictures")
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures and a page of them")
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -442,6 +516,11 @@ def main() -> None:
     for content, style in choose_pairs(list(contents), list(styles), options.pairs, options.pair):
         paths = (contents[content], styles[style])
         rows.append(measure_pair((content, style), paths, encoders, options))
+    pictures = []
+    for path in [*contents.values(), *styles.values()]:
+        picture = load_float(path)
+        size = fit_size((picture.shape[1], picture.shape[0]), options.size)
+        pictures.append(resize(picture, size))
     result = {
         "algorithm": ALGORITHM,
         "machine": machine_name(options.device),
@@ -457,6 +536,11 @@ def main() -> None:
         "seconds_per_iteration": seconds_per_iteration(
             encoders, (options.size, options.size * 3 // 4), options.device, options.rounds
         ),
+        "unexplained_energy": {
+            name: unexplained_energy(encoder, teacher, pictures, options.device)
+            for name, encoder in encoders.items()
+            if name in ("compact", "reference")
+        },
         "mean_recovered": {
             name: {which: mean_share(rows, name, which) for which in ("style", "held_out")}
             for name in encoders
@@ -468,6 +552,8 @@ def main() -> None:
     text = to_markdown(result)
     write_text(options.out / "encoder_quality.md", text)
     print(text)
+    if options.pictures is not None:
+        write_page(rows, options.pictures, options.pictures / "pairs.jpg")
     if options.calibrate:
         found = [v for row in rows for v in row["same_content"]["compact"] if v is not None]
         gain = encoders["compact"].style_gain * statistics.geometric_mean(found)
