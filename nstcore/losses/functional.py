@@ -55,6 +55,41 @@ def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     return weight @ gram @ weight.T + cross + cross.mT + bias.unsqueeze(-1) * bias
 
 
+def affine_moments(gram: Tensor, mean: Tensor) -> Tensor:
+    r"""The averaged Gram matrix of F with a constant channel of ones: :math:`[[G, \mu], [\mu^T, 1]]`.
+
+    Args:
+        gram: (N, C, C) averaged Gram matrix of F.
+        mean: (N, C) mean of F.
+
+    Returns:
+        (N, C + 1, C + 1).
+    """
+    n, c = mean.shape
+    moments = gram.new_ones(n, c + 1, c + 1)
+    moments[:, :c, :c] = gram
+    moments[:, :c, c] = mean
+    moments[:, c, :c] = mean
+    return moments
+
+
+def short_factor(weight: Tensor) -> Tensor:
+    r"""R with :math:`R^T R = W^T W`, of the smallest size.
+
+    For every d and every symmetric M it keeps lengths, :math:`\|R d\| = \|W d\|` and
+    :math:`\|R M R^T\|_F = \|W M W^T\|_F`: a network with few channels C is compared in a space of many
+    channels K without ever going there.
+
+    Args:
+        weight: W, (K, C).
+
+    Returns:
+        (min(K, C), C), the triangular factor of W.
+    """
+    factor: Tensor = torch.linalg.qr(weight.double(), mode="r").R
+    return factor.to(weight.dtype)
+
+
 def relative_error(value: Tensor, target: Tensor, energy: Tensor | None = None) -> Tensor:
     r"""Squared error over the target's own energy, :math:`\|v - t\|^2 / \|t\|^2`, for each image.
 
@@ -89,7 +124,7 @@ def gatys_content_loss(features: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (features - target).flatten(1).square().sum(1)
 
 
-def gatys_style_loss(gram: Tensor, target: Tensor) -> Tensor:
+def gatys_style_loss(gram: Tensor, target: Tensor, channels: int | None = None) -> Tensor:
     r"""One layer's style loss of the article, eq. 4: :math:`\sum (G - A)^2 / (4 C^2 M^2)`.
 
     The article's Gram matrices are sums over M positions, ours are averages: the M² of the formula
@@ -99,11 +134,12 @@ def gatys_style_loss(gram: Tensor, target: Tensor) -> Tensor:
     Args:
         gram: (N, C, C) averaged Gram matrices of the pictures.
         target: (N, C, C) or (1, C, C) averaged Gram matrices of the style.
+        channels: the C of the formula, where the matrices have been shortened.
 
     Returns:
         (N,).
     """
-    channels = gram.shape[-1]
+    channels = channels or gram.shape[-1]
     return (gram - target).flatten(1).square().sum(1) / (4 * channels**2)
 
 

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import (
+    affine_moments,
     channel_mean,
     gatys_content_loss,
     gatys_style_loss,
     gram_matrix,
     lift_gram,
     relative_error,
+    short_factor,
     total_variation,
 )
 
@@ -79,22 +81,6 @@ def lift_features(encoder: VGG, layer: str, features: Tensor) -> Tensor:
     return torch.einsum("kc,nchw->nkhw", weight, features) + bias.view(1, -1, 1, 1)
 
 
-def content_factor(weight: Tensor) -> Tensor:
-    r"""R with :math:`\|R d\| = \|A d\|` for every d, of the smallest size.
-
-    The content loss of adapted activations needs :math:`A (F - P)` at every position; the
-    triangular factor of A has as many rows as the encoder has channels, not as many as the teacher.
-
-    Args:
-        weight: A, (K, C).
-
-    Returns:
-        (min(K, C), C).
-    """
-    factor: Tensor = torch.linalg.qr(weight.double(), mode="r").R
-    return factor.to(weight.dtype)
-
-
 class Objective:
     """Losses of N pictures against their targets at one size.
 
@@ -130,24 +116,32 @@ class Objective:
         self.content_layers = _scaled(content_layers, normalization)
         self.style_layers = _scaled(style_layers, normalization)
         self.layers = list(dict.fromkeys([*self.style_layers, *self.content_layers]))
-        self._factors: dict[str, Tensor] = {}
+        # Of layers with an adapter A, b: factors as short as A and as [A b] allow.
+        self._content_factors: dict[str, Tensor] = {}
+        self._style_factors: dict[str, Tensor] = {}
+        self._channels: dict[str, int] = {}
+        for layer in self.layers:
+            if layer in encoder.adapters:
+                weight, bias = encoder.adapters[layer]
+                self._channels[layer] = len(weight)
+                self._content_factors[layer] = short_factor(weight)
+                self._style_factors[layer] = short_factor(torch.cat([weight, bias[:, None]], 1))
         self._content: dict[str, tuple[Tensor, Tensor]] = {}
         for layer in self.content_layers:
             target = content[layer]
-            if layer in encoder.adapters:
-                self._factors[layer] = content_factor(encoder.adapters[layer][0])
             energy = lift_features(encoder, layer, target).flatten(1).square().sum(1)
             self._content[layer] = (target, energy)
         self._style: dict[str, tuple[Tensor, Tensor]] = {}
         for layer in self.style_layers:
-            gram = lift_moments(encoder, layer, style[layer])
+            gram = self._seen(layer, style[layer])
             self._style[layer] = (gram, gram.flatten(1).square().sum(1))
 
     def _content_loss(self, layer: str, features: Tensor) -> Tensor:
         target, energy = self._content[layer]
-        if layer in self._factors:
+        if layer in self._content_factors:
             # R (F - P) has the length of A (F - P).
-            difference = torch.einsum("kc,nchw->nkhw", self._factors[layer], features - target)
+            factor = self._content_factors[layer]
+            difference = torch.einsum("kc,nchw->nkhw", factor, features - target)
             value, aim = difference, torch.zeros_like(difference[:1])
         else:
             value, aim = features, target
@@ -155,12 +149,18 @@ class Objective:
             return gatys_content_loss(value, aim)
         return relative_error(value, aim, energy)
 
+    def _seen(self, layer: str, moments: Moments) -> Tensor:
+        """The matrix whose distances are those of the Gram matrices that the loss compares."""
+        if layer not in self._style_factors:
+            return moments.gram
+        factor = self._style_factors[layer]
+        return factor @ affine_moments(moments.gram, moments.mean) @ factor.mT
+
     def _style_loss(self, layer: str, features: Tensor) -> Tensor:
-        moments = Moments(gram_matrix(features), channel_mean(features))
-        gram = lift_moments(self.encoder, layer, moments)
+        gram = self._seen(layer, Moments(gram_matrix(features), channel_mean(features)))
         target, energy = self._style[layer]
         if self.normalization == "gatys":
-            return gatys_style_loss(gram, target)
+            return gatys_style_loss(gram, target, self._channels.get(layer))
         return relative_error(gram, target, energy)
 
     def __call__(self, image: Tensor) -> Losses:

@@ -30,17 +30,17 @@ def make_objective(random_vgg, pictures) -> Callable[..., Objective]:
     """Build objectives of three pictures with different weights, contents and styles."""
 
     def make(
-        normalization: str = "relative", *, adapted: bool = False, encoder: VGG | None = None
+        normalization: str = "relative", *, adapted: int | None = None, encoder: VGG | None = None
     ) -> Objective:
         if encoder is None:
             encoder = random_vgg(dtype=torch.float64, pooling="avg", padding="replicate")
-        if adapted:
+        if adapted is not None:  # to that many channels more
             random = torch.Generator().manual_seed(5)
             for layer in {*CONTENT_LAYERS, *STYLE_LAYERS}:
                 c = encoder.convolutions[layer].out_channels
                 encoder.adapters[layer] = (
-                    torch.randn(c + 3, c, generator=random, dtype=torch.float64),
-                    torch.randn(c + 3, generator=random, dtype=torch.float64),
+                    torch.randn(c + adapted, c, generator=random, dtype=torch.float64),
+                    torch.randn(c + adapted, generator=random, dtype=torch.float64),
                 )
         return Objective(
             encoder,

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstcore.losses.objective import Moments, Objective, content_factor, style_moments
+from nstcore.losses.functional import short_factor
+from nstcore.losses.objective import Moments, Objective, style_moments
 
 
 def _explicit(encoder, layer: str, image: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def _explicit(encoder, layer: str, image: Tensor) -> Tensor:
     return weight @ features + bias.unsqueeze(1)
 
 
-@pytest.mark.parametrize("adapted", [False, True], ids=["plain", "adapted"])
+@pytest.mark.parametrize("adapted", [None, 3, 0, -1])
 @pytest.mark.parametrize("normalization", ["relative", "gatys"])
 def test_losses_equal_explicit_sums(make_objective, pictures, normalization, adapted):
     objective = make_objective(normalization, adapted=adapted)
@@ -61,12 +62,16 @@ def test_losses_equal_explicit_sums(make_objective, pictures, normalization, ada
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(9, 4), (4, 4), (3, 7)])
-def test_content_factor_keeps_lengths(rows, columns):
+def test_short_factor_keeps_lengths(rows, columns):
     weight = torch.randn(rows, columns, dtype=torch.float64)
-    factor = content_factor(weight)
+    factor = short_factor(weight)
     assert factor.shape == (min(rows, columns), columns)
     vectors = torch.randn(columns, 20, dtype=torch.float64)
     torch.testing.assert_close((factor @ vectors).norm(dim=0), (weight @ vectors).norm(dim=0))
+    matrix = vectors[:, :columns] + vectors[:, :columns].mT
+    torch.testing.assert_close(
+        (factor @ matrix @ factor.mT).norm(), (weight @ matrix @ weight.mT).norm()
+    )
 
 
 def test_a_picture_that_is_its_own_target_has_no_loss(random_vgg, pictures):
