@@ -1,6 +1,7 @@
 """What the optimizer meets: pictures with noise, wrong colours, too much contrast.
 
-Images are (N, 3, H, W) in [0, 1] or somewhat outside; every function draws from one generator.
+Images are (N, 3, H, W) in [0, 1] or somewhat outside; every function draws from one
+generator, which may be on another device than the CPU.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from torch.nn import functional as F
 
 
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=generator) * (high - low) + low
+    uniform = torch.rand(*shape, generator=generator, device=generator.device)
+    return uniform * (high - low) + low
+
+
+def _normal(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=generator, device=generator.device)
 
 
 def jitter_colour(image: Tensor, generator: torch.Generator) -> Tensor:
     """Change gamma, contrast, brightness and mix the channels of about half of the pictures."""
     n = image.shape[0]
-    chosen = torch.rand(n, 1, 1, 1, generator=generator) < 0.5
+    chosen = _uniform(generator, 0, 1, n, 1, 1, 1) < 0.5
     gamma = 2 ** _uniform(generator, -0.8, 0.8, n, 1, 1, 1)
     contrast = 2 ** _uniform(generator, -0.7, 0.7, n, 1, 1, 1)
-    shift = torch.randn(n, 3, 1, 1, generator=generator) * 0.08
-    mixing = torch.eye(3) + torch.randn(n, 3, 3, generator=generator) * 0.12
+    shift = _normal(generator, n, 3, 1, 1) * 0.08
+    mixing = torch.eye(3, device=generator.device) + _normal(generator, n, 3, 3) * 0.12
     device = image.device
     changed = image.clamp(1e-4, 1) ** gamma.to(device)
     changed = torch.einsum("ncd,ndhw->nchw", mixing.to(device), changed - 0.5)
@@ -48,7 +54,7 @@ def perturb(image: Tensor, generator: torch.Generator) -> Tensor:
     """
     neighbours = []
     for picture in torch.split(image, 1):
-        kind = int(torch.randint(8, (1,), generator=generator))
+        kind = int(_uniform(generator, 0, 8, 1))
         amount = float(_uniform(generator, 0.0, 1.0, 1))
         neighbours.append(_perturb_one(picture, kind, amount, generator))
     return torch.cat(neighbours)
@@ -57,9 +63,8 @@ def perturb(image: Tensor, generator: torch.Generator) -> Tensor:
 def _noise(like: Tensor, generator: torch.Generator, cell: int = 1) -> Tensor:
     """White noise in cells of ``cell`` pixels; coloured or grey at random."""
     _, _, height, width = like.shape
-    channels = 3 if float(torch.rand(1, generator=generator)) < 0.6 else 1
-    shape = (1, channels, -(-height // cell), -(-width // cell))
-    noise = torch.randn(shape, generator=generator).to(like.device)
+    channels = 3 if float(_uniform(generator, 0, 1, 1)) < 0.6 else 1
+    noise = _normal(generator, 1, channels, -(-height // cell), -(-width // cell)).to(like.device)
     if cell > 1:
         noise = noise.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
     return noise[:, :, :height, :width].expand_as(like)
@@ -80,5 +85,5 @@ def _perturb_one(picture: Tensor, kind: int, amount: float, generator: torch.Gen
         return blur(picture, 0.4 + 1.6 * amount)
     if kind == 6:
         return picture + (0.3 + 1.5 * amount) * (picture - blur(picture, 1.0))
-    shift = torch.randn(1, 3, 1, 1, generator=generator).to(picture.device)
+    shift = _normal(generator, 1, 3, 1, 1).to(picture.device)
     return picture * (1 + 0.4 * (amount - 0.5)) + 0.08 * shift

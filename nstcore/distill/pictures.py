@@ -6,6 +6,7 @@ Everything is drawn from a numpy generator, so that a step of the training is a 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,52 @@ def draw_picture(photos: Photos, generator: np.random.Generator, size: int) -> P
     if kind < 0.80:
         return painterly(photos.crop(generator, size), generator)
     return procedural(generator, size)
+
+
+class Pool:
+    """Pictures kept on a GPU, from which a batch is cut in no time.
+
+    Drawing and decoding on the CPU would keep a GPU waiting for most of the training.
+
+    Args:
+        photos: see :func:`draw_picture`.
+        seed: of the pictures.
+        count: how many; each takes ``3 * side ** 2`` bytes.
+        side: of the pictures in pixels.
+        device: where they stay.
+        threads: how many draw at the same time.
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        seed: int,
+        count: int,
+        side: int,
+        device: torch.device,
+        threads: int = 12,
+    ) -> None:
+        def draw(index: int) -> Pixels:
+            return draw_picture(photos, np.random.default_rng((seed, 5, index)), side)
+
+        self.side = side
+        with ThreadPoolExecutor(threads) as workers:
+            stacked = np.stack(list(workers.map(draw, range(count))))
+        self._pictures = torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
+
+    def draw(self, generator: np.random.Generator, count: int, size: int) -> Tensor:
+        """Crops (count, 3, size, size) in [0, 1], perhaps mirrored, some of them at half the scale."""
+        crops = []
+        for _ in range(count):
+            picture = self._pictures[int(generator.integers(len(self._pictures)))]
+            if 2 * size <= self.side and generator.random() < 0.5:
+                half = self.side // 2
+                cells = picture[:, : 2 * half, : 2 * half].reshape(3, half, 2, half, 2)
+                picture = cells.float().mean((2, 4))
+            top, left = generator.integers(picture.shape[-1] - size + 1, size=2)
+            crop = picture[:, top : top + size, left : left + size]
+            crops.append((crop.flip(-1) if generator.random() < 0.5 else crop).float())
+        return torch.stack(crops).div(255).contiguous(memory_format=torch.channels_last)
 
 
 def draw_style(photos: Photos, generator: np.random.Generator, size: int) -> Pixels:

@@ -124,7 +124,7 @@ def draw_run(
     """Stylize ``count`` random contents to random styles in a random manner.
 
     Returns:
-        (count, SNAPSHOTS, 3, size, size) on the CPU, in the order of their making.
+        (count, SNAPSHOTS, 3, size, size), in the order of their making.
     """
     generator = np.random.default_rng(seed)
     content = to_tensor([photos.crop(generator, size) for _ in range(count)]).to(device)
@@ -148,32 +148,43 @@ def draw_run(
         coarse = stylize(encoder, *small, **options, snapshots=1)[-1]
         start = F.interpolate(coarse, scale_factor=2.0, mode="bicubic")
     finished = stylize(encoder, start, content, style, **options)
-    return torch.stack(finished, dim=1).cpu()
+    return torch.stack(finished, dim=1)
 
 
 class Replay:
-    """A ring of stylization runs in one memory-mapped file; it survives a kill.
+    """A ring of stylization runs: on a CPU in a memory-mapped file, which survives a kill.
+
+    On a GPU they stay in its memory, since a disk would be too slow for them; a resumed training
+    begins to collect anew.
 
     Args:
         folder: holds ``replay.f16`` and ``replay.json``.
         capacity: runs kept; the oldest is overwritten.
         size: side of the pictures in pixels.
+        device: where they are needed.
     """
 
-    def __init__(self, folder: Path, capacity: int, size: int) -> None:
+    def __init__(
+        self, folder: Path, capacity: int, size: int, device: torch.device | str = "cpu"
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._index = folder / "replay.json"
         self.size = size
         shape = (capacity, SNAPSHOTS, 3, size, size)
         data = folder / "replay.f16"
         self.written = 0
+        self._shape = shape
+        self._mapped: np.memmap[Any, np.dtype[np.float16]] | None = None
+        if torch.device(device).type != "cpu":
+            self._data = torch.zeros(shape, dtype=torch.float16, device=device)
+            return
         known = json.loads(self._index.read_text("utf-8")) if self._index.is_file() else {}
         if data.is_file() and known.get("shape") == list(shape):
             self.written = int(known["written"])
-            self._data = np.memmap(data, np.float16, "r+", shape=shape)
+            self._mapped = np.memmap(data, np.float16, "r+", shape=shape)
         else:
-            self._data = np.memmap(data, np.float16, "w+", shape=shape)
-        self._shape = shape
+            self._mapped = np.memmap(data, np.float16, "w+", shape=shape)
+        self._data = torch.from_numpy(self._mapped)  # the same memory
 
     def __len__(self) -> int:
         return min(self.written, self._shape[0])
@@ -181,9 +192,11 @@ class Replay:
     def add(self, runs: Tensor) -> None:
         """Store runs (N, SNAPSHOTS, 3, size, size)."""
         for run in runs:
-            self._data[self.written % self._shape[0]] = run.to(torch.float16).numpy()
+            self._data[self.written % self._shape[0]] = run.to(self._data)
             self.written += 1
-        self._data.flush()
+        if self._mapped is None:
+            return
+        self._mapped.flush()
         write_json(self._index, {"shape": list(self._shape), "written": self.written})
 
     def draw_pairs(
@@ -192,12 +205,12 @@ class Replay:
         """Two stages of each of ``count`` runs, both (count, 3, size, size), mirrored alike."""
         first, second = [], []
         for _ in range(count):
-            run = self._data[generator.integers(len(self))]
+            run = self._data[int(generator.integers(len(self)))]
             a, b = generator.choice(SNAPSHOTS, 2, replace=False)
             top, left = generator.integers(self.size - size + 1, size=2)
-            pair = np.asarray(run[[a, b], :, top : top + size, left : left + size], np.float32)
+            crop = run[:, :, top : top + size, left : left + size]
             if generator.random() < 0.5:
-                pair = pair[..., ::-1]
-            first.append(pair[0])
-            second.append(pair[1])
-        return torch.from_numpy(np.stack(first)), torch.from_numpy(np.stack(second))
+                crop = crop.flip(-1)
+            first.append(crop[int(a)])
+            second.append(crop[int(b)])
+        return torch.stack(first).float(), torch.stack(second).float()

@@ -22,7 +22,7 @@ from nstcore.distill.export import export
 from nstcore.distill.initial import fit_adapters, fit_layers, measure_teacher
 from nstcore.distill.matching import Targets, Weights, make_targets, matching_loss
 from nstcore.distill.muon import Muon
-from nstcore.distill.pictures import Photos, draw_picture, to_tensor
+from nstcore.distill.pictures import Photos, Pool, draw_picture, to_tensor
 from nstcore.distill.replay import Replay, draw_run
 from nstcore.distill.teacher import Teacher, set_padding
 from nstcore.distill.validation import Validation, validate
@@ -61,6 +61,7 @@ class Plan:
     replay_every: int = 250  # steps between two batches of stylizations
     replay_batch: int = 6  # CUDA: 32 times as many
     replay_iterations: int = 30
+    pool_pictures: int = 12_000  # on CUDA, drawn once and kept there: 3 GB
     initial_batches: int = 60  # of 8 crops for the least-squares start
     validate_minutes: float = 15.0
     checkpoint_minutes: float = 2.0
@@ -110,7 +111,9 @@ class Training:
         self.student = CompactEncoder(plan.widths).to(device)
         self.student.to(memory_format=layout)
         self.average = copy.deepcopy(self.student)
-        self.replay = Replay(folder, plan.replay_capacity * self.many, plan.replay_size)
+        kept = plan.replay_capacity * (1 if device.type == "cpu" else 10)
+        self.replay = Replay(folder, kept, plan.replay_size, device)
+        self.pool: Pool | None = None
         self.lessons: list[Lesson] = []
         self.step = 0
         self.elapsed = 0.0
@@ -190,12 +193,15 @@ class Training:
         generator = np.random.default_rng((self.plan.seed, 1, step))
         size = int(generator.choice(self.plan.sizes, p=self.plan.size_shares))
         count = max(2, round(self.plan.pixels * self.many / size**2) // 2)
+        if self.pool is not None:
+            return generator, size, self.pool.draw(generator, count, size)
         pictures = [draw_picture(self.photos, generator, size) for _ in range(count)]
         return generator, size, to_tensor(pictures)
 
     def complete(self, generator: np.random.Generator, size: int, pictures: Tensor) -> Tensor:
         """Colours, neighbours and replay: (N, 3, H, W), picture i beside picture i + N/2."""
-        noise = torch.Generator().manual_seed(int(generator.integers(2**62)))
+        noise = torch.Generator(self.device).manual_seed(int(generator.integers(2**62)))
+        pictures = pictures.to(self.device)
         images = jitter_colour(pictures, noise)
         neighbours = perturb(images, noise)
         old = round(len(images) * self.plan.replay_share)
@@ -267,7 +273,8 @@ class Training:
         offset = (float(generator.random()), float(generator.random()))
         set_padding(self.teacher.network, padding)
         with self.autocast():
-            targets = make_targets(self.teacher(batch, self.student.layers), offset)
+            answer = self.teacher(batch, self.student.layers)
+        targets = make_targets(answer, offset)
         set_padding(self.teacher.network, "zeros")
         lesson = Lesson(batch, targets, padding)
         if self.reuse > 1:
@@ -291,7 +298,9 @@ class Training:
         set_padding(self.student, lesson.padding)
         with self.autocast():
             found = self.student(lesson.batch, self.student.layers)
-            loss, parts = matching_loss(self.student, found, lesson.targets, self.plan.loss)
+        # Second moments of half precision would be too coarse.
+        found = {layer: features.float() for layer, features in found.items()}
+        loss, parts = matching_loss(self.student, found, lesson.targets, self.plan.loss)
         set_padding(self.student, "zeros")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -339,11 +348,14 @@ class Training:
         self.step -= self.step % self.reuse  # a resumed training has no lessons to repeat yet
         chance = np.random.default_rng((plan.seed, 4, self.step))
         smooth: dict[str, float] = {}
-        with ThreadPoolExecutor(1 if self.many == 1 else 12) as pool:
+        if self.device.type == "cuda" and self.pool is None:
+            side = max(plan.sizes) + 32
+            self.pool = Pool(self.photos, plan.seed, plan.pool_pictures, side, self.device)
+        with ThreadPoolExecutor(1) as workers:
             ahead: list[Future[tuple[np.random.Generator, int, Tensor]]] = []
             while self.share() < 1:
-                while len(ahead) < 2 * self.many:
-                    ahead.append(pool.submit(self.draw, self.step // self.reuse + len(ahead)))
+                while len(ahead) < 2:
+                    ahead.append(workers.submit(self.draw, self.step // self.reuse + len(ahead)))
                 if self.step % self.reuse == 0:
                     lesson = self.lesson(ahead.pop(0).result())
                 else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nstcore.distill.__main__ import make_plan
 from nstcore.distill.augment import blur, jitter_colour, perturb
 from nstcore.distill.initial import rectified_regression, ridge, select_channels
 from nstcore.distill.matching import lifted_gram, make_targets, matching_loss, slope_error
-from nstcore.distill.pictures import Photos, draw_picture, procedural, to_tensor
+from nstcore.distill.pictures import Photos, Pool, draw_picture, procedural, to_tensor
 from nstcore.distill.replay import SNAPSHOTS, Replay, stylize
 from nstcore.distill.teacher import load_teacher
 from nstcore.encoders.compact import CompactEncoder, load_compact
@@ -197,6 +198,31 @@ def test_the_replay_survives_and_overwrites_the_oldest(tmp_path: Path) -> None:
     assert tuple(first.shape) == (40, 3, 8, 8)
     assert torch.equal(first, second)
     assert set(first.unique().tolist()) == {1.0, 2.0, 3.0}
+
+
+def test_a_pool_cuts_what_was_drawn(photos: Path) -> None:
+    pool = Pool(Photos(photos), 0, count=5, side=48, device=torch.device("cpu"), threads=2)
+    crops = pool.draw(np.random.default_rng(1), 30, 24)
+    assert tuple(crops.shape) == (30, 3, 24, 24)
+    assert 0 <= float(crops.min()) < float(crops.max()) <= 1
+    assert len({tuple(crop.flatten().tolist()) for crop in crops}) > 20
+    whole = pool.draw(np.random.default_rng(2), 1, 48)[0]
+    candidates = [
+        draw_picture(Photos(photos), np.random.default_rng((0, 5, index)), 48) for index in range(5)
+    ]
+    pictures = to_tensor([*candidates, *(picture[:, ::-1] for picture in candidates)])
+    assert any(torch.equal(whole, picture) for picture in pictures)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_training_on_a_gpu(teacher_file: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compact.safetensors"
+    small = replace(SMALL, pool_pictures=64, replay_first_step=4, replay_every=8)
+    training = distill(teacher_file, photos, out, minutes=None, steps=24, plan=small, device="cuda")
+    assert training.step == 24
+    assert len(training.replay) > 0
+    assert load_compact(out).widths == SMALL.widths
 
 
 def test_a_teacher_that_is_none_is_refused(tmp_path: Path) -> None:
