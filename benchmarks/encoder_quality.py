@@ -37,7 +37,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nstcore.config.settings import Settings
-from nstcore.distill.export import calibrate
 from nstcore.encoders.compact import WEIGHTS_PATH, compact_sha256, load_compact, multiply_adds
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE, VGG19_WIDTHS
 from nstcore.encoders.vgg import VGG
@@ -67,7 +66,6 @@ class ReferenceEncoder(nn.Module):
             {key.replace(".", "_"): nn.Parameter(value, False) for key, value in state.items()}
         )
         self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
-        self.style_gain = 1.0
 
     def _convolve(self, x: Tensor, name: str) -> Tensor:
         weight = self.weights[f"{name}_weight"]
@@ -487,12 +485,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="timed iterations of each encoder")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures and a page of them")
     parser.add_argument(
-        "--calibrate",
-        action="store_true",
-        help="write into the weights file that is judged what its style loss has to be multiplied by "
-        "so that one style weight has the same content error as under VGG-19",
-    )
-    parser.add_argument(
         "--reuse", type=Path, help="encoder_quality.json whose VGG-19 and reference sweeps are kept"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -554,10 +546,6 @@ def main() -> None:
     print(text)
     if options.pictures is not None:
         write_page(rows, options.pictures, options.pictures / "pairs.jpg")
-    if options.calibrate:
-        found = [v for row in rows for v in row["same_content"]["compact"] if v is not None]
-        gain = encoders["compact"].style_gain * statistics.geometric_mean(found)
-        print(f"style gain {gain:.3g}; sha256 {calibrate(options.compact, gain)}")
 
 
 if __name__ == "__main__":

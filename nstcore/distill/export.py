@@ -9,26 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from nstcore.store.atomic import write_bytes
-
-
-def calibrate(path: Path, style_gain: float) -> str:
-    """Write into a weights file what its style loss shall be multiplied by; returns its new sha256.
-
-    Args:
-        path: a file that :func:`export` wrote, replaced atomically.
-        style_gain: see ``benchmarks/encoder_quality.py --calibrate``.
-    """
-    with safe_open(path, framework="pt") as file:
-        metadata = dict(file.metadata() or {})
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    data = save(tensors, {**metadata, "style_gain": f"{style_gain:.3g}"})
-    write_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
 
 
 def export(

@@ -113,9 +113,6 @@ class VGG(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         # Layer -> (A, b), for encoders whose losses are taken of A F + b in place of F.
         self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
-        # What an encoder's style loss is multiplied by, so that one style weight looks alike under
-        # this encoder and under VGG-19.
-        self.style_gain = 1.0
         self.requires_grad_(False)
 
     def __call__(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:

@@ -182,8 +182,7 @@ class Objective:
             start=nothing,
         )
         tv = total_variation(image)
-        style_weight = self.style_weight * self.encoder.style_gain
-        total = self.content_weight * content + style_weight * style + self.tv_weight * tv
+        total = self.content_weight * content + self.style_weight * style + self.tv_weight * tv
         return Losses(total, content, style, tv, style_layers)
 
 

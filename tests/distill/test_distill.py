@@ -30,7 +30,7 @@ from nstcore.losses.functional import gram_matrix
 
 SMALL = Plan(
     widths=(4, 4, 8, 8, 8),
-    pixels=2 * 64 * 64,
+    pixels=8 * 64 * 64,
     sizes=(64,),
     size_shares=(1.0,),
     initial_batches=2,
@@ -42,6 +42,7 @@ SMALL = Plan(
     replay_iterations=SNAPSHOTS,
     reuse_batches=6,
     warm_up_steps=2,
+    rate=2e-3,
 )
 
 

@@ -118,29 +118,6 @@ def test_relative_layer_weights_count_by_their_ratio(random_vgg, pictures):
     assert style(7.0, "gatys") == pytest.approx(7 * style(1.0, "gatys"))
 
 
-def test_an_encoders_gain_scales_what_style_counts_and_not_what_is_reported(random_vgg, pictures):
-    encoder, image, other = random_vgg(dtype=torch.float64), pictures(4), pictures(5)
-    one = torch.ones(1, dtype=torch.float64)
-
-    def losses(gain: float):
-        encoder.style_gain = gain
-        return Objective(
-            encoder,
-            content=encoder(other, ["relu4_2"]),
-            style=style_moments(encoder, other, ["relu1_1"]),
-            content_layers={"relu4_2": 1.0},
-            style_layers={"relu1_1": 1.0},
-            content_weight=one,
-            style_weight=3 * one,
-            tv_weight=2 * one,
-        )(image)
-
-    plain, scaled = losses(1.0), losses(0.25)
-    assert float(scaled.style) == float(plain.style)
-    difference = float(plain.total - scaled.total)
-    assert difference == pytest.approx(0.75 * 3 * float(plain.style))
-
-
 def test_pictures_that_share_targets_need_them_once(random_vgg, pictures):
     encoder = random_vgg(dtype=torch.float64)
     images, content, painting = pictures(6, 3), pictures(7), pictures(8)

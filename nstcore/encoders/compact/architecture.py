@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels
 from nstcore.encoders.vgg import VGG, Padding, Pooling
 
-COMPACT_WIDTHS: tuple[int, ...] = (16, 32, 64, 128, 192)
+COMPACT_WIDTHS: tuple[int, ...] = (16, 32, 64, 128, 256)
 """Channels of the five stages.
 
 The first two stages cost most of the time, because they see the most pixels; the fifth sees 1/256

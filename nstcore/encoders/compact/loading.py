@@ -19,7 +19,7 @@ from nstcore.errors import WeightsError
 WEIGHTS_PATH = Path(__file__).with_name("compact.safetensors")
 """The weights inside the package."""
 
-COMPACT_SHA256 = "51ce8428bbfb42db1b1f9fc4e6d648c9d6184d113ee4c53050d5940a813fd91a"
+COMPACT_SHA256 = "ffee60bbcfa8d30f32e4628f195102e9446cd142fe04e64f06f552cac5993e26"
 """sha256 of the packaged weights; a damaged or exchanged file is not loaded."""
 
 
@@ -84,7 +84,6 @@ def load_compact(
         tuple(json.loads(metadata["widths"])), depth=depth, pooling=pooling, padding=padding
     )
     fill(encoder, tensors, str(path))
-    encoder.style_gain = float(metadata.get("style_gain", 1.0))
     return encoder
 
 
