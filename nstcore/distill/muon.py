@@ -2,8 +2,7 @@
 
 Jordan et al., *Muon: An optimizer for hidden layers in neural networks*, 2024.  Each step moves all
 directions of a weight matrix alike, the many weak ones too, where Adam mostly follows the few strong
-ones.  From the closed-form start, 150 steps of it lowered the held-out loss by 5.5 %, of Adam (at the
-better of two rates) by 3.7 %.
+ones.
 """
 
 from __future__ import annotations
