@@ -116,13 +116,25 @@ def thin(features: Tensor, layer: str, offset: tuple[float, float]) -> Tensor:
 
 
 @torch.no_grad()
-def make_targets(features: Mapping[str, Tensor], offset: tuple[float, float]) -> Targets:
-    """Thin a teacher's activations of all layers (unit energy) to half precision."""
-    return Targets(
-        {layer: thin(value, layer, offset).half() for layer, value in features.items()},
-        {layer: gram_matrix(features[layer].float()).half() for layer in JUDGE_STYLE},
-        offset,
-    )
+def make_targets(
+    features: Mapping[str, Tensor], scale: Mapping[str, float], offset: tuple[float, float]
+) -> Targets:
+    """Thin VGG-19's activations of all layers to half precision and bring them to unit energy.
+
+    Args:
+        features: as they come out of the network, in any precision.
+        scale: root mean square of each layer.
+        offset: of the thinned pixels, two numbers in [0, 1).
+    """
+    samples = {
+        layer: (thin(value, layer, offset).float() / scale[layer]).half()
+        for layer, value in features.items()
+    }
+    moments = {
+        layer: (gram_matrix(features[layer].float()) / scale[layer] ** 2).half()
+        for layer in JUDGE_STYLE
+    }
+    return Targets(samples, moments, offset)
 
 
 def matching_loss(
@@ -143,7 +155,7 @@ def matching_loss(
     parts = {"activation": 0.0, "slope": 0.0, "moment": 0.0, "moment_change": 0.0}
     for layer, sample in targets.samples.items():
         adapter = student.lift(layer)
-        lifted = adapter(thin(found[layer], layer, targets.offset)).float()
+        lifted = adapter(thin(found[layer], layer, targets.offset).float())
         target = sample.float()
         activation = unexplained_energy(lifted, target)
         total = total + LAYER_WEIGHTS[layer] * weights.activation * activation

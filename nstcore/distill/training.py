@@ -68,6 +68,13 @@ class Plan:
     loss: Weights = field(default_factory=Weights)
 
 
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32: CUDA, and CPUs with AVX512-BF16."""
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return device.type == "cuda"
+
+
 @dataclass
 class Lesson:
     """A batch with the teacher's answer."""
@@ -126,9 +133,11 @@ class Training:
         kernels = [p for p in self.student.convolutions.parameters() if p.ndim > 1]
         others = [p for p in self.student.convolutions.parameters() if p.ndim == 1]
         others += self.student.lifts.parameters()
-        return Muon(kernels, self.plan.kernel_rate), torch.optim.AdamW(
+        muon = Muon(kernels, self.plan.kernel_rate, fast_half=has_fast_bfloat16(self.device))
+        adam = torch.optim.AdamW(
             others, lr=self.plan.rate, betas=(0.9, 0.98), weight_decay=1e-5, fused=True
         )
+        return muon, adam
 
     # ---- state -----------------------------------------------------------------------------
 
@@ -272,9 +281,9 @@ class Training:
         padding: Padding = "replicate" if generator.random() < 0.25 else "zeros"
         offset = (float(generator.random()), float(generator.random()))
         set_padding(self.teacher.network, padding)
-        with self.autocast():
-            answer = self.teacher(batch, self.student.layers)
-        targets = make_targets(answer, offset)
+        with torch.no_grad(), self.autocast():
+            answer = self.teacher.network(batch, self.student.layers)
+        targets = make_targets(answer, self.teacher.scale, offset)
         set_padding(self.teacher.network, "zeros")
         lesson = Lesson(batch, targets, padding)
         if self.reuse > 1:
@@ -285,8 +294,10 @@ class Training:
         return lesson
 
     def autocast(self) -> torch.autocast:
-        """Half precision on CUDA; a CPU without matrix units gains nothing from it."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        """Half precision, where the device multiplies it faster than single precision."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=has_fast_bfloat16(self.device)
+        )
 
     def train_step(self, lesson: Lesson) -> tuple[float, dict[str, float]]:
         """One step of Adam; returns the loss and its parts."""
@@ -298,8 +309,6 @@ class Training:
         set_padding(self.student, lesson.padding)
         with self.autocast():
             found = self.student(lesson.batch, self.student.layers)
-        # Second moments of half precision would be too coarse.
-        found = {layer: features.float() for layer, features in found.items()}
         loss, parts = matching_loss(self.student, found, lesson.targets, self.plan.loss)
         set_padding(self.student, "zeros")
         self.optimizer.zero_grad(set_to_none=True)

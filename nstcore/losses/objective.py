@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import (
@@ -17,6 +18,7 @@ from nstcore.losses.functional import (
     gatys_style_loss,
     gram_matrix,
     lift_gram,
+    over_energy,
     relative_error,
     short_factor,
     total_variation,
@@ -48,6 +50,16 @@ class Losses:
     tv: Tensor
     style_layers: dict[str, Tensor]
 
+    def detach(self) -> Losses:
+        """The same numbers without their history."""
+        return Losses(
+            self.total.detach(),
+            self.content.detach(),
+            self.style.detach(),
+            self.tv.detach(),
+            {layer: value.detach() for layer, value in self.style_layers.items()},
+        )
+
 
 def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, Moments]:
     """Moments of the chosen layers, in the encoder's own channels (before any adapter).
@@ -58,9 +70,12 @@ def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, M
         layers: their names.
     """
     features = encoder(image, layers)
-    return {
-        name: Moments(gram_matrix(value), channel_mean(value)) for name, value in features.items()
-    }
+    return {name: layer_moments(value) for name, value in features.items()}
+
+
+def layer_moments(features: Tensor) -> Moments:
+    """Moments of one layer's activations (N, C, H, W)."""
+    return Moments(gram_matrix(features), channel_mean(features))
 
 
 def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:
@@ -78,7 +93,7 @@ def lift_features(encoder: VGG, layer: str, features: Tensor) -> Tensor:
     if layer not in encoder.adapters:
         return features
     weight, bias = encoder.adapters[layer]
-    return torch.einsum("kc,nchw->nkhw", weight, features) + bias.view(1, -1, 1, 1)
+    return F.conv2d(features, weight[:, :, None, None], bias)
 
 
 class Objective:
@@ -136,18 +151,34 @@ class Objective:
             gram = self._seen(layer, style[layer])
             self._style[layer] = (gram, gram.flatten(1).square().sum(1))
 
-    def _content_loss(self, layer: str, features: Tensor) -> Tensor:
-        target, energy = self._content[layer]
+    def content_squares(
+        self, layer: str, features: Tensor, window: tuple[slice, slice] | None = None
+    ) -> Tensor:
+        """Sum of squared content differences at one layer, in the space where losses are taken.
+
+        Sums over parts of a picture add up to the sum over the whole.
+
+        Args:
+            layer: a content layer.
+            features: (N, C, h, w) activations, of the whole picture or of a window of it.
+            window: rows and columns of the target that ``features`` stand for; None for all.
+
+        Returns:
+            (N,).
+        """
+        target, _ = self._content[layer]
+        if window is not None:
+            target = target[..., window[0], window[1]]
+        difference = features - target
         if layer in self._content_factors:
             # R (F - P) has the length of A (F - P).
-            factor = self._content_factors[layer]
-            difference = torch.einsum("kc,nchw->nkhw", factor, features - target)
-            value, aim = difference, torch.zeros_like(difference[:1])
-        else:
-            value, aim = features, target
+            difference = F.conv2d(difference, self._content_factors[layer][:, :, None, None])
+        return difference.flatten(1).square().sum(1)
+
+    def _content_loss(self, layer: str, squares: Tensor) -> Tensor:
         if self.normalization == "gatys":
-            return gatys_content_loss(value, aim)
-        return relative_error(value, aim, energy)
+            return gatys_content_loss(squares)
+        return over_energy(squares, self._content[layer][1])
 
     def _seen(self, layer: str, moments: Moments) -> Tensor:
         """The matrix whose distances are those of the Gram matrices that the loss compares."""
@@ -156,23 +187,30 @@ class Objective:
         factor = self._style_factors[layer]
         return factor @ affine_moments(moments.gram, moments.mean) @ factor.mT
 
-    def _style_loss(self, layer: str, features: Tensor) -> Tensor:
-        gram = self._seen(layer, Moments(gram_matrix(features), channel_mean(features)))
+    def _style_loss(self, layer: str, moments: Moments) -> Tensor:
+        gram = self._seen(layer, moments)
         target, energy = self._style[layer]
         if self.normalization == "gatys":
             return gatys_style_loss(gram, target, self._channels.get(layer))
         return relative_error(gram, target, energy)
 
-    def __call__(self, image: Tensor) -> Losses:
-        """Losses of ``image`` (N, 3, H, W), differentiable with respect to it."""
-        features = self.encoder(image, self.layers)
+    def losses(
+        self, moments: Mapping[str, Moments], squares: Mapping[str, Tensor], tv: Tensor
+    ) -> Losses:
+        """All losses from what was measured of the pictures, differentiable with respect to it.
+
+        Args:
+            moments: of every style layer, over the whole picture.
+            squares: :meth:`content_squares` of every content layer, over the whole picture.
+            tv: (N,), :func:`total_variation`.
+        """
         style_layers = {
-            layer: self._style_loss(layer, features[layer]) for layer in self.style_layers
+            layer: self._style_loss(layer, moments[layer]) for layer in self.style_layers
         }
         nothing = torch.zeros_like(self.content_weight)
         content = sum(
             (
-                weight * self._content_loss(layer, features[layer])
+                weight * self._content_loss(layer, squares[layer])
                 for layer, weight in self.content_layers.items()
             ),
             start=nothing,
@@ -181,9 +219,32 @@ class Objective:
             (weight * style_layers[layer] for layer, weight in self.style_layers.items()),
             start=nothing,
         )
-        tv = total_variation(image)
         total = self.content_weight * content + self.style_weight * style + self.tv_weight * tv
         return Losses(total, content, style, tv, style_layers)
+
+    def __call__(self, image: Tensor) -> Losses:
+        """Losses of ``image`` (N, 3, H, W), differentiable with respect to it."""
+        features = self.encoder(image, self.layers)
+        moments = {layer: layer_moments(features[layer]) for layer in self.style_layers}
+        squares = {
+            layer: self.content_squares(layer, features[layer]) for layer in self.content_layers
+        }
+        return self.losses(moments, squares, total_variation(image))
+
+    def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+        """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""
+        return losses_and_gradient(self, image)
+
+
+def losses_and_gradient(
+    objective: Callable[[Tensor], Losses], image: Tensor
+) -> tuple[Losses, Tensor]:
+    """An objective's losses at ``image`` (N, 3, H, W), and the gradient of each picture's own total."""
+    leaf = image.detach().requires_grad_()
+    losses = objective(leaf)
+    # The pictures are independent: the gradient of the sum holds each one's own.
+    (gradient,) = torch.autograd.grad(losses.total.sum(), leaf)
+    return losses.detach(), gradient
 
 
 def _scaled(weights: Mapping[str, float], normalization: Normalization) -> dict[str, float]:

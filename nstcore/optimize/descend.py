@@ -21,6 +21,9 @@ ROLLBACKS = 3
 FIRST_STEP = 1e-3
 """Mean change of a pixel value in the first step of L-BFGS, times the learning rate."""
 
+Evaluate = Callable[[Tensor], tuple[Losses, Tensor]]
+"""Maps (N, 3, H, W) to the losses of each picture and the gradient of each one's own total."""
+
 Watch = Callable[[int, Losses], None]
 """Called with the iterations done and the losses at points of the trace."""
 
@@ -53,7 +56,7 @@ class Descent:
 
 
 def descend_lbfgs(
-    objective: Callable[[Tensor], Losses],
+    evaluate: Evaluate,
     images: Tensor,
     iterations: int,
     *,
@@ -69,9 +72,9 @@ def descend_lbfgs(
     from the next entry of the trace.
 
     Args:
-        objective: maps (N, 3, H, W) to the losses of each picture.
+        evaluate: maps (N, 3, H, W) to the losses and the gradient of each picture.
         images: the start.
-        iterations: evaluations of the objective.
+        iterations: evaluations.
         learning_rate: (N,).
         history: curvature pairs.
         record_every: iterations between entries of the trace.
@@ -101,7 +104,7 @@ def descend_lbfgs(
     rollbacks = torch.zeros(shape[0], dtype=torch.long, device=x.device)
     trace = Trace()
     for iteration in range(1, iterations + 1):
-        losses, gradient = _evaluate(objective, x)
+        losses, gradient = evaluate(x)
         total = losses.total
         finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
         better = finite & (total < best_loss)
@@ -129,7 +132,7 @@ def descend_lbfgs(
 
 
 def descend_adam(
-    objective: Callable[[Tensor], Losses],
+    evaluate: Evaluate,
     images: Tensor,
     iterations: int,
     *,
@@ -140,9 +143,9 @@ def descend_adam(
     """Descend with Adam, clamped to [0, 1], and return the average of the iterates.
 
     Args:
-        objective: maps (N, 3, H, W) to the losses of each picture.
+        evaluate: maps (N, 3, H, W) to the losses and the gradient of each picture.
         images: the start.
-        iterations: evaluations of the objective.
+        iterations: evaluations.
         optimizer: with the moments of a coarser level, or fresh.
         record_every: iterations between entries of the trace.
         watch: called at every entry of the trace.
@@ -152,7 +155,7 @@ def descend_adam(
     failed = torch.ones_like(rollbacks, dtype=torch.bool)
     trace = Trace()
     for iteration in range(1, iterations + 1):
-        losses, gradient = _evaluate(objective, x)
+        losses, gradient = evaluate(x)
         finite = torch.isfinite(losses.total) & torch.isfinite(gradient.flatten(1).sum(1))
         failed &= ~finite
         rollbacks += ~finite
@@ -163,22 +166,6 @@ def descend_adam(
         if iteration % record_every == 0 or iteration == iterations:
             _record(trace, iteration, losses, watch)
     return Descent(optimizer.average(), optimizer, trace, rollbacks, failed)
-
-
-def _evaluate(objective: Callable[[Tensor], Losses], x: Tensor) -> tuple[Losses, Tensor]:
-    """Losses at x and the gradient of each picture's own total."""
-    leaf = x.detach().requires_grad_()
-    losses = objective(leaf)
-    # The pictures are independent: the gradient of the sum holds each one's own.
-    (gradient,) = torch.autograd.grad(losses.total.sum(), leaf)
-    detached = Losses(
-        losses.total.detach(),
-        losses.content.detach(),
-        losses.style.detach(),
-        losses.tv.detach(),
-        {layer: value.detach() for layer, value in losses.style_layers.items()},
-    )
-    return detached, gradient
 
 
 def _record(trace: Trace, iteration: int, losses: Losses, watch: Watch | None) -> None:

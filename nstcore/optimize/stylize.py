@@ -164,7 +164,7 @@ def stylize(
         descent: Descent
         if settings.optimizer == "lbfgs":
             descent = descend_lbfgs(
-                objective,
+                objective.evaluate,
                 images,
                 iterations,
                 learning_rate=weight["learning_rate"],
@@ -173,7 +173,9 @@ def stylize(
             )
         else:
             adam = _adam(adam, images, weight["learning_rate"], settings.averaging)
-            descent = descend_adam(objective, images, iterations, optimizer=adam, watch=watch)
+            descent = descend_adam(
+                objective.evaluate, images, iterations, optimizer=adam, watch=watch
+            )
         images = descent.images
         rollbacks += descent.rollbacks.cpu()
         failed |= descent.failed.cpu()

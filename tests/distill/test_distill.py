@@ -105,7 +105,7 @@ def test_the_loss_of_a_perfect_student_is_the_least(teacher_file: Path) -> None:
         copy.bias.copy_(source.bias)
         twin.lift(layer).weight.copy_(torch.eye(len(source.bias)))
     images = torch.rand(2, 3, 32, 32)
-    targets = make_targets(teacher(images, twin.layers), (0.3, 0.9))
+    targets = make_targets(teacher.network(images, twin.layers), teacher.scale, (0.3, 0.9))
     _, parts = matching_loss(twin, twin(images, twin.layers), targets, SMALL.loss)
     assert max(parts.values()) < 0.02
 

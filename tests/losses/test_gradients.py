@@ -25,6 +25,10 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=random, dtype=torch.float64)
 
 
+def _squares(difference: Tensor) -> Tensor:
+    return difference.flatten(1).square().sum(1)
+
+
 def _lifted(features: Tensor) -> Tensor:
     weight, bias = _random(6, 3, seed=8), _random(6, seed=9)
     return lift_gram(gram_matrix(features), channel_mean(features), weight, bias)
@@ -33,8 +37,8 @@ def _lifted(features: Tensor) -> Tensor:
 TARGET = _random(*SHAPE, seed=1)
 LOSSES = {
     "content relative": lambda x: relative_error(x, TARGET),
-    "content gatys": lambda x: gatys_content_loss(x, TARGET),
-    "content gatys, one target": lambda x: gatys_content_loss(x, TARGET[:1]),
+    "content gatys": lambda x: gatys_content_loss(_squares(x - TARGET)),
+    "content gatys, one target": lambda x: gatys_content_loss(_squares(x - TARGET[:1])),
     "style relative": lambda x: relative_error(gram_matrix(x), gram_matrix(TARGET)),
     "style gatys": lambda x: gatys_style_loss(gram_matrix(x), gram_matrix(TARGET)),
     "style relative, lifted": lambda x: relative_error(_lifted(x), _lifted(TARGET)),

@@ -47,6 +47,28 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(1, 16, 9, 14), (3, 40, 12, 7), (2, 5, 1, 1)])
+def test_single_precision_and_its_slope_are_those_of_double(shape, layout):
+    """Float32 goes through convolution kernels on a CPU, float64 through matrix products."""
+    random = torch.Generator().manual_seed(2)
+    features = LAYOUTS[layout](torch.randn(shape, generator=random))
+    weight = torch.randn(shape[0], shape[1], shape[1], generator=random)
+    found = []
+    for precision in (torch.float32, torch.float64):
+        leaf = features.detach().to(precision).requires_grad_()
+        gram = gram_matrix(leaf)
+        # Not symmetric: the slope must add both halves of a symmetric matrix.
+        (slope,) = torch.autograd.grad((gram * weight.to(precision)).sum(), leaf)
+        found.append((gram.double(), slope.double()))
+    (gram, slope), (wanted, wanted_slope) = found
+    scale = float(wanted.detach().abs().max())
+    torch.testing.assert_close(gram, wanted, rtol=0, atol=2e-6 * scale)
+    torch.testing.assert_close(
+        slope, wanted_slope, rtol=0, atol=5e-6 * float(wanted_slope.abs().max())
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layout_does_not_matter(layout):
     features = LAYOUTS[layout](torch.randn(2, 3, 4, 5, dtype=torch.float64))
     assert features.shape == (2, 3, 4, 5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstcore.losses.objective import Losses
+from nstcore.losses.objective import Losses, losses_and_gradient
 from nstcore.optimize.adam import BatchedAdam
 from nstcore.optimize.descend import FIRST_STEP, descend_adam, descend_lbfgs
 
@@ -40,6 +40,9 @@ class Bowl:
         nothing = torch.zeros_like(loss)
         return Losses(loss, loss, nothing, nothing, {})
 
+    def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+        return losses_and_gradient(self, image)
+
 
 def _start(only: Tensor = ROWS) -> Tensor:
     return torch.rand(SHAPE, generator=torch.Generator().manual_seed(5))[only]
@@ -47,7 +50,9 @@ def _start(only: Tensor = ROWS) -> Tensor:
 
 def _lbfgs(objective, start, iterations=30, **options):
     rate = torch.ones(start.shape[0])
-    return descend_lbfgs(objective, start, iterations, learning_rate=rate, history=8, **options)
+    return descend_lbfgs(
+        objective.evaluate, start, iterations, learning_rate=rate, history=8, **options
+    )
 
 
 def _loss(images: Tensor) -> Tensor:
@@ -157,7 +162,7 @@ def test_the_start_is_not_changed():
     start = _start()
     _lbfgs(Bowl(), start, 3)
     adam = BatchedAdam(start)
-    descend_adam(Bowl(), start, 3, optimizer=adam)
+    descend_adam(Bowl().evaluate, start, 3, optimizer=adam)
     assert torch.equal(start, _start())
 
 
@@ -177,7 +182,7 @@ def test_an_explosion_is_ten_times_a_rows_own_best(factor, rollbacks):
 
 def _adam(objective, start, iterations=200, averaging=0.9):
     optimizer = BatchedAdam(start, learning_rate=0.02, averaging=averaging)
-    return descend_adam(objective, start, iterations, optimizer=optimizer)
+    return descend_adam(objective.evaluate, start, iterations, optimizer=optimizer)
 
 
 def test_adam_descends_within_the_range_of_pixels():

@@ -124,7 +124,7 @@ def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normaliza
 
         def watched(image: torch.Tensor):
             seen.append(image.detach().clone())
-            return objective(image)
+            return objective.evaluate(image)
 
         rate = torch.ones(len(rows), dtype=torch.float64)
         descend_lbfgs(watched, contents[rows], 12, learning_rate=rate, history=5)
