@@ -172,6 +172,13 @@ class Config(Strict):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where pictures are optimized; auto: CUDA, else MPS, else the CPU."
     )
+    checkpoint_seconds: float = Field(
+        180.0,
+        gt=0,
+        description="Seconds between two saved states of the pictures that are being made; a job that "
+        "is repeated after a kill goes on from the last. A state is about `2 * history` times as large "
+        "as the picture in 32 bits.",
+    )
     background: Color = Field("#ffffff", description="Colour behind transparent pictures.")
     output: Output = Field(Output(), description="Files of the finished pictures.")
     evaluation: Evaluation = Field(Evaluation(), description="How finished pictures are measured.")

@@ -92,6 +92,14 @@ class Settings(BaseModel):
         "whose last number also serves all finer levels.",
     )
 
+    tolerance: float = Field(
+        1e-3,
+        ge=0,
+        lt=1,
+        description="A picture has converged at a level, and leaves it, when its loss fell by less than "
+        "this share within ten iterations; 0: never.",
+    )
+
     # --- how it descends -----------------------------------------------------------------------
     optimizer: Literal["lbfgs", "adam"] = Field("lbfgs", description="How the picture is improved.")
     learning_rate: float | None = Field(

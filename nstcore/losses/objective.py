@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -150,6 +151,25 @@ class Objective:
         for layer in self.style_layers:
             gram = self._seen(layer, style[layer])
             self._style[layer] = (gram, gram.flatten(1).square().sum(1))
+
+    def select(self, rows: Tensor) -> Objective:
+        """The same for some of the pictures only.
+
+        Args:
+            rows: which, (N',) indices.
+        """
+
+        def chosen(value: Tensor) -> Tensor:
+            return value if len(value) == 1 else value[rows]
+
+        other = copy.copy(self)
+        # Weights are never shared: one picture's is (1,), of which row 0 is taken.
+        other.content_weight = self.content_weight[rows]
+        other.style_weight = self.style_weight[rows]
+        other.tv_weight = self.tv_weight[rows]
+        other._content = {k: (chosen(t), chosen(e)) for k, (t, e) in self._content.items()}
+        other._style = {k: (chosen(t), chosen(e)) for k, (t, e) in self._style.items()}
+        return other
 
     def content_squares(
         self, layer: str, features: Tensor, window: tuple[slice, slice] | None = None

@@ -6,7 +6,7 @@ iterates with its bias correction is that article's section 7.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -33,26 +33,27 @@ class BatchedAdam:
         averaging: float = 0.99,
     ) -> None:
         rate = torch.as_tensor(learning_rate, device=image.device, dtype=image.dtype)
-        self.learning_rate = rate.expand(image.shape[0]).clone().view(-1, 1, 1, 1)
+        self.learning_rate = rate.expand(image.shape[0]).clone()
         self.betas = betas
         self.epsilon = epsilon
         self.averaging = averaging
-        self.steps = 0
         self._first = torch.zeros_like(image)
         self._second = torch.zeros_like(image)
         self._average = torch.zeros_like(image)
-        self._averaged = 0
+        # Of every picture on its own: one that starts afresh corrects its own bias only.
+        self._steps = image.new_zeros(image.shape[0])
+        self._averaged = image.new_zeros(image.shape[0])
 
     @torch.no_grad()
     def direction(self, gradient: Tensor) -> Tensor:
         """Take in the gradient (N, 3, H, W) and return the step to add to the picture."""
-        self.steps += 1
+        self._steps += 1
         beta1, beta2 = self.betas
         self._first.lerp_(gradient, 1 - beta1)
         self._second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        first = self._first / (1 - beta1**self.steps)
-        second = self._second / (1 - beta2**self.steps)
-        return first.div_(second.sqrt_().add_(self.epsilon)).mul_(-self.learning_rate)
+        first = self._first / _wide(1 - beta1**self._steps)
+        second = self._second / _wide(1 - beta2**self._steps)
+        return first.div_(second.sqrt_().add_(self.epsilon)).mul_(-_wide(self.learning_rate))
 
     @torch.no_grad()
     def record(self, image: Tensor) -> None:
@@ -62,26 +63,58 @@ class BatchedAdam:
 
     def average(self) -> Tensor:
         """The bias-corrected average of the recorded iterates, (N, 3, H, W)."""
-        if self._averaged == 0:
+        if bool((self._averaged == 0).any()):
             raise RuntimeError("no iterate has been recorded")
-        return self._average / (1 - self.averaging**self._averaged)
+        return self._average / _wide(1 - self.averaging**self._averaged)
 
-    def resized(self, image: Tensor, resize: Callable[[Tensor], Tensor]) -> BatchedAdam:
+    def restart(self, which: Tensor) -> None:
+        """Forget the past of the pictures where ``which`` (N,) is true."""
+        for value in (self._first, self._second, self._average, self._steps, self._averaged):
+            value[which] = 0
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next steps depend on, (N, ...); the tensors are the optimizer's own."""
+        return {
+            "first": self._first,
+            "second": self._second,
+            "average": self._average,
+            "steps": self._steps,
+            "averaged": self._averaged,
+            "learning_rate": self.learning_rate,
+        }
+
+    def like(self, state: Mapping[str, Tensor]) -> BatchedAdam:
+        """An optimizer with these betas and another :meth:`state`."""
+        other = BatchedAdam(
+            state["first"], betas=self.betas, epsilon=self.epsilon, averaging=self.averaging
+        )
+        for name, value in other.state().items():
+            value.copy_(state[name])
+        return other
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Go on with some of the pictures only, an index (N',)."""
+        self._first, self._second = self._first[rows], self._second[rows]
+        self._average = self._average[rows]
+        self._steps, self._averaged = self._steps[rows], self._averaged[rows]
+        self.learning_rate = self.learning_rate[rows]
+
+    def resized(self, resize: Callable[[Tensor], Tensor]) -> BatchedAdam:
         """The same optimizer for pictures of another size; the average starts anew.
 
         Args:
-            image: the pictures at the new size.
             resize: maps (N, 3, H, W) to the new size.
         """
-        other = BatchedAdam(
-            image,
-            learning_rate=self.learning_rate.flatten(),
-            betas=self.betas,
-            epsilon=self.epsilon,
-            averaging=self.averaging,
-        )
-        other.steps = self.steps
-        other._first = resize(self._first)
-        # Resampling overshoots; a negative second moment has no root.
-        other._second = resize(self._second).clamp_min_(0)
-        return other
+        first = resize(self._first)
+        state = self.state() | {
+            "first": first,
+            # Resampling overshoots; a negative second moment has no root.
+            "second": resize(self._second).clamp_min_(0),
+            "average": torch.zeros_like(first),
+            "averaged": torch.zeros_like(self._averaged),
+        }
+        return self.like(state)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)

@@ -5,12 +5,15 @@ conventions of ``torch.optim.LBFGS`` without line search: the first step is scal
 ``min(1, 1 / |g|_1)``, pairs with too little curvature are left out, the initial Hessian is
 ``y.s / y.y`` of the newest pair.
 
-The two loops are not run on vectors of the size of a picture but on their coefficients in the basis
-of the history (Chen, Wang & Zhou, *Large-scale L-BFGS using MapReduce*, NIPS 2014): one iteration
-reads the history twice, in two matrix products, instead of four times in 4 m small kernels.
+The two loops are not run at all: their result in closed form (Byrd, Nocedal & Schnabel,
+*Representations of quasi-Newton matrices and their use in limited memory methods*, Mathematical
+Programming 63, 1994, eq. 3.1) takes two small triangular systems. One iteration reads the history
+twice, in two matrix products, instead of four times in 4 m small kernels.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -92,8 +95,9 @@ class BatchedLBFGS:
         """
         fresh = self._steps_taken == 0  # no step was taken yet, so there is no pair to learn from
         difference = gradient - self._previous_gradient
-        self._remember(self._previous_step, difference, ~fresh & ~self.converged)
-        coefficients, own = self._coefficients(gradient)
+        moved = ~fresh & ~self.converged
+        with_gradient = self._remember(self._previous_step, difference, moved, gradient)
+        coefficients, own = self._coefficients(with_gradient)
         # (N, 1, 2m) @ (N, 2m, D) -> (N, D)
         step = torch.baddbmm(
             (gradient * own.unsqueeze(1)).unsqueeze(1), coefficients.unsqueeze(1), self._basis
@@ -117,8 +121,14 @@ class BatchedLBFGS:
         self._steps_taken += 1
         return step
 
-    def _remember(self, step: Tensor, difference: Tensor, moved: Tensor) -> None:
-        """Store the pair (s, y) of the rows that moved and whose curvature y.s is large enough."""
+    def _remember(
+        self, step: Tensor, difference: Tensor, moved: Tensor, gradient: Tensor
+    ) -> Tensor:
+        """Store the pair (s, y) of the rows that moved and whose curvature y.s is large enough.
+
+        Returns:
+            (N, 2m), the gradient's products with the basis, which are read off in the same pass.
+        """
         curvature = (step * difference).sum(1)
         squared = (difference * difference).sum(1)
         least = self.relative_curvature * (squared * (step * step).sum(1)).sqrt()
@@ -129,45 +139,83 @@ class BatchedLBFGS:
         for offset, vector in ((0, step), (self.history, difference)):
             place = slot + offset
             self._basis[index, place] = torch.where(mask, vector, self._basis[index, place])
-        newest = torch.stack([self._basis[index, slot], self._basis[index, slot + self.history]], 2)
-        products = torch.bmm(self._basis, newest)  # (N, 2m, D) @ (N, D, 2) -> (N, 2m, 2)
+        newest = (self._basis[index, slot], self._basis[index, slot + self.history], gradient)
+        # (N, 2m, D) @ (N, D, 3) -> (N, 2m, 3): one reading of the basis for all three.
+        products = torch.bmm(self._basis, torch.stack(newest, 2))
         for column, offset in ((0, 0), (1, self.history)):
             place = slot + offset
             self._products[index, place] = products[..., column]
             self._products[index, :, place] = products[..., column]
         self._scale = torch.where(accepted, curvature / squared, self._scale)
         self._count += accepted
+        return products[..., 2]
 
-    def _coefficients(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The direction as a combination: (N, 2m) for the basis, (N,) for the gradient."""
+    def _coefficients(self, with_gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The direction as a combination: (N, 2m) for the basis, (N,) for the gradient.
+
+        Byrd, Nocedal & Schnabel, eq. 3.1: with R the upper triangle of S^T Y in the order of time,
+        D its diagonal and gamma the initial scale,
+
+            H g = gamma g + S R^-T ((D + gamma Y^T Y) R^-1 S^T g - gamma Y^T g) - gamma Y R^-1 S^T g
+        """
         m = self.history
-        index = torch.arange(self.rows, device=gradient.device)
-        with_gradient = torch.bmm(self._basis, gradient.unsqueeze(2)).squeeze(2)  # (N, 2m)
-        s_in_basis = torch.zeros_like(with_gradient)
-        own = -torch.ones_like(self._scale)
-        alphas: list[Tensor] = []
-        rhos: list[Tensor] = []
-        places: list[Tensor] = []
-        for age in range(1, m + 1):  # from the newest pair to the oldest
-            exists = self._count >= age
-            place = (self._count - age) % m
-            curvature = self._products[index, place, place + m]
-            rho = torch.where(exists, 1.0 / curvature, torch.zeros_like(curvature))
-            s_dot = (self._products[index, place] * s_in_basis).sum(1) + own * with_gradient[
-                index, place
-            ]
-            alpha = torch.where(exists, rho * s_dot, torch.zeros_like(s_dot))
-            s_in_basis[index, place + m] -= alpha
-            alphas.append(alpha)
-            rhos.append(rho)
-            places.append(place)
-        s_in_basis = s_in_basis * self._scale.unsqueeze(1)
-        own = own * self._scale
-        for alpha, rho, place in zip(
-            reversed(alphas), reversed(rhos), reversed(places), strict=True
-        ):
-            y_dot = (self._products[index, place + m] * s_in_basis).sum(1) + own * with_gradient[
-                index, place + m
-            ]
-            s_in_basis[index, place] += alpha - rho * y_dot
-        return s_in_basis, own
+        # Small matrices in double precision cost nothing; MPS has none.
+        small = torch.float32 if with_gradient.device.type == "mps" else torch.float64
+        # Position k in time, oldest first, is slot (count + k) % m; of a history that is not full the
+        # first positions are slots that were never used.
+        order = (self._count.unsqueeze(1) + torch.arange(m, device=with_gradient.device)) % m
+        used = torch.arange(m, device=with_gradient.device) >= m - self._count.unsqueeze(
+            1
+        )  # (N, m)
+        both = used.unsqueeze(2) & used.unsqueeze(1)
+        products = self._products.to(small)
+        rows, columns = order.unsqueeze(2), order.unsqueeze(1)
+        index = torch.arange(self.rows, device=order.device).view(-1, 1, 1)
+        nothing = products.new_zeros(())
+        sy = torch.where(both, products[index, rows, columns + m], nothing)  # S^T Y
+        yy = torch.where(both, products[index, rows + m, columns + m], nothing)  # Y^T Y
+        sg = torch.where(used, with_gradient.to(small).gather(1, order), nothing).unsqueeze(2)
+        yg = torch.where(used, with_gradient.to(small).gather(1, order + m), nothing).unsqueeze(2)
+        gamma = self._scale.to(small).view(-1, 1, 1)
+        diagonal = sy.diagonal(dim1=1, dim2=2)
+        # An unused position gets the equation x = 0.
+        upper = sy.triu() + torch.diag_embed((~used).to(small))
+        a = torch.linalg.solve_triangular(upper, sg, upper=True)
+        inner = diagonal.unsqueeze(2) * a + gamma * (yy @ a - yg)
+        b = torch.linalg.solve_triangular(upper.mT, inner, upper=False)
+        coefficients = torch.zeros_like(with_gradient)
+        coefficients.scatter_(1, order, -b.squeeze(2).to(with_gradient.dtype))
+        coefficients.scatter_(1, order + m, (gamma * a).squeeze(2).to(with_gradient.dtype))
+        return coefficients, -self._scale
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next steps depend on; the tensors are the solver's own."""
+        return {
+            "basis": self._basis,
+            "products": self._products,
+            "count": self._count,
+            "scale": self._scale,
+            "steps_taken": self._steps_taken,
+            "previous_gradient": self._previous_gradient,
+            "previous_step": self._previous_step,
+            "converged": self.converged,
+            "learning_rate": self.learning_rate,
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state` of a solver of the same shape gave."""
+        for name, own in self.state().items():
+            own.copy_(state[name])
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Go on with some of the rows only, an index (N',)."""
+        self.rows = len(rows)
+        self._basis = self._basis[rows]
+        self._products = self._products[rows]
+        self._count = self._count[rows]
+        self._scale = self._scale[rows]
+        self._steps_taken = self._steps_taken[rows]
+        self._previous_gradient = self._previous_gradient[rows]
+        self._previous_step = self._previous_step[rows]
+        self.converged = self.converged[rows]
+        self.learning_rate = self.learning_rate[rows]

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from nstcore.encoders.vgg import VGG
 from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments, Objective
 from nstcore.optimize.adam import BatchedAdam
-from nstcore.optimize.descend import Descent, Watch, descend_adam, descend_lbfgs
+from nstcore.optimize.descend import AdamDescent, Descent, LBFGSDescent, Narrow, Watch
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
+from nstcore.optimize.journal import Journal, Keeper, Result, Saved
 
 log = logging.getLogger(__name__)
 
@@ -54,39 +56,14 @@ class Task:
     start: Pixels | None = None
 
 
-@dataclass(frozen=True)
-class LevelReport:
-    """One level of one batch: its size in pixels, its iterations, its seconds."""
-
-    width: int
-    height: int
-    iterations: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """One finished picture.
-
-    Attributes:
-        image: (H, W, 3) float32 in [0, 1].
-        status: ``ok``, or ``diverged`` when no state with a finite loss was found at some level.
-        reason: one line, for ``diverged``.
-        levels: the same for all pictures of the batch.
-        trace: column -> values, one a recorded iteration.
-        rollbacks: how often the picture went back to an earlier state.
-    """
-
-    image: Pixels
-    status: str
-    reason: str | None
-    levels: tuple[LevelReport, ...]
-    trace: dict[str, list[float]]
-    rollbacks: int
-
-
 Progress = Callable[[int, int, Losses], None]
 """Called with iterations done, iterations in all, and current losses."""
+
+
+class _Options(TypedDict):
+    tolerance: float
+    narrow: Narrow
+    watch: Watch | None
 
 
 def compatible(settings: Settings) -> str:
@@ -100,6 +77,7 @@ def stylize(
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> list[Result]:
     """Optimize pictures of one size together; each is the same as if it were alone.
 
@@ -108,6 +86,8 @@ def stylize(
         tasks: all of one content size, with settings that are :func:`compatible`.
         device: where to compute.
         progress: called about every tenth iteration.
+        keeper: saves the state now and then; the result of a descent that goes on from a saved state
+            equals that of an uninterrupted one.
 
     Raises:
         ValueError: if the tasks do not go together.
@@ -138,15 +118,18 @@ def stylize(
     smallest = 2 ** (stage(deepest(settings.layers)) - 1)
     levels_used = [i for i, size in enumerate(sizes) if min(size) >= smallest] or [len(sizes) - 1]
     total = sum(plan[i] for i in levels_used)
-    images = _start(tasks, sizes[levels_used[0]]).to(device)
+    saved = keeper.load() if keeper is not None else None
+    journal = Journal.of(len(tasks), None if saved is None else saved.facts)
+    if saved is None:
+        images = _start(tasks, sizes[levels_used[0]]).to(device)
+    else:
+        levels_used = [i for i in levels_used if i >= saved.level]
+        log.info("going on at level %d, iteration %d", saved.level, saved.iteration)
+        images = torch.zeros(len(tasks), 3, *reversed(sizes[saved.level]), device=device)
     adam: BatchedAdam | None = None
-    levels: list[LevelReport] = []
-    trace: dict[str, list[list[float]]] = {}
-    rollbacks = torch.zeros(len(tasks), dtype=torch.long)
-    failed = torch.zeros(len(tasks), dtype=torch.bool)
-    done = 0
     for level in levels_used:
         (level_width, level_height), iterations = sizes[level], plan[level]
+        done = sum(plan[i] for i in range(level) if min(sizes[i]) >= smallest)
         started = time.perf_counter()
         images = resample(images, level_height, level_width)
         objective = Objective(
@@ -160,46 +143,48 @@ def stylize(
             tv_weight=weight["tv_weight"],
             normalization=settings.normalization,
         )
-        watch = _watcher(progress, done, total)
+        options: _Options = {
+            "tolerance": settings.tolerance,
+            "narrow": _narrower(objective),
+            "watch": _watcher(progress, done, total),
+        }
         descent: Descent
         if settings.optimizer == "lbfgs":
-            descent = descend_lbfgs(
+            descent = LBFGSDescent(
                 objective.evaluate,
                 images,
                 iterations,
                 learning_rate=weight["learning_rate"],
                 history=settings.history,
-                watch=watch,
+                **options,
             )
         else:
             adam = _adam(adam, images, weight["learning_rate"], settings.averaging)
-            descent = descend_adam(
-                objective.evaluate, images, iterations, optimizer=adam, watch=watch
-            )
-        images = descent.images
-        rollbacks += descent.rollbacks.cpu()
-        failed |= descent.failed.cpu()
-        _extend(trace, descent, level, done)
-        done += iterations
-        seconds = time.perf_counter() - started
-        levels.append(LevelReport(level_width, level_height, iterations, seconds))
+            descent = AdamDescent(objective.evaluate, images, iterations, optimizer=adam, **options)
+        earlier = 0.0
+        if saved is not None and saved.level == level:
+            descent.load(saved.iteration, saved.rows)
+            earlier = saved.seconds
+        while not descent.done:
+            descent.advance()
+            if keeper is not None and not descent.done and keeper.due():
+                seconds = earlier + time.perf_counter() - started
+                keeper.save(
+                    Saved(level, descent.iteration, descent.state(), journal.facts(), seconds)
+                )
+        outcome = descent.finish()
+        images, adam = outcome.images, outcome.adam
+        seconds = earlier + time.perf_counter() - started
+        journal.end_level(level, done, (level_width, level_height), outcome, seconds)
         log.info(
-            "level %d x %d: %d iterations in %.1f s", level_width, level_height, iterations, seconds
+            "level %d x %d: %d iterations in %.1f s",
+            level_width,
+            level_height,
+            int(outcome.iterations.max()),
+            seconds,
         )
     finished = images.clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return [
-        Result(
-            finished[i],
-            "diverged" if bool(failed[i]) else "ok",
-            "no finite loss was found: weights or learning rate are too large, or the start is no picture"
-            if bool(failed[i])
-            else None,
-            tuple(levels),
-            {column: [row[i] for row in rows] for column, rows in trace.items()},
-            int(rollbacks[i]),
-        )
-        for i in range(len(tasks))
-    ]
+    return journal.results(finished)
 
 
 def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
@@ -269,26 +254,14 @@ def _adam(
     if previous is None:
         return BatchedAdam(images, learning_rate=learning_rate, averaging=averaging)
     height, width = images.shape[-2:]
-    return previous.resized(images, lambda state: resample(state, height, width, smooth=False))
+    return previous.resized(lambda state: resample(state, height, width, smooth=False))
+
+
+def _narrower(objective: Objective) -> Narrow:
+    return lambda rows: objective.select(rows).evaluate
 
 
 def _watcher(progress: Progress | None, done: int, total: int) -> Watch | None:
     if progress is None:
         return None
     return lambda iteration, losses: progress(done + iteration, total, losses)
-
-
-def _extend(trace: dict[str, list[list[float]]], descent: Descent, level: int, done: int) -> None:
-    """Append a level's losses to the trace: column -> rows of N values."""
-    count = descent.images.shape[0]
-    for iteration, losses in zip(descent.trace.iterations, descent.trace.losses, strict=True):
-        row = {
-            "iteration": [float(done + iteration)] * count,
-            "level": [float(level)] * count,
-            "total_loss": losses.total.tolist(),
-            "content_loss": losses.content.tolist(),
-            "style_loss": losses.style.tolist(),
-            "tv_loss": losses.tv.tolist(),
-        }
-        for column, values in row.items():
-            trace.setdefault(column, []).append(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import platform
+import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import decode, load_float, save_picture, to_float
 from nstcore.run import prepare
+from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
 from nstcore.store.digests import ALGORITHM, evaluation_key, style_identity
@@ -64,6 +66,7 @@ def stylize_batch(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Make every cell of a batch: its picture and its record.
 
@@ -75,9 +78,13 @@ def stylize_batch(
         cells: of one batch.
         threads: how many the job was granted; None for all.
         progress: told about the descent.
+        stop: whether the work has to end early; None: as the environment's deadline tells.
 
     Returns:
         The outcome; cells that failed have a record that says why and a placeholder picture.
+
+    Raises:
+        ToBeContinued: when the work had to end early; the next call goes on from the states saved.
     """
     store = Store(plan.config.store_dir)
     items = []
@@ -92,7 +99,7 @@ def stylize_batch(
     missing = list(waiting.values())
     present = sum(item.stored is not None for item in items)
     log.info("%d cells: %d in the store, %d to compute", len(items), present, len(items) - present)
-    session = _Session(plan, store, threads)
+    session = _Session(plan, store, threads, stop or Stop.of())
     for item in items:
         if item.stored is not None:
             session.finish(item)
@@ -105,10 +112,11 @@ def stylize_batch(
 class _Session:
     """The state of one batch: the plan, the store, and the engine once something needs it."""
 
-    def __init__(self, plan: Plan, store: Store, threads: int | None) -> None:
+    def __init__(self, plan: Plan, store: Store, threads: int | None, stop: Stop) -> None:
         self.plan = plan
         self.store = store
         self.threads = threads
+        self.stop = stop
         self._engine: Engine | None = None
         self._judges: dict[tuple[str, str], Any] = {}
         self._pixels: dict[Path, NDArray[np.float32]] = {}
@@ -119,7 +127,13 @@ class _Session:
             from nstcore.run.engine import Engine
 
             config = self.plan.config
-            self._engine = Engine(config.device, self.threads, config.batch_size)
+            self._engine = Engine(
+                config.device,
+                self.threads,
+                config.batch_size,
+                config.checkpoint_seconds,
+                self.stop,
+            )
         return self._engine
 
     def compute(self, missing: Sequence[Sequence[Item]], progress: Progress | None) -> int:
@@ -129,7 +143,7 @@ class _Session:
             missing: cells with one key each; one computation serves all cells of an entry.
             progress: told about the descent.
         """
-        jobs = [self._job(twins[0].cell) for twins in missing]
+        jobs = [self._job(twins[0]) for twins in missing]
         failed = 0
         for index, made in self.engine.make(jobs, progress):
             twins = missing[index]
@@ -139,6 +153,7 @@ class _Session:
                 failed += len(twins)
                 continue
             stored = self._keep(twins[0], made)
+            shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
             for item in twins:
                 self.finish(replace(item, stored=stored))
                 log.info("finished %s", item.cell.image)
@@ -298,9 +313,10 @@ class _Session:
             )
         return self._judges[name]
 
-    def _job(self, cell: Cell) -> Job:
+    def _job(self, item: Item) -> Job:
         from nstcore.run.engine import Job
 
+        cell = item.cell
         settings = cell.point.settings
         layers = prepare.style_layers(settings)
         start = None
@@ -323,6 +339,7 @@ class _Session:
             weights=prepare.encoder_file(self.plan, settings),
             style_picture=self._style_colors(cell.style) if settings.init == "style" else None,
             start=start,
+            checkpoint=self.store.checkpoints(item.key),
         )
 
     def _style_colors(self, style: str) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from nstcore.errors import UserError
 from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments
 from nstcore.metrics import Reference, measure
-from nstcore.optimize.stylize import Result, Task, compatible, stylize, to_tensor
+from nstcore.optimize.journal import Result
+from nstcore.optimize.stylize import Task, compatible, stylize, to_tensor
+from nstcore.run.checkpoint import Checkpoints, Position, positions
 from nstcore.run.device import (
     batch_size,
     bind_threads,
@@ -30,6 +33,7 @@ from nstcore.run.device import (
     peak_memory_mb,
     reset_peak_memory,
 )
+from nstcore.run.stopping import Stop, ToBeContinued
 from nstcore.targets import load_moments, picture_moments, save_moments
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,7 @@ class Job:
         weights: the encoder's weights.
         style_picture: a picture with the style's colours, for ``init: style``.
         start: the picture of ``init: file``.
+        checkpoint: folder for the states in between; None to save none.
     """
 
     label: str
@@ -78,6 +83,7 @@ class Job:
     weights: Path
     style_picture: Pixels | None = None
     start: Pixels | None = None
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,15 @@ class Engine:
         device: as in the configuration.
         threads: how many the job was granted; None for all.
         batch_size: most pictures at the same time; None for as many as memory allows.
+        checkpoint_seconds: between two states that are saved of a descent.
+        stop: whether the work has to end early.
     """
 
     device_name: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    checkpoint_seconds: float = math.inf
+    stop: Stop = field(default_factory=Stop)
     _encoders: dict[tuple[str, ...], VGG] = field(default_factory=dict)
     _targets: dict[Path, dict[str, Moments]] = field(default_factory=dict)
 
@@ -125,9 +135,15 @@ class Engine:
         """Make all pictures, several at a time, and yield each with its index as it is finished.
 
         A picture that cannot be made is yielded with its reason; the others are still made.
+
+        Raises:
+            ToBeContinued: when the work has to end early; states of what was under way are saved.
         """
         waiting = list(self._batches(jobs))
         while waiting:
+            reason = self.stop.reason()
+            if reason is not None:
+                raise ToBeContinued(reason)
             indices = waiting.pop(0)
             made, reason = self._attempt([jobs[i] for i in indices], progress)
             if reason is None:
@@ -147,6 +163,8 @@ class Engine:
         reset_peak_memory(self.device)
         try:
             results = self._stylize(jobs, progress)
+        except ToBeContinued:
+            raise
         except Exception as error:
             # What is tried next must stand outside: the traceback keeps all tensors alive.
             log.info("a batch of %d pictures failed", len(jobs), exc_info=True)
@@ -198,7 +216,18 @@ class Engine:
             if self.batch_size is not None:
                 most = min(most, self.batch_size)
             for start in range(0, len(members), most):
-                yield members[start : start + most]
+                yield from self._alike(jobs, members[start : start + most])
+
+    def _alike(self, jobs: Sequence[Job], members: Sequence[int]) -> Iterator[list[int]]:
+        """Split a batch whose saved states have no point of the descent in common."""
+        states = {i: frozenset(_states(jobs[i])) for i in members}
+        if len(members) == 1 or frozenset.intersection(*states.values()):
+            yield list(members)
+            return
+        groups: dict[frozenset[Position], list[int]] = {}
+        for i in members:
+            groups.setdefault(states[i], []).append(i)
+        yield from groups.values()
 
     def _stylize(self, jobs: Sequence[Job], progress: Progress | None) -> list[Result]:
         settings = jobs[0].settings
@@ -221,7 +250,20 @@ class Engine:
             if progress is not None:
                 progress(label, done, total, losses)
 
-        return stylize(encoder, tasks, device=self.device, progress=report)
+        with self.stop.listening():
+            return stylize(
+                encoder,
+                tasks,
+                device=self.device,
+                progress=report,
+                keeper=self._keeper(jobs),
+            )
+
+    def _keeper(self, jobs: Sequence[Job]) -> Checkpoints | None:
+        folders = [job.checkpoint for job in jobs if job.checkpoint is not None]
+        if len(folders) < len(jobs):
+            return None
+        return Checkpoints(folders, self.checkpoint_seconds, self.stop.reason)
 
     def encoder(self, settings: Settings, weights: Path, layers: Sequence[str]) -> VGG:
         """The encoder that some settings ask for, loaded once."""
@@ -268,6 +310,10 @@ class Engine:
         reference = Reference(content, features, shown, self.moments(target))
         size = (content.shape[1], content.shape[0])
         return lambda picture: measure(encoder, resize(picture, size), reference)
+
+
+def _states(job: Job) -> set[Position]:
+    return set() if job.checkpoint is None else set(positions(job.checkpoint))
 
 
 def json_safe(metrics: Mapping[str, float]) -> dict[str, float | None]:

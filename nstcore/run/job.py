@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nstcore.errors import UserError
 from nstcore.grid.freeze import open_frozen
 from nstcore.grid.plan import Plan
+from nstcore.run.stopping import EXIT_TO_BE_CONTINUED, ToBeContinued
 
 if TYPE_CHECKING:
     from nstcore.losses.objective import Losses
@@ -48,6 +49,9 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
+    except ToBeContinued as why:
+        log.warning("%s: the state is saved, and the next attempt goes on from there", why)
+        sys.exit(EXIT_TO_BE_CONTINUED)
     except KeyboardInterrupt:
         log.warning("interrupted; what is finished stays in the store")
         sys.exit(130)

@@ -81,6 +81,10 @@ class Store:
             return None
         return Stored(key, image, record)
 
+    def checkpoints(self, key: str) -> Path:
+        """The folder for the states of a cell that is being made; see ``nstcore.run.checkpoint``."""
+        return self.path("checkpoints", key, "")
+
     def has(self, key: str) -> bool:
         """Whether a cell is finished, without a look at its picture."""
         return self.path("cells", key, ".json").is_file()

@@ -12,8 +12,9 @@ import torch
 from nstcore.config.settings import Settings
 from nstcore.images import resize
 from nstcore.losses.objective import Objective, style_moments
-from nstcore.optimize.descend import descend_lbfgs
-from nstcore.optimize.stylize import Result, Task, stylize
+from nstcore.optimize.descend import LBFGSDescent
+from nstcore.optimize.journal import Result
+from nstcore.optimize.stylize import Task, stylize
 from nstcore.targets import picture_moments
 
 HEIGHT, WIDTH = 36, 48
@@ -127,7 +128,7 @@ def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normaliza
             return objective.evaluate(image)
 
         rate = torch.ones(len(rows), dtype=torch.float64)
-        descend_lbfgs(watched, contents[rows], 12, learning_rate=rate, history=5)
+        LBFGSDescent(watched, contents[rows], 12, learning_rate=rate, history=5).run()
         return torch.stack(seen)
 
     together = path([0, 1, 2])

@@ -16,12 +16,13 @@ from nstcore.errors import StoreError, UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
 from nstcore.images import read_record
-from nstcore.optimize.stylize import LevelReport, Result
+from nstcore.optimize.journal import LevelReport, Result
 from nstcore.run import engine as engine_module
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
 from nstcore.run.check import check
 from nstcore.run.engine import Engine, Job, Made, json_safe
+from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store
 from nstcore.store.digests import file_sha256
@@ -278,7 +279,7 @@ def test_a_blend_starts_from_the_same_colours_in_any_order(plan: Plan) -> None:
         )
         for index in range(2):
             prepare.prepare_style(blended, "night", index)
-        session = _Session(blended, Store("store"), None)
+        session = _Session(blended, Store("store"), None, Stop())
         found.append(session._style_colors("night"))
     assert np.array_equal(*found)
     shares = [np.asarray(Image.open(name)).mean((0, 1)) / 255 for name in ("one.png", "two.png")]

@@ -1,0 +1,156 @@
+"""The state of every picture in the middle of its descent, on disk.
+
+Each picture has a folder of its own, named by its cell's key, so that a job which is repeated finds the
+state whatever batch the picture is in then.  The two newest states are kept: a kill in the middle of
+saving a batch leaves some of its pictures a state ahead of the others, and the older one is what they
+have in common.  A file's name holds its digest; one that does not match is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from nstcore.optimize.journal import Saved
+from nstcore.run.stopping import ToBeContinued
+from nstcore.store.atomic import write_bytes
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raised whenever a state of before could not be gone on from."""
+
+KEPT = 2
+
+Position = tuple[int, int]
+"""Level and iteration."""
+
+
+def positions(folder: Path) -> dict[Position, Path]:
+    """The states of one picture, by their position in the descent."""
+    found: dict[Position, Path] = {}
+    for path in sorted(folder.glob(f"v{VERSION}-*.safetensors")):
+        try:
+            _, level, iteration, _ = path.name.removesuffix(".safetensors").split("-")
+            found[int(level), int(iteration)] = path
+        except ValueError:
+            continue
+    return found
+
+
+def common_position(folders: Sequence[Path]) -> Position | None:
+    """The newest state that all pictures have."""
+    shared = set.intersection(*(set(positions(folder)) for folder in folders))
+    return max(shared, default=None)
+
+
+def write_state(
+    folder: Path,
+    position: Position,
+    tensors: dict[str, Tensor],
+    facts: dict[str, Any],
+) -> Path:
+    """Write one picture's state and remove all but the newest two."""
+    level, iteration = position
+    # A row of a batch is a view of the whole batch's memory; safetensors wants its own.
+    own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    data = save(own, metadata={"facts": json.dumps(facts)})
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    path = folder / f"v{VERSION}-{level:02d}-{iteration:06d}-{digest}.safetensors"
+    write_bytes(path, data)
+    kept = sorted(positions(folder).items())[-KEPT:]
+    for old in folder.glob("*.safetensors"):
+        if old not in {path for _, path in kept}:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """One picture's state, or None, with a warning, if the file is damaged."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.name.removesuffix(".safetensors").rpartition("-")[2] != digest[:16]:
+            raise ValueError("its contents do not match its digest")
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        log.warning("%s is damaged (%s); going on without it", path, error)
+        return None
+    return tensors, facts
+
+
+@dataclass
+class Checkpoints:
+    """Saves and finds the state of a batch; a :class:`nstcore.optimize.journal.Keeper`.
+
+    Args:
+        folders: of each picture of the batch.
+        every: seconds between states; infinity to save only when the work has to end.
+        stop: why the work shall end now, or None.
+        clock: seconds that only grow.
+    """
+
+    folders: Sequence[Path]
+    every: float
+    stop: Callable[[], str | None] = lambda: None
+    clock: Callable[[], float] = time.monotonic
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+
+    def load(self) -> Saved | None:
+        """The newest intact state that all pictures have; damaged ones are removed."""
+        while (position := common_position(self.folders)) is not None:
+            paths = [positions(folder)[position] for folder in self.folders]
+            states = [read_state(path) for path in paths]
+            for path, state in zip(paths, states, strict=True):
+                if state is None:
+                    path.unlink(missing_ok=True)
+            whole = [state for state in states if state is not None]
+            if len(whole) == len(states):
+                tensors = [state[0] for state in whole]
+                facts = [state[1]["journal"] for state in whole]
+                return Saved(*position, tensors, facts, whole[0][1]["seconds"])
+        return None
+
+    def due(self) -> bool:
+        """Whether it is time, or the work has to end."""
+        return self.clock() - self._last >= self.every or self.stop() is not None
+
+    def save(self, saved: Saved) -> None:
+        """Write every picture's state.
+
+        Raises:
+            ToBeContinued: when the work has to end now.
+        """
+        started = self.clock()
+        for folder, tensors, facts in zip(self.folders, saved.rows, saved.facts, strict=True):
+            write_state(
+                folder,
+                (saved.level, saved.iteration),
+                dict(tensors),
+                {"journal": facts, "seconds": saved.seconds, "torch": torch.__version__},
+            )
+        self._last = self.clock()
+        log.info(
+            "level %d, iteration %d: state saved in %.1f s",
+            saved.level,
+            saved.iteration,
+            self._last - started,
+        )
+        reason = self.stop()
+        if reason is not None:
+            raise ToBeContinued(reason)

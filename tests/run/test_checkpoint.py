@@ -1,0 +1,93 @@
+"""States on disk: whole or not at all, two of them, and what a batch has in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nstcore.optimize.journal import Saved
+from nstcore.run.checkpoint import Checkpoints, common_position, positions, read_state, write_state
+from nstcore.run.stopping import ToBeContinued
+
+
+def _state(value: float) -> dict[str, torch.Tensor]:
+    return {"x": torch.full((3, 4, 5), value), "count": torch.tensor(7), "flag": torch.tensor(True)}
+
+
+def _saved(level: int, iteration: int, *values: float) -> Saved:
+    facts = [{"levels": [], "trace": {"total_loss": [float("inf")]}, "number": v} for v in values]
+    return Saved(level, iteration, [_state(v) for v in values], facts, 1.5)
+
+
+def test_what_is_written_is_read(tmp_path: Path):
+    path = write_state(tmp_path, (2, 30), _state(0.25), {"a": [1, "ü"]})
+    found = read_state(path)
+    assert found is not None
+    tensors, facts = found
+    assert facts == {"a": [1, "ü"]}
+    for name, value in _state(0.25).items():
+        assert torch.equal(tensors[name], value)
+        assert tensors[name].dtype == value.dtype
+
+
+def test_a_row_of_a_batch_does_not_take_the_whole_batch_along(tmp_path: Path):
+    batch = torch.zeros(64, 1000)
+    path = write_state(tmp_path, (0, 1), {"x": batch[5]}, {})
+    assert path.stat().st_size < 8000
+
+
+def test_the_two_newest_are_kept(tmp_path: Path):
+    for iteration in (10, 20, 30):
+        write_state(tmp_path, (0, iteration), _state(iteration), {})
+    write_state(tmp_path, (1, 5), _state(5), {})
+    assert sorted(positions(tmp_path)) == [(0, 30), (1, 5)]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
+def test_a_damaged_state_is_left_for_the_one_before(tmp_path: Path, damage: str, caplog):
+    keeper = Checkpoints([tmp_path / "a", tmp_path / "b"], 60)
+    keeper.save(_saved(0, 10, 1.0, 2.0))
+    keeper.save(_saved(0, 20, 3.0, 4.0))
+    path = positions(tmp_path / "b")[0, 20]
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes({"cut": data[:-10], "changed": data, "empty": b""}[damage])
+    found = keeper.load()
+    assert found is not None
+    assert (found.level, found.iteration, found.seconds) == (0, 10, 1.5)
+    assert [float(row["x"][0, 0, 0]) for row in found.rows] == [1.0, 2.0]
+    assert [facts["number"] for facts in found.facts] == [1.0, 2.0]
+    assert "damaged" in caplog.text
+
+
+def test_a_kill_between_two_pictures_leaves_the_state_both_have(tmp_path: Path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    keeper = Checkpoints(folders, 60)
+    for iteration in (10, 20):
+        keeper.save(_saved(0, iteration, 1.0, 2.0))
+    write_state(folders[0], (0, 30), _state(9.0), {"journal": {}, "seconds": 0.0})
+    assert common_position(folders) == (0, 20)
+
+
+def test_without_states_there_is_nothing_to_go_on_from(tmp_path: Path):
+    assert Checkpoints([tmp_path / "a"], 60).load() is None
+    write_state(tmp_path / "a", (0, 1), _state(1), {"journal": {}, "seconds": 0.0})
+    assert Checkpoints([tmp_path / "a", tmp_path / "b"], 60).load() is None
+
+
+def test_it_is_due_by_time_and_when_the_work_has_to_end(tmp_path: Path):
+    now, why = [0.0], [None]
+    keeper = Checkpoints([tmp_path / "a"], 60, stop=lambda: why[0], clock=lambda: now[0])
+    assert not keeper.due()
+    now[0] = 61
+    assert keeper.due()
+    keeper.save(_saved(0, 1, 1.0))
+    assert not keeper.due()
+    why[0] = "SIGTERM was received"
+    assert keeper.due()
+    with pytest.raises(ToBeContinued, match="SIGTERM"):
+        keeper.save(_saved(0, 2, 1.0))
+    assert (0, 2) in positions(tmp_path / "a")
