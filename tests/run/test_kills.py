@@ -39,7 +39,8 @@ def work(config):
     prepare.make_targets(plan, "night")
     print(os.getpid(), flush=True)
     try:
-        stylize_batch(plan, list(plan.cells()), threads=1)
+        going = Path(config).with_name("going")
+        stylize_batch(plan, list(plan.cells()), threads=1, progress=lambda *_: going.touch())
     except ToBeContinued as why:
         Path(config).with_name("why.txt").write_text(str(why))
         return 75
@@ -176,7 +177,8 @@ def test_a_job_that_has_to_end_says_so_and_is_continued(
     environment = {"NST_DEADLINE": str(time.time() + 60)} if how == "deadline" else {}
     child = server.start(config, **environment)
     if how == "signal":
-        time.sleep(0.3)
+        while not (tmp_path / "going").exists():
+            time.sleep(0.01)
         os.kill(child, signal.SIGTERM)
     assert server.end() == 75
     why = (tmp_path / "why.txt").read_text()
