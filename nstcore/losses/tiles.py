@@ -210,6 +210,14 @@ class TiledObjective:
         self.tile = tile
         self.halo = halo
 
+    def select(self, rows: Tensor) -> TiledObjective:
+        """The same for some of the pictures only.
+
+        Args:
+            rows: which, (N',) indices.
+        """
+        return TiledObjective(self.objective.select(rows), self.tile, halo=self.halo)
+
     def tiles(self, image: Tensor) -> list[Tile]:
         """The tiles in which pictures like ``image`` (N, 3, H, W) are evaluated."""
         return _tiles(image, self.objective.layers, self.tile, self.halo)

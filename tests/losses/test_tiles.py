@@ -282,6 +282,19 @@ def test_a_picture_that_breaks_leaves_its_neighbours_alone(random_vgg):
     assert distance(gradient[1:], whole[1:]) < 1e-9
 
 
+def test_some_pictures_are_evaluated_as_among_all(random_vgg):
+    encoder = random_vgg(depth="relu3_1", dtype=torch.float64)
+    image = picture(83, 131, n=3)
+    tiled = TiledObjective(make_objective(encoder, image, SHALLOW, {"relu3_1": 1.0}), 32)
+    losses, gradient = tiled.evaluate(image)
+    rows = torch.tensor([2, 0])
+    some = tiled.select(rows)
+    assert len(some.tiles(image[rows])) == len(tiled.tiles(image)) > 1
+    found, own = some.evaluate(image[rows])
+    torch.testing.assert_close(found.total, losses.total[rows])
+    assert distance(own, gradient[rows]) < 1e-9
+
+
 @pytest.mark.parametrize("tile", [None, 100])
 def test_one_tile_is_the_objective_itself(random_vgg, tile):
     image = picture(83, 131, dtype=torch.float32)
