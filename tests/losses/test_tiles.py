@@ -16,6 +16,7 @@ from nstcore.encoders.vgg import VGG
 from nstcore.losses.objective import Objective, style_moments
 from nstcore.losses.tiles import (
     TiledObjective,
+    _add_up,
     receptive_margin,
     stride,
     tile_grid,
@@ -303,6 +304,13 @@ def test_one_tile_is_the_objective_itself(random_vgg, tile):
     expected, whole = objective.evaluate(image)
     assert torch.equal(losses.total, expected.total)
     assert torch.equal(gradient, whole)
+
+
+def test_totals_of_many_tiles_keep_their_digits():
+    # In float32 the sum of 10,000 tenths is off by 1e-4.
+    (total,) = _add_up([torch.tensor([0.1])] for _ in range(10_000))
+    assert total.dtype == torch.float32
+    assert float(total) == pytest.approx(1000, rel=1e-6)
 
 
 # --- moments and activations -----------------------------
