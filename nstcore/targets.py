@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from nstcore.encoders.vgg import VGG
 from nstcore.errors import StoreError
 from nstcore.images import fit_size, resize
-from nstcore.losses.objective import Moments, style_moments
+from nstcore.losses.objective import Moments
+from nstcore.losses.tiles import tiled_moments
 from nstcore.store.atomic import atomic_path
 
 SMALLEST_STYLE = 16
@@ -38,6 +39,7 @@ def picture_moments(
     size: int,
     layers: Sequence[str],
     device: torch.device | str = "cpu",
+    tile: int | None = None,
 ) -> dict[str, Moments]:
     """Moments of one style picture at one size.
 
@@ -47,6 +49,7 @@ def picture_moments(
         size: long side at which it is seen; see :func:`style_size`.
         layers: whose moments are taken.
         device: where the encoder is.
+        tile: side of the tiles in px in which a large style is seen; None for the whole at once.
 
     Returns:
         Layer -> moments with N = 1, on the CPU.
@@ -54,8 +57,7 @@ def picture_moments(
     height, width = pixels.shape[:2]
     seen = resize(pixels, style_size(width, height, size))
     tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
-    with torch.no_grad():
-        found = style_moments(encoder, tensor, list(layers))
+    found = tiled_moments(encoder, tensor, list(layers), tile)
     return {name: Moments(m.gram.float().cpu(), m.mean.float().cpu()) for name, m in found.items()}
 
 

@@ -68,6 +68,12 @@ def test_a_small_style_is_taken_as_it_is(random_vgg, waves):
     _equal(large, own, rtol=0, atol=0)
 
 
+def test_a_style_seen_in_tiles_is_the_same_style(random_vgg, waves):
+    painting = waves(230, 171, 1)
+    whole, tiled = (picture_moments(random_vgg(), painting, 230, STYLE, tile=t) for t in (None, 32))
+    _equal(tiled, whole, rtol=1e-4, atol=1e-6)
+
+
 # --- blends -----------------------------
 
 

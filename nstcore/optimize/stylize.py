@@ -22,6 +22,7 @@ from nstcore.encoders.layers import deepest, stage
 from nstcore.encoders.vgg import VGG
 from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments, Objective
+from nstcore.losses.tiles import TiledObjective, tiled_features
 from nstcore.optimize.adam import BatchedAdam
 from nstcore.optimize.descend import AdamDescent, Descent, LBFGSDescent, Narrow, Watch
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
@@ -78,6 +79,7 @@ def stylize(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     keeper: Keeper | None = None,
+    tile: int | None = None,
 ) -> list[Result]:
     """Optimize pictures of one size together; each is the same as if it were alone.
 
@@ -88,6 +90,8 @@ def stylize(
         progress: called about every tenth iteration.
         keeper: saves the state now and then; the result of a descent that goes on from a saved state
             equals that of an uninterrupted one.
+        tile: side of the tiles in px in which a large picture is computed, with the same result in
+            less memory; None for the whole at once.
 
     Raises:
         ValueError: if the tasks do not go together.
@@ -132,9 +136,9 @@ def stylize(
         done = sum(plan[i] for i in range(level) if min(sizes[i]) >= smallest)
         started = time.perf_counter()
         images = resample(images, level_height, level_width)
-        objective = Objective(
+        whole = Objective(
             encoder,
-            content=_content_targets(encoder, tasks, (level_width, level_height), device),
+            content=_content_targets(encoder, tasks, (level_width, level_height), device, tile),
             style=_style_targets(tasks, level, device),
             content_layers=settings.content_layers,
             style_layers=settings.style_layers,
@@ -143,6 +147,7 @@ def stylize(
             tv_weight=weight["tv_weight"],
             normalization=settings.normalization,
         )
+        objective = TiledObjective(whole, tile)
         options: _Options = {
             "tolerance": settings.tolerance,
             "narrow": _narrower(objective),
@@ -216,16 +221,19 @@ def _start(tasks: Sequence[Task], size: tuple[int, int]) -> Tensor:
 
 
 def _content_targets(
-    encoder: VGG, tasks: Sequence[Task], size: tuple[int, int], device: torch.device | str
+    encoder: VGG,
+    tasks: Sequence[Task],
+    size: tuple[int, int],
+    device: torch.device | str,
+    tile: int | None,
 ) -> dict[str, Tensor]:
     """Content activations at one level: (1, ...) when all pictures share their content."""
     settings = tasks[0].settings
     layers = [name for name, value in settings.content_layers.items() if value > 0]
     distinct = {id(task.content): task.content for task in tasks}
     found: dict[int, dict[str, Tensor]] = {}
-    with torch.no_grad():
-        for key, pixels in distinct.items():
-            found[key] = encoder(to_tensor(resize(pixels, size), device), layers)
+    for key, pixels in distinct.items():
+        found[key] = tiled_features(encoder, to_tensor(resize(pixels, size), device), layers, tile)
     if len(found) == 1:
         return next(iter(found.values()))
     return {
@@ -257,7 +265,7 @@ def _adam(
     return previous.resized(lambda state: resample(state, height, width, smooth=False))
 
 
-def _narrower(objective: Objective) -> Narrow:
+def _narrower(objective: TiledObjective) -> Narrow:
     return lambda rows: objective.select(rows).evaluate
 
 

@@ -1,0 +1,343 @@
+r"""Losses and gradients of pictures whose activations do not fit into memory, exact, tile by tile.
+
+Style losses compare statistics of the whole picture, so a picture cannot simply be cut up and its
+parts optimized.  But every statistic in use is a sum over positions.  Pass 1 adds up the sums of
+all tiles without keeping activations; the losses and their slopes with respect to the sums follow;
+pass 2 computes each tile's activations again and sends the slopes back to its pixels:
+
+.. math:: \frac{dL}{dx} = \sum_{tiles} \sum_l \frac{dL}{dS_l} \frac{dS_{l,tile}}{dx}
+
+A tile has a *core*, the pixels that it stands for, and an *outer* window, the pixels that it is
+computed from.  Cores start at multiples of the deepest layer's stride, so that poolings meet
+the same pixels as in the whole picture, and lie a receptive field away from every cut of the outer
+window: their activations are the whole picture's, and so are the derivatives of these activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from nstcore.encoders.layers import LAYERS, deepest, stage
+from nstcore.encoders.vgg import VGG
+from nstcore.losses.functional import total_variation
+from nstcore.losses.objective import Losses, Moments, Objective, layer_moments
+
+Window = tuple[slice, slice]
+"""Rows and columns."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One part of a picture, in pixels of the picture.
+
+    Attributes:
+        outer: the rows and columns that are computed.
+        core: the rows and columns that the tile stands for, inside ``outer``.
+    """
+
+    outer: Window
+    core: Window
+
+    def at(self, layer: str) -> Window:
+        """The core in the layer's activations of the whole picture."""
+        step = stride(layer)
+        return _window((span.start // step, span.stop // step) for span in self.core)
+
+    def within(self, layer: str) -> Window:
+        """The core in the layer's activations of the outer window."""
+        step = stride(layer)
+        return _window(
+            ((core.start - outer.start) // step, (core.stop - outer.start) // step)
+            for core, outer in zip(self.core, self.outer, strict=True)
+        )
+
+
+def _window(spans: Iterable[tuple[int, int]]) -> Window:
+    rows, columns = (slice(start, stop) for start, stop in spans)
+    return rows, columns
+
+
+def stride(layer: str) -> int:
+    """Pixels of the picture from one position of a layer to the next: 2 ** (stage - 1)."""
+    return 1 << (stage(layer) - 1)
+
+
+def receptive_margin(layers: Iterable[str]) -> int:
+    """How far from a cut, in pixels, activations are those of the uncut picture.
+
+    Each 3 x 3 convolution carries the error of a cut one position inwards; a 2 x 2 pooling, aligned
+    with the cut, halves the number of wrong positions, rounded up.
+
+    Returns:
+        A multiple of the deepest layer's stride.
+
+    Example:
+        >>> receptive_margin(["relu1_1", "relu4_2"]), receptive_margin(["relu5_1"])
+        (40, 80)
+    """
+    last = deepest(layers)
+    wrong, current_stage = 0, 1
+    for layer in LAYERS[: LAYERS.index(last) + 1]:
+        if stage(layer) != current_stage:
+            wrong, current_stage = -(-wrong // 2), stage(layer)
+        wrong += 1
+    # No layer reaches further than a deeper one: halving is rounded up, then undone by the stride.
+    return wrong * stride(last)
+
+
+def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:
+    """Cut a picture into tiles whose cores partition it.
+
+    A tile at the picture's border has no halo on that side; its core is larger by that much, so that
+    all outer windows are about equal and none is larger than ``tile + 2 * halo`` px.
+
+    Args:
+        height, width: of the picture in px.
+        tile: greatest side of a core inside the picture in px; what exceeds a multiple of
+            ``stride`` is not used.
+        halo: px that an outer window extends beyond its core, a multiple of ``stride``.
+        stride: where cores and outer windows may start: at its multiples.
+
+    Returns:
+        Tiles row by row.
+
+    Raises:
+        ValueError: if the tile is smaller than two strides, or the halo no multiple of the stride.
+    """
+    # With room for one stride only, the rest at the end of the picture would not fit in anywhere.
+    if tile < 2 * stride:
+        raise ValueError(
+            f"a tile of {tile} px is too small: its side must be at least {2 * stride} px"
+        )
+    if halo < 0 or halo % stride:
+        raise ValueError(f"a halo of {halo} px is no multiple of {stride} px")
+    rows, columns = (_cut(length, tile, halo, stride) for length in (height, width))
+    return [
+        Tile(_window((row[0], column[0])), _window((row[1], column[1])))
+        for row in rows
+        for column in columns
+    ]
+
+
+def _cut(
+    length: int, tile: int, halo: int, stride: int
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut one side of a picture into pairs of outer window and core, each from start to stop.
+
+    The first and the last core reach to the picture's border in place of a halo: that much of the
+    side is set apart for them and the rest divided evenly.  Odd strides go to the first tiles, and
+    what is left of a stride at the end, which poolings may drop, to the last.
+    """
+    rest = length - 2 * halo
+    count = max(-(-rest // (tile // stride * stride)), 1)
+    starts = [halo + stride * -(-i * (rest // stride) // count) for i in range(1, count)]
+    return [
+        ((max(start - halo, 0), min(stop + halo, length)), (start, stop))
+        for start, stop in pairwise([0, *starts, length])
+    ]
+
+
+def _tiles(image: Tensor, layers: Sequence[str], tile: int | None, halo: int | None) -> list[Tile]:
+    """Tiles of ``image`` (N, 3, H, W) for some layers; a single one if ``tile`` is None."""
+    height, width = image.shape[-2:]
+    whole = _window(((0, height), (0, width)))
+    if tile is None or not layers:
+        return [Tile(whole, whole)]
+    margin = receptive_margin(layers) if halo is None else halo
+    return tile_grid(height, width, tile, margin, stride(deepest(layers)))
+
+
+def _crop(tensor: Tensor, window: Window) -> Tensor:
+    return tensor[..., window[0], window[1]]
+
+
+def _positions(image: Tensor, layer: str) -> int:
+    """Positions of a layer's activations of the whole picture."""
+    height, width = image.shape[-2:]
+    return (height // stride(layer)) * (width // stride(layer))
+
+
+def _share_of_moments(core: Tensor, positions: int) -> list[Tensor]:
+    """What a core's activations (N, C, h, w) add to averages over a picture with M positions.
+
+    Returns:
+        To the Gram matrix, (N, C, C), and to the mean, (N, C).
+    """
+    share = core.shape[-2] * core.shape[-1] / positions
+    moments = layer_moments(core)
+    return [moments.gram * share, moments.mean * share]
+
+
+def _add_up(parts: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """Sums over tiles, each quantity by itself, in the dtype of the parts.
+
+    The number of tiles must not show in the result: totals are kept in float64 where there is such.
+    """
+    totals: list[Tensor] = []
+    dtypes: list[torch.dtype] = []
+    for part in parts:
+        wide = [value if value.device.type == "mps" else value.double() for value in part]
+        if not totals:
+            totals, dtypes = wide, [value.dtype for value in part]
+        else:
+            totals = [total + value for total, value in zip(totals, wide, strict=True)]
+    return [total.to(dtype) for total, dtype in zip(totals, dtypes, strict=True)]
+
+
+class TiledObjective:
+    """An objective that is evaluated tile by tile: the same numbers in the memory of one tile.
+
+    The activations of every tile are computed twice, so an evaluation costs two forward passes and
+    one backward pass over all outer windows.  A picture that fits into one tile is left to the
+    objective itself and costs nothing more.
+
+    Args:
+        objective: what to evaluate; its content targets are for the whole picture.
+        tile: greatest side of a core in px (see :func:`tile_grid`); None for no tiles.
+        halo: px around a core; None for what the encoder's receptive field asks for.
+
+    Raises:
+        ValueError: when evaluated, if the tile is smaller than two strides of the deepest layer.
+    """
+
+    def __init__(self, objective: Objective, tile: int | None, *, halo: int | None = None) -> None:
+        self.objective = objective
+        self.tile = tile
+        self.halo = halo
+
+    def select(self, rows: Tensor) -> TiledObjective:
+        """The same for some of the pictures only.
+
+        Args:
+            rows: which, (N',) indices.
+        """
+        return TiledObjective(self.objective.select(rows), self.tile, halo=self.halo)
+
+    def tiles(self, image: Tensor) -> list[Tile]:
+        """The tiles in which pictures like ``image`` (N, 3, H, W) are evaluated."""
+        return _tiles(image, self.objective.layers, self.tile, self.halo)
+
+    def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+        """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""
+        tiles = self.tiles(image)
+        if len(tiles) == 1:
+            return self.objective.evaluate(image)
+        image = image.detach()
+        with torch.no_grad():
+            totals = _add_up(self._measure(_crop(image, tile.outer), tile, image) for tile in tiles)
+        leaf = image.detach().requires_grad_()
+        totals = [total.requires_grad_() for total in totals]
+        losses = self._losses(totals, total_variation(leaf))
+        # The pictures are independent: the gradient of the sum holds each one's own.
+        # Means count under an encoder with adapters only.
+        gradient, *slopes = torch.autograd.grad(
+            losses.total.sum(), [leaf, *totals], allow_unused=True
+        )
+        used = [i for i, slope in enumerate(slopes) if slope is not None]
+        for tile in tiles:
+            outer = _crop(image, tile.outer).clone().requires_grad_()
+            parts = self._measure(outer, tile, image)
+            (own,) = torch.autograd.grad([parts[i] for i in used], outer, [slopes[i] for i in used])
+            # Where outer windows overlap, a pixel is seen by several cores.
+            _crop(gradient, tile.outer).add_(own)
+        return losses.detach(), gradient
+
+    def _measure(self, outer: Tensor, tile: Tile, image: Tensor) -> list[Tensor]:
+        """What one tile adds to the measurements that the losses are taken of.
+
+        Args:
+            outer: the pixels of the tile's outer window.
+            tile: the tile.
+            image: the whole picture, for its size.
+
+        Returns:
+            Share of Gram matrix and of mean for each style layer, then squares for each content layer.
+        """
+        features = self.objective.encoder(outer, self.objective.layers)
+        cores = {name: _crop(value, tile.within(name)) for name, value in features.items()}
+        parts: list[Tensor] = []
+        for layer in self.objective.style_layers:
+            parts += _share_of_moments(cores[layer], _positions(image, layer))
+        for layer in self.objective.content_layers:
+            parts.append(self.objective.content_squares(layer, cores[layer], tile.at(layer)))
+        return parts
+
+    def _losses(self, totals: Sequence[Tensor], tv: Tensor) -> Losses:
+        """The objective's losses from measurements in the order of :meth:`_measure`."""
+        remaining = iter(totals)
+        moments = {
+            layer: Moments(next(remaining), next(remaining))
+            for layer in self.objective.style_layers
+        }
+        squares = {layer: next(remaining) for layer in self.objective.content_layers}
+        return self.objective.losses(moments, squares, tv)
+
+
+@torch.no_grad()
+def tiled_moments(
+    encoder: VGG, image: Tensor, layers: Sequence[str], tile: int | None
+) -> dict[str, Moments]:
+    """:func:`~nstcore.losses.objective.style_moments` in the memory of one tile, without history.
+
+    Args:
+        encoder: the network.
+        image: (N, 3, H, W) in [0, 1].
+        layers: their names.
+        tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
+    """
+
+    def measure(part: Tile) -> list[Tensor]:
+        features = encoder(_crop(image, part.outer), layers)
+        return [
+            value
+            for layer in layers
+            for value in _share_of_moments(
+                _crop(features[layer], part.within(layer)), _positions(image, layer)
+            )
+        ]
+
+    totals = iter(_add_up(map(measure, _tiles(image, layers, tile, None))))
+    return {layer: Moments(next(totals), next(totals)) for layer in layers}
+
+
+@torch.no_grad()
+def tiled_features(
+    encoder: VGG, image: Tensor, layers: Sequence[str], tile: int | None
+) -> dict[str, Tensor]:
+    """Activations of whole pictures in their own memory and that of one tile, without history.
+
+    Args:
+        encoder: the network.
+        image: (N, 3, H, W) in [0, 1].
+        layers: their names; few and deep ones, since all of their activations are kept.
+        tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
+
+    Returns:
+        name -> (N, C, H // stride, W // stride).
+    """
+    tiles = _tiles(image, layers, tile, None)
+    if len(tiles) == 1:
+        return encoder(image, layers)
+    height, width = image.shape[-2:]
+    found: dict[str, Tensor] = {}
+    for part in tiles:
+        features = encoder(_crop(image, part.outer), layers)
+        for layer, value in features.items():
+            if layer not in found:
+                n, channels = value.shape[:2]
+                size = (height // stride(layer), width // stride(layer))
+                # In the layout of the encoder's own activations, which they will be compared with.
+                last = value.is_contiguous(memory_format=torch.channels_last)
+                found[layer] = torch.empty(
+                    (n, channels, *size),
+                    dtype=value.dtype,
+                    device=value.device,
+                    memory_format=torch.channels_last if last else torch.contiguous_format,
+                )
+            _crop(found[layer], part.at(layer)).copy_(_crop(value, part.within(layer)))
+    return found
