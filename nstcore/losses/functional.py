@@ -29,58 +29,78 @@ def gram_matrix(features: Tensor) -> Tensor:
         (N, C, C), symmetric and positive semi-definite.
     """
     n, c, h, w = features.shape
-    if features.device.type == "cpu" and features.dtype == torch.float32:
-        gram: Tensor = _ConvolutionGram.apply(features)
-        return gram / (h * w)
+    if _through_convolutions(features):
+        return gram_and_mean(features)[0]
     # Activations come in channels_last; (N, M, C) is a view of that memory, so nothing is copied.
     flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
     # (N, C, M) @ (N, M, C) -> (N, C, C).  Scaling one factor first keeps sums small in half precision.
     return (flat / (h * w)).mT @ flat
 
 
-class _ConvolutionGram(torch.autograd.Function):
-    r"""The plain sum :math:`F F^T` of each picture through the CPU's convolution kernels.
+class _ConvolutionSums(torch.autograd.Function):
+    r"""The plain sums :math:`F F^T` and :math:`F 1` of each picture through the CPU's convolutions.
 
     The gradient of a 1 x 1 convolution with respect to its kernel is the sum over positions of output
-    gradient times input; with F in both places that is the Gram matrix.  The gradient of the
-    Gram matrix is a 1 x 1 convolution of F in turn.  torch's convolutions (oneDNN) read channels_last as
-    it lies in memory and run two to four times as fast there as its matrix products (MKL on an AMD
-    EPYC; ``benchmarks/kernels.py``).
+    gradient times input; with F in both places that is the Gram matrix, and the gradient with
+    respect to the bias is the sum of F.  The gradient of both is a 1 x 1 convolution of F in turn,
+    with a bias.  torch's convolutions (oneDNN) read channels_last as it lies in memory and run two to
+    four times as fast there as its matrix products (MKL on an AMD EPYC; ``benchmarks/kernels.py``).
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features)
         channels = features.shape[1]
         kernel = features.new_empty(channels, channels, 1, 1)
-        grams = [
-            torch.ops.aten.convolution_backward(
+        grams, sums = [], []
+        for one in torch.split(features, 1):
+            _, gram, total = torch.ops.aten.convolution_backward(
                 one,
                 one,
                 kernel,
-                None,
+                [channels],
                 [1, 1],
                 [0, 0],
                 [1, 1],
                 False,
                 [0, 0],
                 1,
-                [False, True, False],
-            )[1].flatten(1)
-            for one in torch.split(features, 1)
-        ]
-        return torch.stack(grams)
+                [False, True, True],
+            )
+            grams.append(gram.flatten(1))
+            sums.append(total)
+        return torch.stack(grams), torch.stack(sums)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
+    def backward(ctx: Any, gram_slope: Tensor, sum_slope: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
-        both = slope + slope.mT
+        both = gram_slope + gram_slope.mT
         parts = [
-            F.conv2d(one, kernel[:, :, None, None])
-            for one, kernel in zip(torch.split(features, 1), both, strict=True)
+            F.conv2d(one, kernel[:, :, None, None], bias)
+            for one, kernel, bias in zip(torch.split(features, 1), both, sum_slope, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def gram_and_mean(features: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`gram_matrix` and :func:`channel_mean` of the same activations, in one go.
+
+    Args:
+        features: (N, C, H, W) activations.
+
+    Returns:
+        (N, C, C) and (N, C).
+    """
+    if not _through_convolutions(features):
+        return gram_matrix(features), channel_mean(features)
+    positions = features.shape[-2] * features.shape[-1]
+    gram, total = _ConvolutionSums.apply(features)
+    return gram / positions, total / positions
+
+
+def _through_convolutions(features: Tensor) -> bool:
+    return features.device.type == "cpu" and features.dtype == torch.float32
 
 
 def channel_mean(features: Tensor) -> Tensor:

@@ -14,10 +14,9 @@ from torch.nn import functional as F
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import (
     affine_moments,
-    channel_mean,
     gatys_content_loss,
     gatys_style_loss,
-    gram_matrix,
+    gram_and_mean,
     lift_gram,
     over_energy,
     relative_error,
@@ -76,7 +75,7 @@ def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, M
 
 def layer_moments(features: Tensor) -> Moments:
     """Moments of one layer's activations (N, C, H, W)."""
-    return Moments(gram_matrix(features), channel_mean(features))
+    return Moments(*gram_and_mean(features))
 
 
 def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:

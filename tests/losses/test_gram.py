@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.losses.functional import channel_mean, gram_matrix, lift_gram
+from nstcore.losses.functional import channel_mean, gram_and_mean, gram_matrix, lift_gram
 
 
 def _loop(features: torch.Tensor) -> np.ndarray:
@@ -56,10 +56,12 @@ def test_single_precision_and_its_slope_are_those_of_double(shape, layout):
     found = []
     for precision in (torch.float32, torch.float64):
         leaf = features.detach().to(precision).requires_grad_()
-        gram = gram_matrix(leaf)
+        gram, mean = gram_and_mean(leaf)
         # Not symmetric: the slope must add both halves of a symmetric matrix.
-        (slope,) = torch.autograd.grad((gram * weight.to(precision)).sum(), leaf)
+        value = (gram * weight.to(precision)).sum() + (mean * weight[:, 0].to(precision)).sum()
+        (slope,) = torch.autograd.grad(value, leaf)
         found.append((gram.double(), slope.double()))
+        torch.testing.assert_close(mean, features.to(precision).mean((2, 3)))
     (gram, slope), (wanted, wanted_slope) = found
     scale = float(wanted.detach().abs().max())
     torch.testing.assert_close(gram, wanted, rtol=0, atol=2e-6 * scale)
