@@ -119,7 +119,9 @@ class _Session:
             from nstcore.run.engine import Engine
 
             config = self.plan.config
-            self._engine = Engine(config.device, self.threads, config.batch_size)
+            self._engine = Engine(
+                config.device, self.threads, config.batch_size, config.deterministic
+            )
         return self._engine
 
     def compute(self, missing: Sequence[Sequence[Item]], progress: Progress | None) -> int:

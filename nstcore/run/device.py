@@ -84,6 +84,42 @@ def own_gpu() -> torch.device:
     return torch.device("cuda", _own.index)
 
 
+def configure(device: torch.device, deterministic: bool) -> None:
+    """Set what torch computes with, where torch's own defaults may change: before anything is computed.
+
+    Products of matrices keep the full precision of float32, since Gram matrices and L-BFGS's curvature
+    are differences of large sums.  Convolutions may use TF32 (10 bits of mantissa) on a GPU that
+    has it.  cuDNN chooses its kernels by rule and not by timing them: a level is too short to earn the
+    trials back, and what they choose changes from run to run.
+
+    Args:
+        device: where the run computes.
+        deterministic: whether a repeat must give the same bytes; see :func:`make_deterministic`.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = True
+    torch.use_deterministic_algorithms(False)
+    if deterministic:
+        make_deterministic()
+        log.info("%s: repeats on this device and these versions give the same bytes", device.type)
+
+
+def make_deterministic() -> None:
+    """Have torch choose only algorithms that give the same bits at every repeat, or raise an error.
+
+    On a CPU this changes nothing: there a repeat with as many threads gives the same bits anyway.  To be
+    called before CUDA multiplies its first matrices, because cuBLAS looks at its environment only then.
+    """
+    # With more workspaces cuBLAS hands work to several streams, in any order.  The user's choice stands.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    # TF32 repeats itself too, but differs between kinds of GPUs, where float32 hardly does.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+
+
 def bind_threads(threads: int | None) -> None:
     """Let torch use as many threads as the job was granted, and no more.
 
