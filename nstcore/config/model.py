@@ -179,6 +179,12 @@ class Config(Strict):
         "is repeated after a kill goes on from the last. A state is about `2 * history` times as large "
         "as the picture in 32 bits.",
     )
+    deterministic: bool = Field(
+        False,
+        description="Whether a repeat on the same device with the same versions must give the same "
+        "bytes. On a CPU with as many threads it does anyway; a GPU gets slower. Give `batch_size` too: "
+        "else the free memory decides what is computed together, and with it the last bits.",
+    )
     background: Color = Field("#ffffff", description="Colour behind transparent pictures.")
     output: Output = Field(Output(), description="Files of the finished pictures.")
     evaluation: Evaluation = Field(Evaluation(), description="How finished pictures are measured.")

@@ -14,6 +14,7 @@ from nstcore.config.settings import Settings
 from nstcore.encoders.compact import COMPACT_WIDTHS
 from nstcore.encoders.layers import CONVOLUTIONS_PER_STAGE, VGG19_WIDTHS, deepest, stage
 from nstcore.errors import UserError
+from nstcore.run.gpus import Claim, choose
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ COPIES = 2.5
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that a configuration means.
+    """The device that a configuration means; of several GPUs one that this process has to itself.
 
     Args:
         wanted: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -43,7 +44,80 @@ def choose_device(wanted: str) -> torch.device:
     if not available[wanted]:
         there = ", ".join(name for name, has in available.items() if has)
         raise UserError(f"device: {wanted} is not available on this machine; there is: {there}")
+    if wanted == "cuda":
+        return own_gpu()
     return torch.device(wanted)
+
+
+def visible_gpus() -> list[str]:
+    """One name for every GPU that CUDA shows to this process, in CUDA's order.
+
+    The UUID where torch gives it: jobs with different ``CUDA_VISIBLE_DEVICES`` count differently.
+    """
+    listed = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    names: list[str] = []
+    for index in range(torch.cuda.device_count()):
+        uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
+        if uuid is not None:
+            names.append(str(uuid))
+        else:
+            names.append(listed[index] if any(listed) else str(index))
+    return names
+
+
+_own: Claim | None = None
+"""The claim of this process; a second one would keep a GPU from the other jobs."""
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process: chosen once, held for the process's life, made CUDA's current one.
+
+    Where only one is visible, because the machine has one or a scheduler gave one, there is
+    nothing to choose.
+    """
+    global _own
+    if _own is None:
+        # Not even their names are asked for, where there is one.
+        _own = choose(visible_gpus()) if torch.cuda.device_count() > 1 else Claim(0, 0)
+    # What names no index shall not open a second GPU.
+    torch.cuda.set_device(_own.index)
+    return torch.device("cuda", _own.index)
+
+
+def configure(device: torch.device, deterministic: bool) -> None:
+    """Set what torch computes with, where torch's own defaults may change: before anything is computed.
+
+    Products of matrices keep the full precision of float32, since Gram matrices and L-BFGS's curvature
+    are differences of large sums.  Convolutions may use TF32 (10 bits of mantissa) on a GPU that
+    has it.  cuDNN chooses its kernels by rule and not by timing them: a level is too short to earn the
+    trials back, and what they choose changes from run to run.
+
+    Args:
+        device: where the run computes.
+        deterministic: whether a repeat must give the same bytes; see :func:`make_deterministic`.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = True
+    torch.use_deterministic_algorithms(False)
+    if deterministic:
+        make_deterministic()
+        log.info("%s: repeats on this device and these versions give the same bytes", device.type)
+
+
+def make_deterministic() -> None:
+    """Have torch choose only algorithms that give the same bits at every repeat, or raise an error.
+
+    On a CPU this changes nothing: there a repeat with as many threads gives the same bits anyway.  To be
+    called before CUDA multiplies its first matrices, because cuBLAS looks at its environment only then.
+    """
+    # With more workspaces cuBLAS hands work to several streams, in any order.  The user's choice stands.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    # TF32 repeats itself too, but differs between kinds of GPUs, where float32 hardly does.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
 
 
 def bind_threads(threads: int | None) -> None:

@@ -29,6 +29,7 @@ from nstcore.run.device import (
     batch_size,
     bind_threads,
     choose_device,
+    configure,
     describe,
     peak_memory_mb,
     reset_peak_memory,
@@ -51,10 +52,12 @@ def style_target(
     facts: dict[str, Any],
     device: str,
     threads: int | None,
+    deterministic: bool = False,
 ) -> None:
     """Compute the moments of one style picture at one size and write them."""
     bind_threads(threads)
     where = choose_device(device)
+    configure(where, deterministic)
     encoder = load_encoder(settings, weights, layers, device=where)
     save_moments(file, picture_moments(encoder, pixels, size, layers, where), facts)
 
@@ -113,6 +116,7 @@ class Engine:
         device: as in the configuration.
         threads: how many the job was granted; None for all.
         batch_size: most pictures at the same time; None for as many as memory allows.
+        deterministic: whether a repeat must give the same bytes.
         checkpoint_seconds: between two states that are saved of a descent.
         stop: whether the work has to end early.
     """
@@ -120,6 +124,7 @@ class Engine:
     device_name: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    deterministic: bool = False
     checkpoint_seconds: float = math.inf
     stop: Stop = field(default_factory=Stop)
     _encoders: dict[tuple[str, ...], VGG] = field(default_factory=dict)
@@ -128,6 +133,7 @@ class Engine:
     def __post_init__(self) -> None:
         bind_threads(self.threads)
         self.device = choose_device(self.device_name)
+        configure(self.device, self.deterministic)
 
     def make(
         self, jobs: Sequence[Job], progress: Progress | None = None
@@ -196,6 +202,7 @@ class Engine:
     def _facts(self, count: int, seconds: float) -> dict[str, Any]:
         return {
             "device": describe(self.device),
+            "deterministic": self.deterministic,
             "batch_size": count,
             "iterations": 0,
             # A picture's share of its batch: shares add up to what the run cost.

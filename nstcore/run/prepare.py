@@ -156,7 +156,10 @@ def _compute_target(
     }
     weights = encoder_file(plan, settings)
     pixels = load_float(_in_run(plan, paths.STYLE, style=style, index=index))
-    style_target(file, pixels, size, settings, layers, weights, facts, plan.config.device, threads)
+    device, deterministic = plan.config.device, plan.config.deterministic
+    style_target(
+        file, pixels, size, settings, layers, weights, facts, device, threads, deterministic
+    )
     log.info("style %s at %d px: %s", style, size, ", ".join(layers))
 
 
