@@ -179,6 +179,12 @@ class Config(Strict):
         "is repeated after a kill goes on from the last. A state is about `2 * history` times as large "
         "as the picture in 32 bits.",
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="In what the encoder convolves while a picture is made; losses, optimizer and "
+        "metrics are always float32. auto: bfloat16 on a GPU that has it, else float32. On a CPU with "
+        "AVX512-BF16 bfloat16 is faster too.",
+    )
     deterministic: bool = Field(
         False,
         description="Whether a repeat on the same device with the same versions must give the same "

@@ -21,6 +21,7 @@ def load_encoder(
     layers: Iterable[str],
     *,
     device: torch.device | str = "cpu",
+    half: bool = False,
 ) -> VGG:
     """Build the encoder that some settings ask for, no deeper than the layers in use.
 
@@ -29,6 +30,7 @@ def load_encoder(
         weights: file with the weights.
         layers: every layer that will be asked for.
         device: where it shall compute.
+        half: convolve in bfloat16.
 
     Raises:
         WeightsError: if the file lacks a layer that is used.
@@ -42,6 +44,7 @@ def load_encoder(
     else:
         encoder = VGG(depth=depth, pooling=settings.pooling, padding=settings.padding)
         _fill(encoder, weights)
+    encoder.half_precision = half
     encoder.to(device)
     encoder.to(memory_format=torch.channels_last)
     return encoder

@@ -101,6 +101,9 @@ class VGG(nn.Module):
         self.layers: tuple[str, ...] = LAYERS[: LAYERS.index(depth) + 1]
         self.pooling: Pooling = pooling
         self.padding: Padding = padding
+        # Convolutions in bfloat16, activations given out in float32: losses are differences of large
+        # sums, which bfloat16 is too coarse for.
+        self.half_precision = False
         self.convolutions = nn.ModuleDict()
         incoming = 3
         for layer in self.layers:
@@ -146,6 +149,13 @@ class VGG(nn.Module):
                 f"each side must have at least {smallest} px"
             )
         x = (image - self.mean) / self.std
+        if not self.half_precision:
+            return self._features(x, wanted, last)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            found = self._features(x, wanted, last)
+        return {layer: features.float() for layer, features in found.items()}
+
+    def _features(self, x: Tensor, wanted: set[str], last: str) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         current_stage = 1
         for layer in self.layers:

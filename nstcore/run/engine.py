@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -116,6 +116,7 @@ class Engine:
         device: as in the configuration.
         threads: how many the job was granted; None for all.
         batch_size: most pictures at the same time; None for as many as memory allows.
+        precision: of the convolutions while a picture is made, as in the configuration.
         deterministic: whether a repeat must give the same bytes.
         checkpoint_seconds: between two states that are saved of a descent.
         stop: whether the work has to end early.
@@ -124,6 +125,7 @@ class Engine:
     device_name: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = False
     checkpoint_seconds: float = math.inf
     stop: Stop = field(default_factory=Stop)
@@ -202,6 +204,7 @@ class Engine:
     def _facts(self, count: int, seconds: float) -> dict[str, Any]:
         return {
             "device": describe(self.device),
+            "precision": "bfloat16" if self.half else "float32",
             "deterministic": self.deterministic,
             "batch_size": count,
             "iterations": 0,
@@ -238,7 +241,7 @@ class Engine:
 
     def _stylize(self, jobs: Sequence[Job], progress: Progress | None) -> list[Result]:
         settings = jobs[0].settings
-        encoder = self.encoder(settings, jobs[0].weights, settings.layers)
+        encoder = self.encoder(settings, jobs[0].weights, settings.layers, half=self.half)
         label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].label} and {len(jobs) - 1} more"
         log.info("%s: %d pictures on %s", label, len(jobs), describe(self.device))
         tasks = [
@@ -272,11 +275,22 @@ class Engine:
             return None
         return Checkpoints(folders, self.checkpoint_seconds, self.stop.reason)
 
-    def encoder(self, settings: Settings, weights: Path, layers: Sequence[str]) -> VGG:
+    @property
+    def half(self) -> bool:
+        """Whether pictures are made with convolutions in bfloat16."""
+        if self.precision == "auto":
+            return self.device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+        return self.precision == "bfloat16"
+
+    def encoder(
+        self, settings: Settings, weights: Path, layers: Sequence[str], *, half: bool = False
+    ) -> VGG:
         """The encoder that some settings ask for, loaded once."""
-        key = (str(weights), settings.pooling, settings.padding, *sorted(layers))
+        key = (str(weights), settings.pooling, settings.padding, str(half), *sorted(layers))
         if key not in self._encoders:
-            self._encoders[key] = load_encoder(settings, weights, layers, device=self.device)
+            self._encoders[key] = load_encoder(
+                settings, weights, layers, device=self.device, half=half
+            )
         return self._encoders[key]
 
     def moments(self, path: Path) -> dict[str, Moments]:
