@@ -62,6 +62,12 @@ class Settings(BaseModel):
         description="`relative`: every loss over its target's own energy, so that one weight looks "
         "alike for every picture, size and encoder. `gatys`: the article's formulas to the letter.",
     )
+    statistic: Literal["gram", "w2"] = Field(
+        "gram",
+        description="What of a layer is the style. `gram`: the Gram matrix, as in the article. `w2`: "
+        "mean and covariance, compared by the squared Wasserstein-2 distance of two Gaussians; it "
+        "weighs weak features more. Needs `normalization: relative`.",
+    )
     content_weight: Number = Field(1.0, description="Weight of the content loss.")
     style_weight: Number = Field(5.0, description="Weight of the style loss.")
     tv_weight: Number = Field(
@@ -165,6 +171,8 @@ class Settings(BaseModel):
     def _consistent(self) -> Settings:
         if (self.init == "file") != (self.init_file is not None):
             raise ValueError("`init: file` and `init_file` need each other")
+        if self.statistic == "w2" and self.normalization == "gatys":
+            raise ValueError("`normalization: gatys` has no `statistic: w2`; use `statistic: gram`")
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight cannot both be 0")
         last = DEEPEST[self.encoder]
@@ -229,6 +237,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gatys": {
         "encoder": "vgg19",
         "normalization": "gatys",
+        "statistic": "gram",
         "pooling": "avg",
         "padding": "zeros",
         "content_layers": {"relu4_2": 1.0},

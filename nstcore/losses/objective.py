@@ -23,8 +23,16 @@ from nstcore.losses.functional import (
     short_factor,
     total_variation,
 )
+from nstcore.losses.wasserstein import (
+    FLOOR,
+    Gaussian,
+    covariance_matrix,
+    target_gaussian,
+    wasserstein2,
+)
 
 Normalization = Literal["relative", "gatys"]
+Statistic = Literal["gram", "w2"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,12 @@ class Objective:
         content_weight, style_weight, tv_weight: (N,), one for each picture.
         normalization: ``relative``: every layer's squared error over its target's energy, layer weights
             scaled to the sum 1.  ``gatys``: equations 1 and 4 of the article with the weights as given.
+        statistic: ``gram``: styles are compared by their Gram matrices.  ``w2``: by the squared
+            Wasserstein-2 distance of Gaussians with their means and covariances, over the trace of
+            the style's second moment; relative only.
+
+    Raises:
+        ValueError: for ``w2`` with ``gatys``.
     """
 
     def __init__(
@@ -122,8 +136,12 @@ class Objective:
         style_weight: Tensor,
         tv_weight: Tensor,
         normalization: Normalization = "relative",
+        statistic: Statistic = "gram",
     ) -> None:
+        if statistic == "w2" and normalization == "gatys":
+            raise ValueError("the article has no Wasserstein distance")
         self.encoder = encoder
+        self.statistic: Statistic = statistic
         self.normalization: Normalization = normalization
         self.content_weight = content_weight
         self.style_weight = style_weight
@@ -147,9 +165,13 @@ class Objective:
             energy = lift_features(encoder, layer, target).flatten(1).square().sum(1)
             self._content[layer] = (target, energy)
         self._style: dict[str, tuple[Tensor, Tensor]] = {}
+        self._gaussians: dict[str, tuple[Gaussian, Tensor]] = {}
         for layer in self.style_layers:
-            gram = self._seen(layer, style[layer])
-            self._style[layer] = (gram, gram.flatten(1).square().sum(1))
+            if statistic == "w2":
+                self._gaussians[layer] = self._gaussian(layer, style[layer])
+            else:
+                gram = self._seen(layer, style[layer])
+                self._style[layer] = (gram, gram.flatten(1).square().sum(1))
 
     def content_squares(
         self, layer: str, features: Tensor, window: tuple[slice, slice] | None = None
@@ -187,7 +209,34 @@ class Objective:
         factor = self._style_factors[layer]
         return factor @ affine_moments(moments.gram, moments.mean) @ factor.mT
 
+    def _mean_and_covariance(self, layer: str, moments: Moments) -> tuple[Tensor, Tensor]:
+        """Of Gaussians whose W2 distances are those in the space where losses are taken.
+
+        With an adapter A = Q R, A S A^T = Q (R S R^T) Q^T has the traces of R S R^T, and A d has the
+        length of R d; b is the same for both and drops out.
+        """
+        covariance = covariance_matrix(moments.gram, moments.mean)
+        if layer not in self._content_factors:
+            return moments.mean, covariance
+        factor = self._content_factors[layer]
+        return moments.mean @ factor.mT, factor @ covariance @ factor.mT
+
+    def _gaussian(self, layer: str, style: Moments) -> tuple[Gaussian, Tensor]:
+        """A style's Gaussian, and its energy: the trace of the second moment, lifted."""
+        mean, covariance = self._mean_and_covariance(layer, style)
+        shown = style.mean
+        if layer in self.encoder.adapters:
+            weight, bias = self.encoder.adapters[layer]
+            shown = style.mean @ weight.mT + bias
+        energy = shown.square().sum(1) + covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return target_gaussian(mean, covariance, FLOOR * energy), energy
+
     def _style_loss(self, layer: str, moments: Moments) -> Tensor:
+        if self.statistic == "w2":
+            gaussian, spread = self._gaussians[layer]
+            return over_energy(
+                wasserstein2(*self._mean_and_covariance(layer, moments), gaussian), spread
+            )
         gram = self._seen(layer, moments)
         target, energy = self._style[layer]
         if self.normalization == "gatys":

@@ -159,6 +159,7 @@ def stylize(
             style_weight=weight["style_weight"],
             tv_weight=weight["tv_weight"],
             normalization=settings.normalization,
+            statistic=settings.statistic,
         )
         watch = _watcher(progress, done, total)
         descent: Descent
