@@ -23,8 +23,16 @@ from nstcore.losses.functional import (
     short_factor,
     total_variation,
 )
+from nstcore.losses.wasserstein import (
+    FLOOR,
+    Gaussian,
+    covariance_matrix,
+    target_gaussian,
+    wasserstein2,
+)
 
 Normalization = Literal["relative", "gatys"]
+Statistic = Literal["gram", "w2"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,12 @@ class Objective:
         content_weight, style_weight, tv_weight: (N,), one for each picture.
         normalization: ``relative``: every layer's squared error over its target's energy, layer weights
             scaled to the sum 1.  ``gatys``: equations 1 and 4 of the article with the weights as given.
+        statistic: ``gram``: styles are compared by their Gram matrices.  ``w2``: by the squared
+            Wasserstein-2 distance of Gaussians with their means and covariances, over the trace of
+            the style's second moment; relative only.
+
+    Raises:
+        ValueError: for ``w2`` with ``gatys``.
     """
 
     def __init__(
@@ -122,8 +136,12 @@ class Objective:
         style_weight: Tensor,
         tv_weight: Tensor,
         normalization: Normalization = "relative",
+        statistic: Statistic = "gram",
     ) -> None:
+        if statistic == "w2" and normalization == "gatys":
+            raise ValueError("the article has no Wasserstein distance")
         self.encoder = encoder
+        self.statistic: Statistic = statistic
         self.normalization: Normalization = normalization
         self.content_weight = content_weight
         self.style_weight = style_weight
@@ -144,12 +162,24 @@ class Objective:
         self._content: dict[str, tuple[Tensor, Tensor]] = {}
         for layer in self.content_layers:
             target = content[layer]
-            energy = lift_features(encoder, layer, target).flatten(1).square().sum(1)
-            self._content[layer] = (target, energy)
+            self._content[layer] = (target, self._content_energy(layer, target))
         self._style: dict[str, tuple[Tensor, Tensor]] = {}
+        self._gaussians: dict[str, tuple[Gaussian, Tensor]] = {}
         for layer in self.style_layers:
-            gram = self._seen(layer, style[layer])
-            self._style[layer] = (gram, gram.flatten(1).square().sum(1))
+            if statistic == "w2":
+                self._gaussians[layer] = self._gaussian(layer, style[layer])
+            else:
+                gram = self._seen(layer, style[layer])
+                self._style[layer] = (gram, gram.flatten(1).square().sum(1))
+
+    def _content_energy(self, layer: str, target: Tensor) -> Tensor:
+        """Sum of squares (N,) of activations in the space where losses are taken."""
+        if layer in self._content_factors:
+            weight, bias = self.encoder.adapters[layer]
+            # With [A b] = Q R, the length of A F + b is that of R [F; 1], which has fewer channels.
+            factor = short_factor(torch.cat([weight, bias[:, None]], 1))
+            target = F.conv2d(target, factor[:, :-1, None, None], factor[:, -1])
+        return target.flatten(1).square().sum(1)
 
     def select(self, rows: Tensor) -> Objective:
         """The same for some of the pictures only.
@@ -168,6 +198,15 @@ class Objective:
         other.tv_weight = self.tv_weight[rows]
         other._content = {k: (chosen(t), chosen(e)) for k, (t, e) in self._content.items()}
         other._style = {k: (chosen(t), chosen(e)) for k, (t, e) in self._style.items()}
+        other._gaussians = {
+            layer: (
+                Gaussian(
+                    chosen(one.mean), chosen(one.root), chosen(one.trace), chosen(one.floor)
+                ),
+                chosen(energy),
+            )
+            for layer, (one, energy) in self._gaussians.items()
+        }
         return other
 
     def content_squares(
@@ -206,7 +245,34 @@ class Objective:
         factor = self._style_factors[layer]
         return factor @ affine_moments(moments.gram, moments.mean) @ factor.mT
 
+    def _mean_and_covariance(self, layer: str, moments: Moments) -> tuple[Tensor, Tensor]:
+        """Of Gaussians whose W2 distances are those in the space where losses are taken.
+
+        With an adapter A = Q R, A S A^T = Q (R S R^T) Q^T has the traces of R S R^T, and A d has the
+        length of R d; b is the same for both and drops out.
+        """
+        covariance = covariance_matrix(moments.gram, moments.mean)
+        if layer not in self._content_factors:
+            return moments.mean, covariance
+        factor = self._content_factors[layer]
+        return moments.mean @ factor.mT, factor @ covariance @ factor.mT
+
+    def _gaussian(self, layer: str, style: Moments) -> tuple[Gaussian, Tensor]:
+        """A style's Gaussian, and its energy: the trace of the second moment, lifted."""
+        mean, covariance = self._mean_and_covariance(layer, style)
+        shown = style.mean
+        if layer in self.encoder.adapters:
+            weight, bias = self.encoder.adapters[layer]
+            shown = style.mean @ weight.mT + bias
+        energy = shown.square().sum(1) + covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return target_gaussian(mean, covariance, FLOOR * energy), energy
+
     def _style_loss(self, layer: str, moments: Moments) -> Tensor:
+        if self.statistic == "w2":
+            gaussian, spread = self._gaussians[layer]
+            return over_energy(
+                wasserstein2(*self._mean_and_covariance(layer, moments), gaussian), spread
+            )
         gram = self._seen(layer, moments)
         target, energy = self._style[layer]
         if self.normalization == "gatys":

@@ -18,8 +18,11 @@ from nstcore.optimize.adam import BatchedAdam
 from nstcore.optimize.lbfgs import BatchedLBFGS
 from nstcore.optimize.trace import Trace
 
-EXPLODED = 10.0
-"""A loss this many times the best one so far counts as exploded."""
+EXPLODED = 100.0
+"""A loss this many times the best one so far counts as exploded.
+
+The second step of L-BFGS, the first with a guess of the curvature, often overshoots by some tens and
+comes back by itself, faster than from a rollback; what explodes goes on to thousands."""
 
 ROLLBACKS = 3
 """How often a picture may go back to its best state before L-BFGS is given up for Adam."""

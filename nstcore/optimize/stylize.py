@@ -146,6 +146,7 @@ def stylize(
             style_weight=weight["style_weight"],
             tv_weight=weight["tv_weight"],
             normalization=settings.normalization,
+            statistic=settings.statistic,
         )
         objective = TiledObjective(whole, tile)
         options: _Options = {

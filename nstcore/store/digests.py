@@ -11,7 +11,7 @@ from nstcore.config.model import Output
 from nstcore.config.settings import Settings
 from nstcore.grid.names import digest
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raised whenever the same settings would give another picture than before."""
 
 STATISTICS = 1

@@ -72,6 +72,17 @@ def test_an_unknown_key_is_named_with_its_path(
         ({"settings": {"iterations": "many"}}, "settings.iterations", ["integer", "list", "many"]),
         ({"settings": {"preset": "gaty"}}, "settings.preset", ["gaty", "gatys"]),
         ({"settings": {"init": "file"}}, "settings", ["init_file"]),
+        ({"settings": {"statistic": "mean"}}, "settings.statistic", ["gram", "w2", "mean"]),
+        (
+            {"settings": {"statistic": "w2", "normalization": "gatys"}},
+            "settings",
+            ["normalization: gatys", "statistic: gram"],
+        ),
+        (
+            {"settings": {"preset": "gatys", "statistic": "w2"}},
+            "settings",
+            ["normalization: gatys", "statistic: gram"],
+        ),
         ({"settings": [1]}, "settings", ["[1]"]),
         ({"sweep": {"axes": {"size": 64}}}, "sweep.axes.size", ["list", "64"]),
         ({"sweep": {"axes": {"size": []}}}, "sweep.axes.size", ["at least 1"]),

@@ -14,6 +14,7 @@ from nstcore.config.load import given_settings, parse_config, resolve_settings
 from nstcore.config.settings import PRESETS, Settings
 from nstcore.encoders.layers import LAYERS
 from nstcore.errors import ConfigError
+from nstcore.store.digests import canonical_settings
 
 PYRAMIDS = st.builds(
     Settings,
@@ -123,8 +124,27 @@ def test_a_default_that_is_given_overrides_a_preset_too(name: str, key: str) -> 
     assert getattr(resolve_settings(given_settings(config)), key) == default
 
 
-def test_the_default_needs_no_download() -> None:
-    assert Settings().encoder == "compact"
+@pytest.mark.parametrize("preset", [None, "fast", "best"])
+def test_neither_the_default_nor_the_presets_for_taste_need_a_download(preset: str | None) -> None:
+    assert resolve_settings({"preset": preset}).encoder == "compact"
+
+
+def test_fast_and_best_stand_on_either_side_of_the_default() -> None:
+    def work(preset: str | None) -> float:
+        settings = resolve_settings({"preset": preset})
+        levels = zip(settings.level_sizes(), settings.level_iterations(), strict=True)
+        return sum(size**2 * iterations for size, iterations in levels)
+
+    assert work("fast") < 0.5 * work(None)
+    assert work("best") > work(None)
+
+
+def test_the_statistic_is_part_of_what_a_cell_is() -> None:
+    keys = [
+        canonical_settings(resolve_settings({"statistic": statistic}))
+        for statistic in ("gram", "w2")
+    ]
+    assert keys[0] != keys[1]
 
 
 def test_a_map_of_weights_gives_every_encoder_its_own() -> None:

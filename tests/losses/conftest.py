@@ -30,7 +30,11 @@ def make_objective(random_vgg, pictures) -> Callable[..., Objective]:
     """Build objectives of three pictures with different weights, contents and styles."""
 
     def make(
-        normalization: str = "relative", *, adapted: int | None = None, encoder: VGG | None = None
+        normalization: str = "relative",
+        *,
+        statistic: str = "gram",
+        adapted: int | None = None,
+        encoder: VGG | None = None,
     ) -> Objective:
         if encoder is None:
             encoder = random_vgg(dtype=torch.float64, pooling="avg", padding="replicate")
@@ -52,6 +56,7 @@ def make_objective(random_vgg, pictures) -> Callable[..., Objective]:
             style_weight=torch.tensor([10.0, 100.0, 0.0], dtype=torch.float64),
             tv_weight=torch.tensor([0.0, 0.5, 3.0], dtype=torch.float64),
             normalization=normalization,
+            statistic=statistic,
         )
 
     return make

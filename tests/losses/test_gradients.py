@@ -18,6 +18,7 @@ from nstcore.losses.functional import (
 )
 
 SHAPE = (2, 3, 4, 5)
+KINDS = [("relative", "gram"), ("relative", "w2"), ("gatys", "gram")]
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -64,9 +65,9 @@ def _central(total, picture: Tensor, direction: Tensor, step: float = 1e-6) -> T
 
 
 @pytest.mark.parametrize("adapted", [None, 3], ids=["plain", "adapted"])
-@pytest.mark.parametrize("normalization", ["relative", "gatys"])
-def test_whole_objective(make_objective, pictures, normalization, adapted):
-    objective = make_objective(normalization, adapted=adapted)
+@pytest.mark.parametrize(("normalization", "statistic"), KINDS)
+def test_whole_objective(make_objective, pictures, normalization, statistic, adapted):
+    objective = make_objective(normalization, statistic=statistic, adapted=adapted)
     picture = pictures(3, 3)
     leaf = picture.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(objective(leaf).total.sum(), leaf)
@@ -87,9 +88,11 @@ def test_whole_objective(make_objective, pictures, normalization, adapted):
         )
 
 
-@pytest.mark.parametrize("normalization", ["relative", "gatys"])
-def test_gradient_of_the_sum_is_each_pictures_own(make_objective, pictures, normalization):
-    objective = make_objective(normalization)
+@pytest.mark.parametrize(("normalization", "statistic"), KINDS)
+def test_gradient_of_the_sum_is_each_pictures_own(
+    make_objective, pictures, normalization, statistic
+):
+    objective = make_objective(normalization, statistic=statistic)
     leaf = pictures(3, 3).requires_grad_()
     losses = objective(leaf)
     (together,) = torch.autograd.grad(losses.total.sum(), leaf, retain_graph=True)

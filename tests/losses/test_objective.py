@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
+from scipy.linalg import sqrtm
 from torch import Tensor
 
 from nstcore.losses.functional import short_factor
 from nstcore.losses.objective import Moments, Objective, style_moments
+from nstcore.losses.wasserstein import FLOOR
 
 
 def _explicit(encoder, layer: str, image: Tensor) -> Tensor:
@@ -61,6 +63,54 @@ def test_losses_equal_explicit_sums(make_objective, pictures, normalization, ada
         assert float(found.total[i]) == pytest.approx(float(expected))
 
 
+def _wasserstein(f: Tensor, p: Tensor) -> Tensor:
+    """W2 of activations (K, M) over the style's energy, by the formula's letter."""
+    energy = p.square().sum(0).mean()
+    floor = FLOOR * energy * torch.eye(len(p), dtype=p.dtype)
+    s, t = torch.cov(f, correction=0) + floor, torch.cov(p, correction=0) + floor
+    half = torch.from_numpy(sqrtm(t.numpy()).real)
+    middle = torch.from_numpy(sqrtm((half @ s @ half).numpy()).real)
+    shift = (f.mean(1) - p.mean(1)).square().sum()
+    return (shift + torch.trace(s + t - 2 * middle)) / energy
+
+
+@pytest.mark.parametrize("adapted", [None, 3, 0, -1])
+def test_wasserstein_losses_are_those_of_lifted_activations(make_objective, pictures, adapted):
+    objective = make_objective(statistic="w2", adapted=adapted)
+    image, styles = pictures(3, 3), pictures(2, 3)
+    found = objective(image)
+    weights = {"relu1_1": 1.0, "relu2_1": 0.5, "relu4_1": 2.0, "relu5_1": 0.2}
+    for i in range(3):
+        one, style = slice(i, i + 1), 0.0
+        for layer, weight in weights.items():
+            f, p = (_explicit(objective.encoder, layer, x[one])[0] for x in (image, styles))
+            value = float(_wasserstein(f, p))
+            assert float(found.style_layers[layer][i]) == pytest.approx(value, rel=1e-5)
+            style += weight / 3.7 * value
+        assert float(found.style[i]) == pytest.approx(style, rel=1e-5)
+
+
+def test_wasserstein_losses_have_no_unit(make_objective, random_vgg, pictures):
+    """An encoder whose activations are 100 times as large sees the same."""
+    plain, louder = random_vgg(dtype=torch.float64), random_vgg(dtype=torch.float64)
+    for encoder in (plain, louder):
+        for layer in encoder.layers:
+            c = encoder.convolutions[layer].out_channels
+            eye = torch.eye(c, dtype=torch.float64)
+            factor = 1.0 if encoder is plain else 100.0
+            encoder.adapters[layer] = (factor * eye, torch.zeros(c, dtype=torch.float64))
+    losses = [
+        make_objective(statistic="w2", encoder=encoder)(pictures(3, 3)).style
+        for encoder in (plain, louder)
+    ]
+    torch.testing.assert_close(*losses)
+
+
+def test_wasserstein_is_relative_only(make_objective):
+    with pytest.raises(ValueError, match="Wasserstein"):
+        make_objective("gatys", statistic="w2")
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(9, 4), (4, 4), (3, 7)])
 def test_short_factor_keeps_lengths(rows, columns):
     weight = torch.randn(rows, columns, dtype=torch.float64)
@@ -78,7 +128,7 @@ def test_a_picture_that_is_its_own_target_has_no_loss(random_vgg, pictures):
     encoder = random_vgg(dtype=torch.float64)
     image = pictures(4)
     one = torch.ones(1, dtype=torch.float64)
-    for normalization in ("relative", "gatys"):
+    for normalization, statistic in (("relative", "gram"), ("gatys", "gram"), ("relative", "w2")):
         objective = Objective(
             encoder,
             content=encoder(image, ["relu4_2"]),
@@ -89,8 +139,11 @@ def test_a_picture_that_is_its_own_target_has_no_loss(random_vgg, pictures):
             style_weight=one,
             tv_weight=0 * one,
             normalization=normalization,
+            statistic=statistic,
         )
-        assert float(objective(image).total) == pytest.approx(0, abs=1e-20)
+        # W2 is a difference of traces: of 0 the rounding remains.
+        nothing = 1e-20 if statistic == "gram" else 1e-13
+        assert float(objective(image).total) == pytest.approx(0, abs=nothing)
 
 
 def test_relative_layer_weights_count_by_their_ratio(random_vgg, pictures):
@@ -143,7 +196,8 @@ def test_pictures_that_share_targets_need_them_once(random_vgg, pictures):
     torch.testing.assert_close(losses(1).total, losses(3).total)
 
 
-def test_a_black_flat_style_gives_finite_losses(random_vgg, pictures):
+@pytest.mark.parametrize("statistic", ["gram", "w2"])
+def test_a_black_flat_style_gives_finite_losses(random_vgg, pictures, statistic):
     # Without biases, the encoder's mean colour has no activation at all anywhere.
     encoder = random_vgg(dtype=torch.float64)
     for convolution in encoder.convolutions.values():
@@ -159,5 +213,19 @@ def test_a_black_flat_style_gives_finite_losses(random_vgg, pictures):
         content_weight=one,
         style_weight=one,
         tv_weight=one,
+        statistic=statistic,
     )
     assert math.isfinite(float(objective(pictures(4)).total))
+
+
+@pytest.mark.parametrize("statistic", ["gram", "w2"])
+def test_some_of_the_pictures_have_the_losses_that_they_have_among_all(
+    make_objective, pictures, statistic
+):
+    objective = make_objective("relative", adapted=3, statistic=statistic)
+    image = pictures(3, 3)
+    whole = objective(image)
+    rows = torch.tensor([2, 0])
+    some = objective.select(rows)(image[rows])
+    for name in ("total", "content", "style", "tv"):
+        torch.testing.assert_close(getattr(some, name), getattr(whole, name)[rows])

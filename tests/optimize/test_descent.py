@@ -169,8 +169,8 @@ def test_the_start_is_not_changed():
     assert torch.equal(start, _start())
 
 
-@pytest.mark.parametrize(("factor", "rollbacks"), [(9.0, 0), (11.0, 1)])
-def test_an_explosion_is_ten_times_a_rows_own_best(factor, rollbacks):
+@pytest.mark.parametrize(("factor", "rollbacks"), [(90.0, 0), (110.0, 1)])
+def test_an_explosion_is_a_hundred_times_a_rows_own_best(factor, rollbacks):
     class Flat(Bowl):
         def __call__(self, image: Tensor) -> Losses:
             losses = super().__call__(image)

@@ -14,7 +14,7 @@ from nstcore.images import resize
 from nstcore.losses.objective import Objective, style_moments
 from nstcore.optimize.descend import LBFGSDescent
 from nstcore.optimize.journal import Result
-from nstcore.optimize.stylize import Task, stylize
+from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.targets import picture_moments
 
 HEIGHT, WIDTH = 36, 48
@@ -78,10 +78,11 @@ def _close(one: Result, other: Result, tolerance: float = 1e-4) -> None:
         {"optimizer": "lbfgs"},
         {"optimizer": "adam", "iterations": 5},
         {"optimizer": "lbfgs", "normalization": "gatys", "pooling": "avg", "iterations": 5},
+        {"optimizer": "lbfgs", "statistic": "w2"},
         {"optimizer": "adam", "size": 64, "pyramid_start": 32, "iterations": [5, 5]},
         {"optimizer": "lbfgs", "init": "noise"},
     ],
-    ids=["lbfgs", "adam", "gatys", "adam pyramid", "noise"],
+    ids=["lbfgs", "adam", "gatys", "w2", "adam pyramid", "noise"],
 )
 def test_one_picture_alone_is_the_same_inside_a_batch(random_vgg, task, options):
     encoder = random_vgg(pooling=options.get("pooling", "max"))
@@ -100,8 +101,10 @@ def test_one_picture_alone_is_the_same_inside_a_batch(random_vgg, task, options)
     assert np.abs(together[0].image - tasks[0].content).max() > 0.01
 
 
-@pytest.mark.parametrize("normalization", ["relative", "gatys"])
-def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normalization):
+@pytest.mark.parametrize(
+    ("normalization", "statistic"), [("relative", "gram"), ("relative", "w2"), ("gatys", "gram")]
+)
+def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normalization, statistic):
     """In float32 rounding grows from step to step; here it cannot hide an influence."""
     encoder = random_vgg(dtype=torch.float64, pooling="avg")
     random = torch.Generator().manual_seed(0)
@@ -120,6 +123,7 @@ def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normaliza
             style_weight=weights[:, 1],
             tv_weight=weights[:, 2],
             normalization=normalization,
+            statistic=statistic,
         )
         seen = []
 
@@ -215,6 +219,36 @@ def test_more_style_weight_trades_content_for_style(random_vgg, task):
     assert content[-1] > 2 * content[0]
 
 
+def test_descending_one_statistic_lowers_the_other(random_vgg, task):
+    """Gaussians with equal means and covariances have equal Gram matrices."""
+    encoder = random_vgg()
+
+    def errors(one: Task, image: torch.Tensor, statistic: str) -> torch.Tensor:
+        with torch.no_grad():
+            objective = Objective(
+                encoder,
+                content={"relu4_2": torch.ones(1)},
+                style=one.styles[-1],
+                content_layers={},
+                style_layers=one.settings.style_layers,
+                content_weight=torch.zeros(1),
+                style_weight=torch.ones(1),
+                tv_weight=torch.zeros(1),
+                statistic=statistic,
+            )
+            return objective(image).style
+
+    for statistic in ("gram", "w2"):
+        one = task(statistic=statistic, content_weight=0.0, iterations=40)
+        (result,) = stylize(encoder, [one])
+        for measured in ("gram", "w2"):
+            before, after = (
+                float(errors(one, to_tensor(pixels), measured))
+                for pixels in (one.content, result.image)
+            )
+            assert after < 0.5 * before, (statistic, measured)
+
+
 def test_more_total_variation_weight_smooths(random_vgg, task):
     tasks = [task(tv_weight=weight, iterations=30, init="noise") for weight in (0.0, 10.0, 100.0)]
     tv = [result.trace["tv_loss"][-1] for result in stylize(random_vgg(), tasks)]
@@ -266,9 +300,10 @@ def test_style_start_has_the_styles_colours(random_vgg, task):
         stylize(random_vgg(), [Task(one.content, one.styles, one.settings)])
 
 
-def test_a_grey_style_is_fine(random_vgg, task, waves):
+@pytest.mark.parametrize("statistic", ["gram", "w2"])
+def test_a_grey_style_is_fine(random_vgg, task, waves, statistic):
     grey = np.repeat(waves(40, 56, 4)[..., :1], 3, axis=2)
-    one = task(init="style")
+    one = task(init="style", statistic=statistic)
     moments = [picture_moments(random_vgg(), grey, 48, one.settings.layers)]
     one = Task(one.content, moments, one.settings, style_picture=grey)
     (result,) = stylize(random_vgg(), [one])
@@ -295,6 +330,7 @@ def test_a_file_is_the_start_at_the_coarsest_size(random_vgg, task, waves):
         {"pooling": "avg"},
         {"optimizer": "adam", "iterations": 5},
         {"init": "noise"},
+        {"statistic": "w2"},
     ],
 )
 def test_tasks_that_do_not_go_together_are_refused(random_vgg, task, change):
@@ -309,9 +345,12 @@ def test_contents_of_different_sizes_are_refused(random_vgg, task, waves):
         stylize(random_vgg(), [one, other])
 
 
+@pytest.mark.parametrize("statistic", ["gram", "w2"])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_a_picture_without_a_finite_loss_is_diverged_and_alone(random_vgg, task, optimizer):
-    tasks = [task(content=i, optimizer=optimizer) for i in range(3)]
+def test_a_picture_without_a_finite_loss_is_diverged_and_alone(
+    random_vgg, task, optimizer, statistic
+):
+    tasks = [task(content=i, optimizer=optimizer, statistic=statistic) for i in range(3)]
     bad = tasks[1].content.copy()
     bad[3, 4] = np.nan
     broken = [tasks[0], Task(bad, tasks[1].styles, tasks[1].settings), tasks[2]]
