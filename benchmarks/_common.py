@@ -163,11 +163,14 @@ def make_encoder(name: str, weights: Path | None, depth: str, device: str) -> VG
             encoder.load_torchvision(read_state(weights))
         else:
             random = torch.Generator().manual_seed(0)
-            for layer in encoder.convolutions.values():
-                scale = (2 / (9 * layer.weight.shape[1])) ** 0.5
-                layer.weight.copy_(scale * torch.randn(layer.weight.shape, generator=random))
-                layer.bias.zero_()
-    encoder.to(device=device, memory_format=torch.channels_last)
+            for parameter in encoder.parameters():
+                if parameter.ndim == 1:
+                    parameter.zero_()
+                else:
+                    scale = (2 / (9 * parameter.shape[1])) ** 0.5
+                    parameter.copy_(scale * torch.randn(parameter.shape, generator=random))
+    encoder.to(device)
+    encoder.to(memory_format=torch.channels_last)
     return encoder
 
 

@@ -169,7 +169,7 @@ def seconds_per_iteration(
     def descend(encoder: Any) -> None:
         found = encoder(picture.clone().requires_grad_(True), layers)
         moments = [v.flatten(2) @ v.flatten(2).mT for v in found.values()]
-        sum(m.square().mean() for m in moments).backward()  # type: ignore[union-attr]
+        sum(m.square().mean() for m in moments).backward()
 
     turns = {name: partial(descend, encoder) for name, encoder in encoders.items()}
     return take_turns(turns, rounds, device)
