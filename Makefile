@@ -31,7 +31,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/nst demo config/demo # the workflow's plan wants its pictures
 	$(BIN)/snakemake --lint
 
-# Some half an hour on two cores with nothing else running; BENCH_ARGS="--device cuda" for a GPU.
+# Some three quarters of an hour on two cores with nothing else running; BENCH_ARGS="--device cuda" for a GPU.
 BENCH_ARGS ?=
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/kernels.py $(BENCH_ARGS)

@@ -39,6 +39,9 @@ from nstcore.targets import picture_moments
 TOLERANCE = 0.1
 """Of the shortest descent's length."""
 
+LONGEST = 2
+"""A descent longer than so many times neural-style's, at the full size, is not tried."""
+
 JUDGED = ("content_loss", "style_loss", "style_loss_held_out")
 
 
@@ -277,7 +280,7 @@ def reach(bench: Bench, encoder: str, pair: Pair, peer: dict[str, Any]) -> dict[
             tried[counts] = seconds, pair.loss.total(picture, style_weight)
         return tried[counts][1] <= float(peer["peer_loss"])
 
-    length = shortest(reached, 2.0, options.iterations)
+    length = shortest(reached, 2.0, LONGEST * options.iterations)
     found: dict[str, Any] = {
         "encoder": encoder,
         "pair": list(pair.name),

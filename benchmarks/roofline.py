@@ -335,11 +335,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", nargs="+", default=["vgg19", "compact"])
     parser.add_argument("--size", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--iterations",
         type=int,
-        default=30,
+        default=20,
         help="of the loop in every round; the first 10 are not timed",
     )
     parser.add_argument(
