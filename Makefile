@@ -1,6 +1,7 @@
 # make demo   sets everything up and runs the demo grid
 # make test   sets everything up and runs the tests
-# Both need Python 3.11 or newer with venv and pip. A second call is quick.
+# make bench  measures speed and memory on this machine, into benchmarks/results/
+# All need Python 3.11 or newer with venv and pip. A second call is quick.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ PYTEST_ARGS ?=
 # More options for Snakemake: make demo RUN_ARGS="--cores 4"
 RUN_ARGS ?=
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nst demo config/demo
@@ -29,6 +30,20 @@ check: $(VENV)/.installed-test
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/nst demo config/demo # the workflow's plan wants its pictures
 	$(BIN)/snakemake --lint
+
+# Some three quarters of an hour on two cores with nothing else running; BENCH_ARGS="--device cuda" for a GPU.
+BENCH_ARGS ?=
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/kernels.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/roofline.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
+	@echo
+	@echo "With VGG-19's weights (a state dict of torchvision's), two more:"
+	@echo "  benchmarks/peers.py            against neural-style from PyPI, in an environment of its own:"
+	@echo "      python3 -m venv peer && peer/bin/pip install neural-style==0.5.7"
+	@echo "      $(BIN)/python benchmarks/peers.py --weights vgg19.pth --peer-python peer/bin/python"
+	@echo "  benchmarks/encoder_quality.py  the compact encoder, judged by VGG-19:"
+	@echo "      $(BIN)/python benchmarks/encoder_quality.py --teacher vgg19.pth --contents DIR --styles DIR"
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'

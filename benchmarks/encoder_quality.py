@@ -23,16 +23,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _common import RESULTS, machine_name, save, take_turns
 from PIL import Image
 from torch import Tensor, nn
 
@@ -45,7 +46,6 @@ from nstcore.images import fit_size, load_float, resize, save_picture
 from nstcore.losses.functional import relative_error
 from nstcore.losses.objective import style_moments
 from nstcore.optimize.stylize import Task, stylize, to_tensor
-from nstcore.store.atomic import write_json, write_text
 from nstcore.store.digests import ALGORITHM
 from nstcore.targets import picture_moments
 
@@ -165,21 +165,14 @@ def seconds_per_iteration(
         memory_format=torch.channels_last
     )
     layers = [*JUDGE_STYLE, JUDGE_CONTENT]
-    taken: dict[str, list[float]] = {name: [] for name in encoders}
-    for turn in range(rounds + 1):
-        for name, encoder in encoders.items():
-            x = picture.clone().requires_grad_(True)
-            if device != "cpu":
-                torch.cuda.synchronize()
-            began = time.perf_counter()
-            found = encoder(x, layers)
-            moments = [v.flatten(2) @ v.flatten(2).mT for v in found.values()]
-            sum(m.square().mean() for m in moments).backward()  # type: ignore[union-attr]
-            if device != "cpu":
-                torch.cuda.synchronize()
-            if turn:
-                taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
+
+    def descend(encoder: Any) -> None:
+        found = encoder(picture.clone().requires_grad_(True), layers)
+        moments = [v.flatten(2) @ v.flatten(2).mT for v in found.values()]
+        sum(m.square().mean() for m in moments).backward()
+
+    turns = {name: partial(descend, encoder) for name, encoder in encoders.items()}
+    return take_turns(turns, rounds, device)
 
 
 @torch.no_grad()
@@ -394,7 +387,7 @@ def picture_name(content: str, style: str, encoder: str, point: Mapping[str, Any
     return f"{content}_{style}_{encoder}_{point['style_weight']:g}.png"
 
 
-def to_markdown(result: Mapping[str, Any]) -> str:
+def to_markdown(result: Mapping[str, Any]) -> list[str]:
     """The results as a table for people."""
 
     def show(value: float | None) -> str:
@@ -453,17 +446,7 @@ def to_markdown(result: Mapping[str, Any]) -> str:
                 cells += [show(row["recovered"][name][w][i]) for w in ("style", "held_out")]
                 cells.append(show(row["same_content"][name][i]))
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def machine_name(device: str) -> str:
-    """What the figures were measured on."""
-    if device != "cpu":
-        return f"{torch.cuda.get_device_name()}"
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
-    model = next((x.partition(":")[2].strip() for x in text.splitlines() if "model name" in x), "")
-    return f"{model or platform.processor()}, {torch.get_num_threads()} threads"
+    return lines
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -487,7 +470,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reuse", type=Path, help="encoder_quality.json whose VGG-19 and reference sweeps are kept"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser
 
 
@@ -540,10 +523,7 @@ def main() -> None:
         },
         "pairs": rows,
     }
-    write_json(options.out / "encoder_quality.json", result)
-    text = to_markdown(result)
-    write_text(options.out / "encoder_quality.md", text)
-    print(text)
+    save("encoder_quality", result, to_markdown(result), options.out)
     if options.pictures is not None:
         write_page(rows, options.pictures, options.pictures / "pairs.jpg")
 

@@ -1,0 +1,364 @@
+"""How speed and memory grow with pictures at a time, size of the picture, and number of cells.
+
+    batch   pictures optimized together, at one size
+    size    one picture, from 256 px on
+    cells   whole runs of grids of tiny pictures, with hardly any optimization: what a cell costs besides
+    demo    the demo's own run: the share of it that is not optimization
+
+Every point of the first two is measured in a process of its own, so that its peak memory is its own; it
+gets a budget of seconds and less memory than the machine has free.  The last two are real calls of
+``nst run`` in a temporary folder.
+
+    python benchmarks/scaling.py                                # the demo takes longest
+    python benchmarks/scaling.py --parts cells --cells 1 100 1000
+    python benchmarks/scaling.py --parts batch size --device cuda --batch 1 2 4 8 16 32 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import yaml
+from _common import (
+    NST,
+    ROOT,
+    Cost,
+    add_options,
+    machine_name,
+    make_encoder,
+    met,
+    own_peak_mb,
+    picture,
+    save,
+    show,
+    table,
+    timed_process,
+    use_threads,
+)
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.layers import deepest
+from nstcore.images import save_picture
+from nstcore.optimize.stylize import Task, stylize
+from nstcore.targets import picture_moments
+
+OVERHEAD_GOAL = 0.05
+"""Most of the demo's run that may go into anything but optimization."""
+
+MEMORY_SHARE = 0.85
+"""Of the free memory, what a point may take: more would bring down what else runs here."""
+
+PATIENCE = 4
+"""A point whose three shortest iterations would take this many budgets is left out."""
+
+
+def measure_point(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure one point in this very process; what a child does.
+
+    Seconds of an iteration come from two descents of different length, so that what stands before
+    the loop falls out.
+    """
+    device, size = point["device"], point["size"]
+    if device == "cpu" and sys.platform == "linux":
+        limit = int(MEMORY_SHARE * psutil.virtual_memory().available)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    shape = (size * 3 // 4, size)
+    base = own_peak_mb(device)
+
+    def descend(iterations: int) -> float:
+        settings = Settings(
+            encoder=point["encoder"], size=size, pyramid_start=size, iterations=iterations
+        )
+        weights = [settings.style_weight * (1 + i) for i in range(point["batch"])]
+        tasks = [
+            Task(content, [moments], settings.model_copy(update={"style_weight": weight}))
+            for weight in weights
+        ]
+        return stylize(encoder, tasks, device=device)[0].levels[-1].seconds
+
+    settings = Settings(encoder=point["encoder"], size=size)
+    try:
+        encoder = make_encoder(point["encoder"], None, deepest(settings.layers), device)
+        content = picture(*shape)
+        style = picture(*shape, seed=1)
+        moments = picture_moments(encoder, style, size, list(settings.style_layers), device)
+        one = descend(1)
+        if one < point["budget"] / 10:
+            one = descend(1)  # the first has also warmed up
+        iterations = max(2, min(40, 1 + int(point["budget"] / one)))
+        seconds = (descend(iterations) - one) / (iterations - 1)
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "memory" in reason or isinstance(error, MemoryError):
+            reason = "out of memory"
+        return {"failed": reason}
+    # The system gives memory out when it is first written: a short descent fills no history.
+    unfilled = 2 * max(0, settings.history - iterations) * point["batch"] * 3 * shape[0] * shape[1]
+    return {
+        "iterations": iterations,
+        "seconds_per_iteration": seconds,
+        "throughput": point["batch"] / seconds,
+        "peak_mb": own_peak_mb(device),
+        "peak_with_history_mb": own_peak_mb(device) + 4 * unfilled / 1e6,
+        "base_mb": base,
+    }
+
+
+def run_point(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure one point in a child."""
+    command = [sys.executable, __file__, "--point", json.dumps(point)]
+    try:
+        cost = timed_process(command, timeout=60 + 2 * PATIENCE * point["budget"])
+        found = json.loads(cost.output.splitlines()[-1])
+    except TimeoutError:
+        found = {"failed": "over the budget"}
+    except RuntimeError as error:
+        found = {"failed": str(error).splitlines()[-1]}
+    return {**point, **found}
+
+
+def measure_growth(
+    points: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Measure growing points of one kind; those that are bound to take too long are left out."""
+    rows: list[dict[str, Any]] = []
+    for point in points:
+        before = rows[-1] if rows else None
+        row: dict[str, Any]
+        if before is not None and "failed" in before:
+            row = {**point, "failed": before["failed"]}
+        else:
+            expected = 0.0
+            if before is not None:
+                work = point["batch"] * point["size"] ** 2
+                growth = work / (before["batch"] * before["size"] ** 2)
+                expected = 3 * growth * before["seconds_per_iteration"]
+            too_long = expected > PATIENCE * point["budget"]
+            row = {**point, "failed": "over the budget"} if too_long else run_point(point)
+        print(f"{row['encoder']} {row['size']} px x {row['batch']}:", row.get("failed", "measured"))
+        sys.stdout.flush()
+        rows.append(row)
+    return rows
+
+
+def grid_shape(cells: int) -> tuple[int, int]:
+    """For a number of cells, n contents and n styles and the number of weights; nearly a cube.
+
+    Example:
+        >>> grid_shape(100), grid_shape(1000), grid_shape(1)
+        ((5, 4), (10, 10), (1, 1))
+    """
+    shapes = [(n, cells // n**2) for n in range(1, cells + 1) if cells % n**2 == 0]
+    return min(shapes, key=lambda shape: abs(shape[0] - shape[1]))
+
+
+def measure_cells(cells: int, options: argparse.Namespace) -> dict[str, Any]:
+    """A real run of tiny pictures."""
+    pairs, weights = grid_shape(cells)
+    with tempfile.TemporaryDirectory(prefix="nst-bench-") as name:
+        folder = Path(name)
+        for kind in ("contents", "styles"):
+            (folder / kind).mkdir()
+            for index in range(pairs):
+                seed = index + (100 if kind == "styles" else 0)
+                save_picture(folder / kind / f"{kind[:-1]}{index}.png", picture(48, 64, seed))
+        config = {
+            "run": "cells",
+            "contents": "contents",
+            "styles": "styles",
+            "settings": {"size": 32, "pyramid_start": 32, "iterations": 1},
+            "sweep": {"axes": {"style_weight": [round(1.5**i, 4) for i in range(weights)]}},
+            "evaluation": {"size": 64},
+            "device": options.device,
+        }
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+        found = measure_run(folder, "cells", options.threads)
+    return {"cells": cells, "jobs": pairs**2, **found}
+
+
+def measure_demo(options: argparse.Namespace) -> dict[str, Any]:
+    """The demo, in a folder of its own."""
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text("utf-8"))
+    config["device"] = options.device
+    config["settings"]["size"] = options.demo_size or config["settings"]["size"]
+    with tempfile.TemporaryDirectory(prefix="nst-bench-") as name:
+        folder = Path(name)
+        timed_process([*NST, "demo", "config/demo"], folder=folder)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+        found = measure_run(folder, config["run"], options.threads)
+    pairs = len(config["contents"]) * len(config["styles"])
+    return {"cells": found["records"], "jobs": pairs, **found}
+
+
+def measure_run(folder: Path, run: str, threads: int) -> dict[str, Any]:
+    """``nst run config.yaml`` in a folder, then again when nothing is left to do."""
+    command = [*NST, "run", "config.yaml", "--cores", str(threads)]
+    cost = timed_process(command, folder=folder)
+    again = timed_process(command, folder=folder)
+    records = [
+        json.loads(path.read_text("utf-8"))
+        for path in sorted((folder / "results" / run / "cells").rglob("*.json"))
+    ]
+    return run_figures(cost, records) | {"seconds_again": again.seconds}
+
+
+def run_figures(cost: Cost, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a run's wall-clock and its records say together."""
+    optimization = [record["optimization"] for record in records]
+    seconds = sum(facts["seconds"] for facts in optimization)
+    iterations = sum(facts["iterations"] for facts in optimization)
+    return {
+        "records": len(records),
+        "seconds": cost.seconds,
+        "optimization_seconds": seconds,
+        "other_seconds_per_cell": (cost.seconds - seconds) / len(records),
+        "other_share": 1 - seconds / cost.seconds,
+        "throughput": iterations / cost.seconds,
+        "largest_mb": cost.largest_mb,
+        "together_mb": cost.together_mb,
+    }
+
+
+def to_markdown(result: Mapping[str, Any]) -> list[str]:
+    """The results as tables for people."""
+    lines = [
+        "# Scaling",
+        "",
+        f"Machine: {result['machine']}; torch {result['torch']}. Made-up pictures of 4:3; VGG-19 with "
+        "random weights. Throughput: iterations × pictures a second.",
+    ]
+    titles = {"batch": "Pictures at a time", "size": "Size of the picture"}
+    for part in (part for part in titles if part in result):
+        lines += [
+            "",
+            f"## {titles[part]}",
+            "",
+            "Peak memory: of the process"
+            + (
+                " on the GPU." if result["device"] != "cpu" else ", and with L-BFGS's history full."
+            ),
+            "",
+        ]
+        heads = ["encoder", "px", "pictures", "s / iteration", "throughput", "peak MB"]
+        lines += table([*heads, "with full history", "note"], [_point(row) for row in result[part]])
+    if "cells" in result:
+        lines += [
+            "",
+            "## Number of cells",
+            "",
+            "Whole runs of pictures of 32 px with one iteration each: start of Snakemake and of every "
+            "job, input, output, metrics, contact sheets, report. The sum of memory counts what "
+            "processes share for each of them.",
+            "",
+            *_runs(result["cells"]),
+        ]
+    if "demo" in result:
+        share = result["demo"]["other_share"]
+        lines += [
+            "",
+            "## The demo",
+            "",
+            *_runs([result["demo"]]),
+            "",
+            *table(
+                ["goal", "wanted", "measured", "met"],
+                [
+                    [
+                        "of the demo's run that is not optimization",
+                        f"< {OVERHEAD_GOAL:.0%}",
+                        f"{share:.1%}",
+                        met(share, OVERHEAD_GOAL),
+                    ]
+                ],
+            ),
+        ]
+    return lines
+
+
+def _point(row: Mapping[str, Any]) -> list[Any]:
+    start = [row["encoder"], row["size"], row["batch"]]
+    if "failed" in row:
+        return [*start, None, None, None, None, row["failed"]]
+    numbers = ("seconds_per_iteration", "throughput", "peak_mb", "peak_with_history_mb")
+    return [*start, *(show(row[key]) for key in numbers), ""]
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = ["cells", "jobs", "s", "of that optimization", "other s / cell", "throughput"]
+    return table(
+        [*heads, "s when all is there", "largest process MB", "all together MB"],
+        [
+            [
+                row["cells"],
+                row["jobs"],
+                *(show(row[key]) for key in ("seconds", "optimization_seconds")),
+                *(show(row[key]) for key in ("other_seconds_per_cell", "throughput")),
+                *(show(row[key]) for key in ("seconds_again", "largest_mb", "together_mb")),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure how speed and memory grow.")
+    parts = ["batch", "size", "cells", "demo"]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--encoder", nargs="+", default=["compact", "vgg19"])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--batch-size", type=int, default=256, help="px of the pictures of a batch")
+    parser.add_argument("--size", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
+    parser.add_argument(
+        "--budget", type=float, default=30, help="seconds a point of batch and size"
+    )
+    parser.add_argument("--cells", type=int, nargs="+", default=[1, 100])
+    parser.add_argument("--demo-size", type=int, help="px of the demo's pictures (its own: 256)")
+    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
+    add_options(parser)
+    return parser
+
+
+def main() -> None:
+    """Measure and write ``scaling.json`` and ``.md``, on a GPU ``scaling_cuda``."""
+    options = make_parser().parse_args()
+    if options.point is not None:
+        torch.set_num_threads(options.point["threads"])
+        print(json.dumps(measure_point(options.point)))
+        return
+    use_threads(options.threads)
+    name = "scaling" if options.device == "cpu" else "scaling_cuda"
+    result: dict[str, Any] = {
+        "machine": machine_name(options.device),
+        "torch": torch.__version__,
+        "device": options.device,
+    }
+    shared = {"device": options.device, "threads": options.threads, "budget": options.budget}
+    grown = {
+        "batch": [{"size": options.batch_size, "batch": n} for n in sorted(options.batch)],
+        "size": [{"size": size, "batch": 1} for size in sorted(options.size)],
+    }
+    for part in options.parts:
+        if part in grown:
+            result[part] = []
+            for encoder in options.encoder:
+                points = [{"encoder": encoder, **point, **shared} for point in grown[part]]
+                result[part] += measure_growth(points)
+        elif part == "cells":
+            result[part] = [measure_cells(cells, options) for cells in options.cells]
+        else:
+            result[part] = measure_demo(options)
+    save(name, result, to_markdown(result), options.out)
+
+
+if __name__ == "__main__":
+    main()

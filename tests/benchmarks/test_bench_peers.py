@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from _crowson import CHECKPOINT, write_weights
+from _neural_style import (
+    CAFFE_MEAN,
+    CONTENT_WEIGHT,
+    PeerLoss,
+    Picture,
+    caffe_state,
+    command,
+    printed_loss,
+)
+from _peers_runs import shortest
+from torch.nn import functional as F
+
+from nstcore.encoders.layers import JUDGE_STYLE, torchvision_index
+from nstcore.encoders.vgg import VGG
+from nstcore.losses.functional import relative_error
+from nstcore.losses.objective import Objective, style_moments
+from nstcore.optimize.stylize import to_tensor
+
+
+def torchvision_state(encoder: VGG) -> dict[str, torch.Tensor]:
+    return {
+        f"features.{torchvision_index(layer)}.{part}": getattr(convolution, part).detach()
+        for layer, convolution in encoder.convolutions.items()
+        for part in ("weight", "bias")
+    }
+
+
+def test_the_converted_network_sees_in_caffes_input_what_the_original_sees(random_vgg):
+    encoder = random_vgg(depth="relu2_1")
+    state = caffe_state(torchvision_state(encoder))
+    image = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(1))
+    red_green_blue = 255 * image - torch.tensor(CAFFE_MEAN).view(1, 3, 1, 1)
+    x = red_green_blue.flip(1)
+    for index in (0, 2):
+        x = F.conv2d(
+            x, state[f"features.{index}.weight"], state[f"features.{index}.bias"], padding=1
+        )
+        x = x.relu()
+    x = F.max_pool2d(x, 2)
+    x = F.conv2d(x, state["features.5.weight"], state["features.5.bias"], padding=1).relu()
+    expected = encoder(image, ["relu2_1"])["relu2_1"]
+    # The zeros around the picture stand for slightly different greys.
+    inside = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(x[inside], expected[inside], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(x, expected, rtol=0.05, atol=0.05)
+
+
+def test_the_conversion_leaves_the_original_and_the_deeper_layers_alone(random_vgg):
+    state = torchvision_state(random_vgg(depth="relu1_2"))
+    before = {key: value.clone() for key, value in state.items()}
+    converted = caffe_state(state)
+    assert all(torch.equal(state[key], before[key]) for key in state)
+    assert torch.equal(converted["features.2.weight"], state["features.2.weight"])
+
+
+def direct_loss(encoder, picture, content, style, style_weight):
+    """neural-style's formula, written down as its code has it."""
+    layers = [*JUDGE_STYLE, "relu4_2"]
+    seen, kept, painted = (
+        encoder(to_tensor(pixels) * 256 / 255, layers) for pixels in (picture, content, style)
+    )
+
+    def gram(features):
+        _, c, h, w = features.shape
+        flat = features.reshape(c, h * w)
+        return (flat @ flat.T).div(features.nelement())
+
+    loss = CONTENT_WEIGHT * F.mse_loss(seen["relu4_2"], kept["relu4_2"])
+    for layer in JUDGE_STYLE:
+        loss = loss + style_weight * F.mse_loss(gram(seen[layer]), gram(painted[layer]))
+    return float(loss)
+
+
+def test_the_peers_loss_is_its_formula(random_vgg, waves):
+    encoder = random_vgg()
+    picture, content, style = waves(32, 48, 1), waves(32, 48, 2), waves(40, 36, 3)
+    loss = PeerLoss(encoder, content, style)
+    expected = direct_loss(encoder, picture, content, style, 70.0)
+    assert loss.total(picture, 70.0) == pytest.approx(expected, rel=1e-5)
+    assert loss.terms(content)[0] == 0
+    content_term, style_term = PeerLoss(encoder, content, content).terms(content)
+    assert content_term == style_term == 0
+
+
+def test_translated_weights_descend_the_same_function(random_vgg, waves):
+    encoder = random_vgg()
+    content, style = waves(32, 48, 2), waves(40, 36, 3)
+    peer = PeerLoss(encoder, content, style, scale=1.0)
+    weight, layers = peer.relative(70.0)
+    one = torch.ones(1)
+    ours = Objective(
+        encoder,
+        content=encoder(to_tensor(content), ["relu4_2"]),
+        style=style_moments(encoder, to_tensor(style), list(JUDGE_STYLE)),
+        content_layers={"relu4_2": 1.0},
+        style_layers=layers,
+        content_weight=one,
+        style_weight=weight * one,
+        tv_weight=0 * one,
+    )
+    ratios = []
+    for seed in (4, 5, 6):
+        picture = waves(32, 48, seed)
+        ratios.append(float(ours(to_tensor(picture)).total) / peer.total(picture, 70.0))
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-4)
+    # At the start, the content, both are all style.
+    gram = style_moments(encoder, to_tensor(content), ["relu3_1"])["relu3_1"].gram
+    target = style_moments(encoder, to_tensor(style), ["relu3_1"])["relu3_1"].gram
+    losses = ours(to_tensor(content))
+    assert float(losses.content) == 0
+    assert float(losses.style_layers["relu3_1"]) == pytest.approx(
+        float(relative_error(gram, target))
+    )
+
+
+def test_the_command_line_names_files_and_weights(tmp_path: Path):
+    picture = Picture("c.png", "s.png", 100.0, 256, 500, "out.png")
+    words = command(tmp_path / "python", picture, "cpu")
+    assert words[:3] == [str(tmp_path / "python"), "-m", "neural_style.neural_style"]
+    (tmp_path / "neural-style").touch()
+    words = command(tmp_path / "python", picture, "cpu")
+    assert words[0] == str(tmp_path / "neural-style")
+    given = dict(zip(words[1::2], words[2::2], strict=False))
+    assert given["-gpu"] == "c"
+    assert "-model_file" in words
+    assert words[words.index("-num_iterations") + 1] == "500"
+
+
+def test_the_last_loss_that_it_printed_counts():
+    assert printed_loss("  Total loss: 12.5\nnoise\n  Total loss: 7.25\n") == 7.25
+    assert printed_loss("nothing") is None
+
+
+@pytest.mark.parametrize("least", [1.0, 2.0, 7.3, 100.0, 399.0])
+def test_the_shortest_length_is_found_to_ten_per_cent(least):
+    tried = []
+
+    def reached(length):
+        tried.append(length)
+        return length >= least
+
+    found = shortest(reached, 2.0, 400.0)
+    assert found is not None
+    assert least <= found <= max(1.1 * least, least + 1)
+    assert len(tried) < 16
+
+
+def test_a_length_that_nothing_reaches_is_none():
+    assert shortest(lambda _: False, 2.0, 50.0) is None
+
+
+def test_weights_for_torchvision_are_complete_and_small(tmp_path: Path):
+    state = {f"features.{i}.weight": torch.ones(1) for i in range(16)}
+    with pytest.raises(ValueError, match="16 convolutions"):
+        write_weights(state, tmp_path / "a")
+    state |= {f"features.{i}.bias": torch.ones(1) for i in range(16)}
+    write_weights(state, tmp_path / "b")
+    path = tmp_path / "b" / "hub" / "checkpoints" / CHECKPOINT
+    assert path.stat().st_size < 100_000
+    assert torch.load(path)["classifier.0.weight"].shape == (4096, 25088)
