@@ -179,6 +179,12 @@ class Config(Strict):
         "is repeated after a kill goes on from the last. A state is about `2 * history` times as large "
         "as the picture in 32 bits.",
     )
+    tile: int | None = Field(
+        None,
+        ge=64,
+        description="Side in pixels of the tiles in which pictures are computed, which bounds the "
+        "memory and changes nothing in the result; empty: tiles only where whole pictures do not fit.",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="In what the encoder convolves while a picture is made; losses, optimizer and "

@@ -200,9 +200,7 @@ class Objective:
         other._style = {k: (chosen(t), chosen(e)) for k, (t, e) in self._style.items()}
         other._gaussians = {
             layer: (
-                Gaussian(
-                    chosen(one.mean), chosen(one.root), chosen(one.trace), chosen(one.floor)
-                ),
+                Gaussian(chosen(one.mean), chosen(one.root), chosen(one.trace), chosen(one.floor)),
                 chosen(energy),
             )
             for layer, (one, energy) in self._gaussians.items()

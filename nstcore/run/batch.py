@@ -131,6 +131,7 @@ class _Session:
                 config.device,
                 self.threads,
                 config.batch_size,
+                config.tile,
                 config.precision,
                 config.deterministic,
                 config.checkpoint_seconds,

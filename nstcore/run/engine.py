@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,6 @@ from nstcore.optimize.journal import Result
 from nstcore.optimize.stylize import Task, compatible, stylize, to_tensor
 from nstcore.run.checkpoint import Checkpoints, Position, positions
 from nstcore.run.device import (
-    batch_size,
     bind_threads,
     choose_device,
     configure,
@@ -34,12 +33,16 @@ from nstcore.run.device import (
     peak_memory_mb,
     reset_peak_memory,
 )
+from nstcore.run.memory import is_out_of_memory, less_memory, plan_batch
 from nstcore.run.stopping import Stop, ToBeContinued
 from nstcore.targets import load_moments, picture_moments, save_moments
 
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.float32]
+
+STYLE_TILE = 1024
+"""Side of the tiles in pixels in which large styles are seen."""
 
 
 def style_target(
@@ -59,7 +62,8 @@ def style_target(
     where = choose_device(device)
     configure(where, deterministic)
     encoder = load_encoder(settings, weights, layers, device=where)
-    save_moments(file, picture_moments(encoder, pixels, size, layers, where), facts)
+    # Tiles are exact, and a style that fits into one is seen whole.
+    save_moments(file, picture_moments(encoder, pixels, size, layers, where, STYLE_TILE), facts)
 
 
 @dataclass
@@ -104,6 +108,41 @@ class Made:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Work:
+    """Jobs that are done together, and how they are made to fit into memory.
+
+    Attributes:
+        indices: of the jobs.
+        history: curvature pairs of L-BFGS.
+        tile: side of the tiles in pixels; None for whole pictures.
+    """
+
+    indices: tuple[int, ...]
+    history: int
+    tile: int | None
+
+    def __str__(self) -> str:
+        count = len(self.indices)
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        tiles = "" if self.tile is None else f" in tiles of {self.tile} px"
+        return f"{pictures} at a time, history {self.history}{tiles}"
+
+    def halves(self) -> list[Work]:
+        """The two halves of the jobs; nothing for a single one."""
+        half = len(self.indices) // 2
+        parts = (self.indices[:half], self.indices[half:])
+        return [replace(self, indices=part) for part in parts] if half else []
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why jobs could not be done together."""
+
+    reason: str
+    out_of_memory: bool
+
+
 Progress = Callable[[str, int, int, Losses], None]
 """Called with a label, iterations done, iterations in all, and current losses."""
 
@@ -116,6 +155,8 @@ class Engine:
         device: as in the configuration.
         threads: how many the job was granted; None for all.
         batch_size: most pictures at the same time; None for as many as memory allows.
+        tile: side of the tiles in pixels in which pictures are computed; None for tiles only where
+            whole pictures do not fit.
         precision: of the convolutions while a picture is made, as in the configuration.
         deterministic: whether a repeat must give the same bytes.
         checkpoint_seconds: between two states that are saved of a descent.
@@ -125,6 +166,7 @@ class Engine:
     device_name: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    tile: int | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = False
     checkpoint_seconds: float = math.inf
@@ -152,42 +194,54 @@ class Engine:
             reason = self.stop.reason()
             if reason is not None:
                 raise ToBeContinued(reason)
-            indices = waiting.pop(0)
-            made, reason = self._attempt([jobs[i] for i in indices], progress)
-            if reason is None:
-                yield from zip(indices, made, strict=True)
-            elif len(indices) > 1:
-                # Too many for the memory, or one that cannot be made: smaller batches tell.
-                half = len(indices) // 2
-                waiting[:0] = [indices[:half], indices[half:]]
+            work = waiting.pop(0)
+            made, failure = self._attempt(jobs, work, progress)
+            if failure is None:
+                yield from zip(work.indices, made, strict=True)
+                continue
+            smaller = work.halves() or (
+                self._with_less_memory(jobs, work) if failure.out_of_memory else []
+            )
+            if smaller:
+                log.warning("%s; going on with %s", failure.reason, smaller[0])
+                waiting[:0] = smaller
             else:
-                yield indices[0], Made(None, reason, self._facts(1, 0.0))
+                yield work.indices[0], Made(None, failure.reason, self._facts(work, jobs, 0.0))
+
+    def _with_less_memory(self, jobs: Sequence[Job], work: Work) -> list[Work]:
+        """How a single picture is tried again after it ran out of memory; nothing if there is no way."""
+        job = jobs[work.indices[0]]
+        height, width = job.content.shape[:2]
+        less = less_memory(job.settings, width, height, work.history, work.tile)
+        return [] if less is None else [replace(work, history=less[0], tile=less[1])]
 
     def _attempt(
-        self, jobs: Sequence[Job], progress: Progress | None
-    ) -> tuple[list[Made], str | None]:
-        """Make some pictures together; the reason, when that failed."""
+        self, jobs: Sequence[Job], work: Work, progress: Progress | None
+    ) -> tuple[list[Made], Failure | None]:
+        """Make some pictures together; what went wrong, when it did."""
         started = time.perf_counter()
         reset_peak_memory(self.device)
         try:
-            results = self._stylize(jobs, progress)
+            results = self._stylize(jobs, work, progress)
         except ToBeContinued:
             raise
         except Exception as error:
             # What is tried next must stand outside: the traceback keeps all tensors alive.
-            log.info("a batch of %d pictures failed", len(jobs), exc_info=True)
+            log.info("a batch of %d pictures failed", len(work.indices), exc_info=True)
             reason = (str(error).splitlines() or ["no reason given"])[0]
             if not isinstance(error, UserError):
                 reason = f"{type(error).__name__}: {reason}"
+            failure = Failure(reason, is_out_of_memory(error))
         else:
             seconds = time.perf_counter() - started
-            return [self._made(result, len(jobs), seconds) for result in results], None
+            return [self._made(result, work, jobs, seconds) for result in results], None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return [], reason
+        return [], failure
 
-    def _made(self, result: Result, count: int, seconds: float) -> Made:
-        facts = self._facts(count, seconds / count)
+    def _made(self, result: Result, work: Work, jobs: Sequence[Job], seconds: float) -> Made:
+        count = len(work.indices)
+        facts = self._facts(work, jobs, seconds / count)
         facts["iterations"] = sum(level.iterations for level in result.levels)
         facts["rollbacks"] = result.rollbacks
         facts["levels"] = [
@@ -201,20 +255,25 @@ class Engine:
         ]
         return Made(result, result.reason, facts)
 
-    def _facts(self, count: int, seconds: float) -> dict[str, Any]:
+    def _facts(self, work: Work, jobs: Sequence[Job], seconds: float) -> dict[str, Any]:
+        wanted = jobs[work.indices[0]].settings.history
+        short = f"history {work.history} in place of {wanted}, for want of memory"
         return {
             "device": describe(self.device),
             "precision": "bfloat16" if self.half else "float32",
             "deterministic": self.deterministic,
-            "batch_size": count,
+            "batch_size": len(work.indices),
+            "tile": work.tile,
+            # What is not as the settings say, and why.
+            "degraded": short if work.history < wanted else None,
             "iterations": 0,
             # A picture's share of its batch: shares add up to what the run cost.
             "seconds": round(seconds, 4),
             "peak_memory_mb": round(peak_memory_mb(self.device), 1),
         }
 
-    def _batches(self, jobs: Sequence[Job]) -> Iterator[list[int]]:
-        """Indices of jobs that go together and fit into memory together."""
+    def _batches(self, jobs: Sequence[Job]) -> Iterator[Work]:
+        """Jobs that go together and fit into memory together."""
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, job in enumerate(jobs):
             key = (job.content.shape, compatible(job.settings), str(job.weights))
@@ -222,11 +281,11 @@ class Engine:
         for members in groups.values():
             first = jobs[members[0]]
             height, width = first.content.shape[:2]
-            most = batch_size(first.settings, width, height, self.device)
-            if self.batch_size is not None:
-                most = min(most, self.batch_size)
-            for start in range(0, len(members), most):
-                yield from self._alike(jobs, members[start : start + most])
+            wanted = min(len(members), self.batch_size or len(members))
+            budget = plan_batch(first.settings, width, height, self.device, wanted, self.tile)
+            for start in range(0, len(members), budget.batch):
+                for part in self._alike(jobs, members[start : start + budget.batch]):
+                    yield Work(tuple(part), budget.history, budget.tile)
 
     def _alike(self, jobs: Sequence[Job], members: Sequence[int]) -> Iterator[list[int]]:
         """Split a batch whose saved states have no point of the descent in common."""
@@ -239,7 +298,10 @@ class Engine:
             groups.setdefault(states[i], []).append(i)
         yield from groups.values()
 
-    def _stylize(self, jobs: Sequence[Job], progress: Progress | None) -> list[Result]:
+    def _stylize(
+        self, everything: Sequence[Job], work: Work, progress: Progress | None
+    ) -> list[Result]:
+        jobs = [everything[i] for i in work.indices]
         settings = jobs[0].settings
         encoder = self.encoder(settings, jobs[0].weights, settings.layers, half=self.half)
         label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].label} and {len(jobs) - 1} more"
@@ -248,7 +310,7 @@ class Engine:
             Task(
                 job.content,
                 [self.moments(path) for path in job.targets],
-                job.settings,
+                job.settings.model_copy(update={"history": work.history}),
                 job.seed,
                 job.style_picture,
                 job.start,
@@ -266,13 +328,17 @@ class Engine:
                 tasks,
                 device=self.device,
                 progress=report,
-                keeper=self._keeper(jobs),
+                keeper=self._keeper(jobs, work),
+                tile=work.tile,
             )
 
-    def _keeper(self, jobs: Sequence[Job]) -> Checkpoints | None:
+    def _keeper(self, jobs: Sequence[Job], work: Work) -> Checkpoints | None:
         folders = [job.checkpoint for job in jobs if job.checkpoint is not None]
         if len(folders) < len(jobs):
             return None
+        if work.history != jobs[0].settings.history:
+            # A state with a longer history is of no use to it.
+            folders = [folder / f"history={work.history}" for folder in folders]
         return Checkpoints(folders, self.checkpoint_seconds, self.stop.reason)
 
     @property
