@@ -27,13 +27,12 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _common import RESULTS, machine_name, save, take_turns
+from _common import RESULTS, machine_name, save
 from PIL import Image
 from torch import Tensor, nn
 
@@ -44,8 +43,10 @@ from nstcore.encoders.vgg import VGG
 from nstcore.encoders.weights import read_state
 from nstcore.images import fit_size, load_float, resize, save_picture
 from nstcore.losses.functional import relative_error
-from nstcore.losses.objective import style_moments
+from nstcore.losses.objective import Objective, style_moments
+from nstcore.optimize.descend import LBFGSDescent
 from nstcore.optimize.stylize import Task, stylize, to_tensor
+from nstcore.store.atomic import write_json
 from nstcore.store.digests import ALGORITHM
 from nstcore.targets import picture_moments
 
@@ -159,20 +160,50 @@ def recovered(start: Judged, teacher: Judged, sweep: Sequence[Judged], which: st
 def seconds_per_iteration(
     encoders: Mapping[str, Any], size: tuple[int, int], device: str, rounds: int
 ) -> dict[str, float]:
-    """Median seconds of features, losses and gradient of one picture; encoders take turns."""
+    """Median seconds of an iteration of one picture, all of it: losses, gradient, step of L-BFGS.
+
+    The encoders take turns, after a few iterations that fill the history.
+    """
     width, height = size
-    picture = torch.rand(1, 3, height, width, device=device).contiguous(
-        memory_format=torch.channels_last
-    )
-    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
-
-    def descend(encoder: Any) -> None:
-        found = encoder(picture.clone().requires_grad_(True), layers)
-        moments = [v.flatten(2) @ v.flatten(2).mT for v in found.values()]
-        sum(m.square().mean() for m in moments).backward()
-
-    turns = {name: partial(descend, encoder) for name, encoder in encoders.items()}
-    return take_turns(turns, rounds, device)
+    settings = Settings()
+    random = torch.Generator().manual_seed(0)
+    content, style = torch.rand(2, 1, 3, height, width, generator=random).to(device)
+    one = torch.ones(1, device=device)
+    descents = {}
+    for name, encoder in encoders.items():
+        with torch.no_grad():
+            features = encoder(content, [JUDGE_CONTENT])
+            moments = style_moments(encoder, style, list(settings.style_layers))
+        objective = Objective(
+            encoder,
+            content=features,
+            style=moments,
+            content_layers=settings.content_layers,
+            style_layers=settings.style_layers,
+            content_weight=one,
+            style_weight=settings.style_weight * one,
+            tv_weight=settings.tv_weight * one,
+        )
+        descents[name] = LBFGSDescent(
+            objective.evaluate,
+            content,
+            settings.history + rounds,
+            learning_rate=one,
+            history=settings.history,
+        )
+        for _ in range(settings.history):
+            descents[name].advance()
+    taken: dict[str, list[float]] = {name: [] for name in encoders}
+    for _ in range(rounds):
+        for name, descent in descents.items():
+            if device != "cpu":
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+            descent.advance()
+            if device != "cpu":
+                torch.cuda.synchronize()
+            taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in taken.items()}
 
 
 @torch.no_grad()
@@ -269,6 +300,8 @@ def measure_pair(
     judged: dict[str, list[Judged]] = {}
     for name, encoder in encoders.items():
         weights = options.teacher_weights if name == "vgg19" else options.weights
+        if name.startswith("reference"):
+            weights = options.reference_weights or options.weights
         known = None if name == "compact" else find_sweep(options.reuse, row, name, weights)
         if known is not None:
             judged[name] = [Judged(p["content"], p["style"], p["held_out"]) for p in known]
@@ -464,8 +497,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
     parser.add_argument("--teacher-weights", type=float, nargs="+", default=[3.0, 30.0])
     parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 2.0, 8.0, 30.0, 120.0])
+    parser.add_argument("--reference-weights", type=float, nargs="+", help="default: --weights")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5, help="timed iterations of each encoder")
+    parser.add_argument("--rounds", type=int, default=15, help="timed iterations of each encoder")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures and a page of them")
     parser.add_argument(
         "--reuse", type=Path, help="encoder_quality.json whose VGG-19 and reference sweeps are kept"
@@ -487,16 +521,7 @@ def main() -> None:
     for encoder in encoders.values():
         encoder.to(device=options.device, memory_format=torch.channels_last)
     contents, styles = find_pictures(options.contents), find_pictures(options.styles)
-    rows = []
-    for content, style in choose_pairs(list(contents), list(styles), options.pairs, options.pair):
-        paths = (contents[content], styles[style])
-        rows.append(measure_pair((content, style), paths, encoders, options))
-    pictures = []
-    for path in [*contents.values(), *styles.values()]:
-        picture = load_float(path)
-        size = fit_size((picture.shape[1], picture.shape[0]), options.size)
-        pictures.append(resize(picture, size))
-    result = {
+    header = {
         "algorithm": ALGORITHM,
         "machine": machine_name(options.device),
         "size": options.size,
@@ -504,6 +529,20 @@ def main() -> None:
         "optimizer": options.optimizer,
         "teacher_sha256": compact_sha256(options.teacher),
         "compact_sha256": compact_sha256(options.compact),
+    }
+    rows: list[dict[str, Any]] = []
+    for content, style in choose_pairs(list(contents), list(styles), options.pairs, options.pair):
+        paths = (contents[content], styles[style])
+        rows.append(measure_pair((content, style), paths, encoders, options))
+        # Hours of work: what is measured stays measured, for --reuse.
+        write_json(options.out / "encoder_quality.partial.json", {**header, "pairs": rows})
+    pictures = []
+    for path in [*contents.values(), *styles.values()]:
+        picture = load_float(path)
+        size = fit_size((picture.shape[1], picture.shape[0]), options.size)
+        pictures.append(resize(picture, size))
+    result = {
+        **header,
         "multiply_adds_a_pixel": {
             "vgg19": multiply_adds(VGG19_WIDTHS),
             "compact": encoders["compact"].multiply_adds(),
@@ -524,6 +563,7 @@ def main() -> None:
         "pairs": rows,
     }
     save("encoder_quality", result, to_markdown(result), options.out)
+    (options.out / "encoder_quality.partial.json").unlink(missing_ok=True)
     if options.pictures is not None:
         write_page(rows, options.pictures, options.pictures / "pairs.jpg")
 
