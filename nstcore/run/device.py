@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
-import sys
 
 import psutil
 import torch
@@ -14,6 +12,7 @@ from nstcore.config.settings import Settings
 from nstcore.encoders.compact import COMPACT_WIDTHS
 from nstcore.encoders.layers import CONVOLUTIONS_PER_STAGE, VGG19_WIDTHS, deepest, stage
 from nstcore.errors import UserError
+from nstcore.run.free_memory import process_peak_bytes
 from nstcore.run.gpus import Claim, choose
 
 log = logging.getLogger(__name__)
@@ -165,9 +164,7 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory used, in MB: of the GPU (since the last reset), or of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    # Linux counts in units of 1024 bytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return process_peak_bytes() / 1e6
 
 
 def describe(device: torch.device) -> str:

@@ -1,9 +1,10 @@
-"""How much memory is free, where containers, schedulers and shells set limits besides the machine's."""
+"""How much memory is free, whoever sets a limit besides the machine, and how much was used."""
 
 from __future__ import annotations
 
 import math
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
+
+STATUS = Path("/proc/self/status")
 
 NO_LIMIT = 1 << 60
 """Version 1 writes no limit as a number near 2**63."""
@@ -32,6 +35,23 @@ def free_bytes(device: torch.device) -> float:
             address_space_free_bytes(),
         ),
     )
+
+
+def process_peak_bytes() -> int:
+    """Most memory that this process has had, in bytes.
+
+    On Linux the kernel's high-water mark of the process itself: getrusage starts from the peak of the
+    process that started this one.
+    """
+    try:
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:  # no Linux
+        pass
+    # Linux counts in units of 1024 bytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def address_space_free_bytes() -> float:

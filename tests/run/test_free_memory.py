@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nstcore.run import free_memory
-from nstcore.run.free_memory import cgroup_free_bytes, free_bytes
+from nstcore.run.free_memory import cgroup_free_bytes, free_bytes, process_peak_bytes
 
 GB = 10**9
 
@@ -114,3 +114,24 @@ def test_a_limit_of_the_shell_counts() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert 0.9 * GB < float(run.stdout) <= GB
+
+
+PEAK = "from nstcore.run.free_memory import process_peak_bytes as peak; print(peak())"
+
+
+def test_the_peak_is_the_process_s_own() -> None:
+    """And not that of the one that started it, which may be large."""
+    ballast = bytearray(400_000_000)
+    assert process_peak_bytes() > len(ballast)
+    before, after = (
+        int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout)
+        for script in (PEAK, f"x = bytearray(200_000_000); {PEAK}")
+    )
+    if sys.platform == "linux":
+        assert 180_000_000 < after - before < 220_000_000
+
+
+def test_the_peak_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = process_peak_bytes()
+    monkeypatch.setattr(free_memory, "STATUS", tmp_path / "status")
+    assert process_peak_bytes() >= 0.95 * own
