@@ -1,0 +1,262 @@
+"""How much memory a descent takes, how much there is, and what to do where that is too little.
+
+The estimate is counted from the architecture: what autograd keeps for the backward pass, the gradients
+that wait beside it, and what the optimizer holds.  ``tests/run/test_memory.py`` compares it with what
+torch says it keeps and with the peak of real processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from nstcore.config.settings import Settings
+from nstcore.encoders.compact import COMPACT_WIDTHS
+from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels, deepest, stage
+from nstcore.run.free_memory import free_bytes
+
+log = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.6
+"""Share of the free memory that one batch may take by our estimate."""
+
+TILES = (1024, 512, 256)
+"""Sides of tiles in pixels, the first that fits is taken: larger ones waste less on their overlap."""
+
+HALO = 80
+"""Pixels on each side of a tile that its features depend on."""
+
+LEAST_HISTORY = 5
+"""L-BFGS with fewer curvature pairs than this descends visibly worse."""
+
+SLACK = 1.2
+"""Measured peaks lie up to this factor above the count: scratch, and freed blocks that fit nothing."""
+
+FIXED = 24e6
+"""Bytes for kernels, threads and their scratch, whatever the size of the pictures."""
+
+PICTURES = 9
+"""Copies of the picture besides the history: iterate, start, best, its gradient, the current gradient and
+step, the previous ones, and one on the way."""
+
+MATRICES = 8
+"""Matrices of the size of a Gram matrix for every style layer: itself, difference, products, slopes."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How a descent is made to fit.
+
+    Attributes:
+        batch: pictures optimized at the same time.
+        history: curvature pairs of L-BFGS.
+        tile: side of the tiles in pixels without their overlap; None for whole pictures.
+    """
+
+    batch: int
+    history: int
+    tile: int | None
+
+
+def plan_batch(
+    settings: Settings,
+    width: int,
+    height: int,
+    device: torch.device,
+    wanted: int | None = None,
+    tile: int | None = None,
+) -> Budget:
+    """As many pictures at a time as ``MEMORY_SHARE`` of the free memory holds.
+
+    Where not even one fits, what changes the result comes last: tiles first, because they give the
+    same gradient, and less history only where the buffers of the picture's size do not fit
+    themselves.  The picture is never made smaller.  Where nothing helps, the least of all is tried.
+
+    Args:
+        settings: of all pictures of the batch.
+        width, height: of a picture in pixels, at its finest level.
+        device: where they are optimized; its memory is asked.
+        wanted: how many pictures there are; None for as many as fit.
+        tile: a side of tiles that is given; None to use them only where whole pictures do not fit.
+    """
+    available = MEMORY_SHARE * free_bytes(device)
+    kind = device.type
+    whole = peak_bytes(settings, width, height, 1, device=kind, tile=tile)
+    if whole <= available:
+        fixed = shared_bytes(settings)
+        fit = int((available - fixed) / (whole - fixed))
+        return Budget(fit if wanted is None else max(1, min(fit, wanted)), settings.history, tile)
+    histories = list(_histories(settings))
+    sides: list[int | None] = [tile]
+    if tile is None:
+        sides += [side for side in TILES if side + 2 * HALO < max(width, height)]
+    for history in histories:
+        for side in sides:
+            need = peak_bytes(settings, width, height, 1, history=history, device=kind, tile=side)
+            if need <= available:
+                budget = Budget(1, history, side)
+                log.info("%d x %d px: %s to fit %.1f GB", width, height, budget, available / 1e9)
+                return budget
+    budget = Budget(1, histories[-1], sides[-1])
+    log.warning(
+        "%d x %d px need about %.1f GB and %.1f GB are free; %s is tried",
+        width,
+        height,
+        need / 1e9,
+        available / MEMORY_SHARE / 1e9,
+        budget,
+    )
+    return budget
+
+
+def peak_bytes(
+    settings: Settings,
+    width: int,
+    height: int,
+    batch: int,
+    *,
+    history: int | None = None,
+    device: str = "cpu",
+    tile: int | None = None,
+) -> float:
+    """Estimated most memory of a descent, in bytes, beyond what the process holds before it.
+
+    Args:
+        settings: of all pictures.
+        width, height: in pixels.
+        batch: pictures at the same time.
+        history: curvature pairs; None for those of the settings.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        tile: side of the tiles in pixels without their overlap; None for whole pictures.
+    """
+    pairs = settings.history if history is None else history
+    copies = PICTURES + (2 * pairs if settings.optimizer == "lbfgs" else 0)
+    content = sum(
+        _area(layer, width, height) * _width_of(layer, settings)
+        for layer, weight in settings.content_layers.items()
+        if weight > 0
+    )
+    seen_width, seen_height = width, height
+    if tile is not None:
+        seen_width, seen_height = (min(side, tile + 2 * HALO) for side in (width, height))
+        copies += 1  # the gradient that the tiles add up to
+    values = (
+        3 * width * height * copies
+        + content
+        + pass_values(settings, seen_width, seen_height, device)
+        + MATRICES * sum(_width_of(layer, settings) ** 2 for layer in _style_layers(settings))
+    )
+    return shared_bytes(settings) + 4.0 * SLACK * batch * values
+
+
+def shared_bytes(settings: Settings) -> float:
+    """Memory in bytes that a descent takes once, however many pictures there are."""
+    incoming, most = 3, 0
+    for layer in _layers(settings):
+        outgoing = _width_of(layer, settings)
+        most = max(most, 9 * incoming * outgoing)
+        incoming = outgoing
+    # A convolution brings its filters into another order, for the time of its work.
+    return FIXED + 2 * 4.0 * most
+
+
+def pass_values(settings: Settings, width: int, height: int, device: str = "cpu") -> int:
+    """Most values (of 4 bytes) alive in one evaluation of one picture and its gradient.
+
+    The losses' own gradients come first, since autograd goes through what was computed last first,
+    and wait until the network's gradient has come down to their layers.
+    """
+    layers = _layers(settings)
+    kept = {layer: kept_values(layer, settings, width, height, device) for layer in layers}
+    size = {layer: _width_of(layer, settings) * _area(layer, width, height) for layer in layers}
+    used = set(settings.layers)
+    alive = sum(kept.values()) + 9 * width * height  # the normalized picture, and total variation
+    waiting = sum(size[layer] for layer in used)
+    most = alive + waiting
+    for layer in reversed(layers):
+        # The gradient that arrives, added to the one that waits; the rectified one; the one handed on.
+        most = max(most, alive + waiting + (2 if layer in used else 3) * size[layer])
+        alive -= kept[layer]
+        waiting -= size[layer] if layer in used else 0
+    return most
+
+
+def kept_values(
+    layer: str, settings: Settings, width: int, height: int, device: str = "cpu"
+) -> int:
+    """Values (of 4 bytes) that autograd keeps of one picture for the backward pass of one layer.
+
+    A layer is its rectified activations (the input of what follows), the pooling behind it if another
+    stage comes, the padded copy that goes into its convolution, and its part in the losses.
+    """
+    layers = _layers(settings)
+    count, area = _width_of(layer, settings), _area(layer, width, height)
+    values = count * area
+    following = layers[layers.index(layer) + 1 :]
+    padded = settings.padding != "zeros"
+    if padded and layer != layers[0]:
+        before = layers[layers.index(layer) - 1]
+        around = 2 * (width + height >> stage(layer) - 1) + 4
+        values += _width_of(before, settings) * (area + around)
+    if following and stage(following[0]) != stage(layer):
+        pooled = count * _area(following[0], width, height)
+        values += 0 if padded else pooled  # the input of what follows
+        if settings.pooling == "max":
+            values += 2 * pooled  # where each maximum was, in 8 bytes
+        elif settings.pooling == "l2":
+            values += count * area + pooled  # the squares and the roots
+    if settings.content_layers.get(layer, 0) > 0:
+        values += count * area * (2 if settings.encoder == "compact" else 1)
+    if settings.style_layers.get(layer, 0) > 0 and device != "cpu":
+        values += count * area  # gram_matrix scales a copy there
+    return values
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, on any device, so that less of it may help."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _SHORT.search(str(error)) is not None
+
+
+_SHORT = re.compile(
+    "out of memory"  # CUDA, MPS
+    "|can't allocate memory|DefaultCPUAllocator"  # torch on a CPU
+    "|std::bad_alloc"
+    # oneDNN's kernels and scratch; without a descriptor the operation itself is at fault.
+    "|could not (create|execute) a primitive(?! descriptor)|could not create a memory object"
+    "|ALLOC_FAILED",  # cuBLAS and cuDNN
+    re.IGNORECASE,
+)
+
+
+def _histories(settings: Settings) -> Iterator[int]:
+    """Ever fewer curvature pairs: halves, so that a little more or less memory changes nothing."""
+    history = settings.history
+    yield history
+    while settings.optimizer == "lbfgs" and history > LEAST_HISTORY:
+        history = max(LEAST_HISTORY, history // 2)
+        yield history
+
+
+def _layers(settings: Settings) -> tuple[str, ...]:
+    return LAYERS[: LAYERS.index(deepest(settings.layers)) + 1]
+
+
+def _style_layers(settings: Settings) -> list[str]:
+    return [layer for layer, weight in settings.style_layers.items() if weight > 0]
+
+
+def _width_of(layer: str, settings: Settings) -> int:
+    """Channels of a layer."""
+    return channels(layer, COMPACT_WIDTHS if settings.encoder == "compact" else VGG19_WIDTHS)
+
+
+def _area(layer: str, width: int, height: int) -> int:
+    """Positions of a layer: poolings drop an odd last row or column."""
+    halvings = stage(layer) - 1
+    return (width >> halvings) * (height >> halvings)
