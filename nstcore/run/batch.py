@@ -131,11 +131,11 @@ class _Session:
                 config.device,
                 self.threads,
                 config.batch_size,
-                config.tile,
-                config.precision,
-                config.deterministic,
-                config.checkpoint_seconds,
-                self.stop,
+                tile=config.tile,
+                precision=config.precision,
+                deterministic=config.deterministic,
+                checkpoint_seconds=config.checkpoint_seconds,
+                stop=self.stop,
             )
         return self._engine
 

@@ -1,28 +1,17 @@
-"""Where to compute, with how many threads, and how many pictures at a time."""
+"""Where to compute, with how many threads, and how exactly."""
 
 from __future__ import annotations
 
 import logging
 import os
-import resource
-import sys
 
-import psutil
 import torch
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.compact import COMPACT_WIDTHS
-from nstcore.encoders.layers import CONVOLUTIONS_PER_STAGE, VGG19_WIDTHS, deepest, stage
 from nstcore.errors import UserError
+from nstcore.run.free_memory import process_peak_bytes
 from nstcore.run.gpus import Claim, choose
 
 log = logging.getLogger(__name__)
-
-MEMORY_SHARE = 0.6
-"""Share of the free memory that the pictures of one batch may take by our estimate."""
-
-COPIES = 2.5
-"""Activations are kept, their gradients come on top, and convolutions need room besides."""
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -132,29 +121,6 @@ def bind_threads(threads: int | None) -> None:
     torch.set_num_threads(max(1, threads or 1))
 
 
-def picture_bytes(settings: Settings, width: int, height: int) -> float:
-    """Estimated memory of one picture in the descent, in bytes, without what all pictures share."""
-    last = deepest(settings.layers)
-    widths = COMPACT_WIDTHS if settings.encoder == "compact" else VGG19_WIDTHS
-    per_pixel = 0.0
-    for number, count in enumerate(CONVOLUTIONS_PER_STAGE, start=1):
-        if number > stage(last):
-            break
-        convolutions = count if number < stage(last) else int(last[-1])
-        per_pixel += widths[number - 1] * convolutions / 4 ** (number - 1)
-    copies = 2 * settings.history + 8 if settings.optimizer == "lbfgs" else 8
-    return 4.0 * width * height * (COPIES * per_pixel + 3 * copies)
-
-
-def batch_size(settings: Settings, width: int, height: int, device: torch.device) -> int:
-    """How many pictures of a size fit into the free memory at the same time, at least one."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-    else:
-        free = psutil.virtual_memory().available
-    return max(1, int(MEMORY_SHARE * free / picture_bytes(settings, width, height)))
-
-
 def reset_peak_memory(device: torch.device) -> None:
     """Start measuring the peak anew, where the device allows that."""
     if device.type == "cuda":
@@ -165,9 +131,7 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory used, in MB: of the GPU (since the last reset), or of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    # Linux counts in units of 1024 bytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return process_peak_bytes() / 1e6
 
 
 def describe(device: torch.device) -> str:

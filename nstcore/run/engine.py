@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,6 +166,7 @@ class Engine:
     device_name: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    _: KW_ONLY
     tile: int | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = False

@@ -8,7 +8,6 @@ torch says it keeps and with the peak of real processes.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from nstcore.config.settings import Settings
 from nstcore.encoders.compact import COMPACT_WIDTHS
 from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels, deepest, stage
+from nstcore.losses.tiles import receptive_margin
 from nstcore.run.free_memory import free_bytes
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,6 @@ MEMORY_SHARE = 0.6
 
 TILES = (1024, 512, 256)
 """Sides of tiles in pixels, the first that fits is taken: larger ones waste less on their overlap."""
-
-HALO = 80
-"""Pixels on each side of a tile that its features depend on."""
 
 LEAST_HISTORY = 5
 """L-BFGS with fewer curvature pairs than this descends visibly worse."""
@@ -94,7 +91,7 @@ def plan_batch(
     histories = list(_histories(settings))
     sides: list[int | None] = [tile]
     if tile is None:
-        sides += [side for side in TILES if side + 2 * HALO < max(width, height)]
+        sides += [side for side in TILES if _outer(side, settings) < max(width, height)]
     for history in histories:
         for side in sides:
             need = peak_bytes(settings, width, height, 1, history=history, device=kind, tile=side)
@@ -143,7 +140,7 @@ def peak_bytes(
     )
     seen_width, seen_height = width, height
     if tile is not None:
-        seen_width, seen_height = (min(side, tile + 2 * HALO) for side in (width, height))
+        seen_width, seen_height = (min(side, _outer(tile, settings)) for side in (width, height))
         copies += 1  # the gradient that the tiles add up to
     values = (
         3 * width * height * copies
@@ -244,6 +241,11 @@ def _histories(settings: Settings) -> Iterator[int]:
         yield history
 
 
+def _outer(tile: int, settings: Settings) -> int:
+    """Side in pixels of what a tile is computed from."""
+    return tile + 2 * receptive_margin(settings.layers)
+
+
 def _layers(settings: Settings) -> tuple[str, ...]:
     return LAYERS[: LAYERS.index(deepest(settings.layers)) + 1]
 
@@ -276,8 +278,9 @@ def less_memory(
     Returns:
         history and side of the tiles that take less, what keeps the result first; None at the end.
     """
+    seen = max(width, height) if tile is None else tile
     for side in TILES:
-        if side + 2 * HALO < min(max(width, height), math.inf if tile is None else tile + 2 * HALO):
+        if side < seen and _outer(side, settings) < max(width, height):
             return history, side
     for shorter in _histories(settings):
         if shorter < history:
