@@ -43,7 +43,7 @@ def referenced_keys(results: Iterable[Path]) -> set[str]:
 
 
 def find_garbage(store: Store, results: Iterable[Path]) -> Garbage:
-    """Cells of the store that no run refers to, and their measurements.
+    """Cells of the store that no run refers to, their measurements, and states nobody goes on from.
 
     Args:
         store: the store.
@@ -59,6 +59,11 @@ def find_garbage(store: Store, results: Iterable[Path]) -> Garbage:
         # The record first: a cell without a record does not exist.
         files += sorted(folder.glob(f"{key}.*"), key=lambda path: path.suffix != ".json")
     files += _leftovers(store, set(files))
+    finished = set(present)
+    for folder in sorted((store.root / "checkpoints").glob("*/*")):
+        # States of pictures that are finished, or that no run wants any more.
+        if folder.name in finished or folder.name not in wanted:
+            files += sorted(path for path in folder.rglob("*") if path.is_file())
     kept_images = {_image_checksum(store, key) for key in present if key in wanted}
     for path in sorted((store.root / "metrics").glob("*/*.json")):
         try:

@@ -98,3 +98,18 @@ def test_several_results_folders_share_a_store(results: Path, tmp_path: Path) ->
     (other / "c" / "grid.tsv").write_text(f"style\tkey\nnight\t{KEYS[4]}\n")
     garbage = find_garbage(Store(results / ".store"), [results, other])
     assert set(garbage.keys) == {KEYS[3], KEYS[5]}
+
+
+def test_states_go_of_pictures_that_are_finished_or_forgotten(results: Path) -> None:
+    store = Store(results / ".store")
+    waiting = hashlib.sha256(b"planned, not finished").hexdigest()
+    with open(results / "a" / "grid.tsv", "a", encoding="utf-8") as grid:
+        grid.write(f"night\t{waiting}\n")
+    forgotten = hashlib.sha256(b"of no run").hexdigest()
+    for key in (KEYS[0], waiting, forgotten):
+        state = store.checkpoints(key) / "v1-00-000010-0.safetensors"
+        state.parent.mkdir(parents=True)
+        state.write_bytes(b"state")
+    remove_garbage(find_garbage(store, [results]))
+    left = {path.parent.name for path in (store.root / "checkpoints").rglob("*.safetensors")}
+    assert left == {waiting}
