@@ -115,6 +115,8 @@ class Bench:
         return {
             str(file.relative_to(cells).with_suffix("")): json.loads(file.read_text())
             for file in sorted(cells.rglob("*.json"))
+            # A kill may leave the half of one that was being written, under a name of its own.
+            if not file.name.startswith(".")
         }
 
     def stored(self) -> dict[str, int]:
