@@ -19,7 +19,7 @@ from nstcore.errors import WeightsError
 WEIGHTS_PATH = Path(__file__).with_name("compact.safetensors")
 """The weights inside the package."""
 
-COMPACT_SHA256 = "ffee60bbcfa8d30f32e4628f195102e9446cd142fe04e64f06f552cac5993e26"
+COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db223c"
 """sha256 of the packaged weights; a damaged or exchanged file is not loaded."""
 
 
