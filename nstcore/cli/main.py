@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nstcore
 from nstcore.errors import UserError
+from nstcore.run.stopping import ToBeContinued
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"nst: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ToBeContinued):
         print("nst: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     return status

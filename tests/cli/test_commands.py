@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ class TestStylize:
         Path("broken.png").write_bytes(Path("photo.png").read_bytes()[:60])
         line = complaint(capsys, "stylize", "broken.png", "paint.png", "-o", "out.png")
         assert "broken.png" in line
+
+    def test_an_interrupt_in_the_middle_is_one_line(
+        self,
+        pictures: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def interrupt(*_: object, **__: object) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr("nstcore.cli.stylize.Progress.update", interrupt)
+        words = ["stylize", "photo.png", "paint.png", "-o", "out.png", "--device", "cpu"]
+        # The first entry of the trace interrupts, and 190 iterations are left.
+        assert main([*words, "--set", "size=48", "--set", "iterations=200"]) == 130
+        assert capsys.readouterr().err.strip().splitlines()[-1] == "nst: interrupted"
+        assert not Path("out.png").exists()
 
     @pytest.mark.parametrize("encoder", ["compact", "vgg19"])
     def test_one_picture(
