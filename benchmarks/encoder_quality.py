@@ -44,7 +44,7 @@ from nstcore.encoders.weights import read_state
 from nstcore.images import fit_size, load_float, resize, save_picture
 from nstcore.losses.functional import relative_error
 from nstcore.losses.objective import Objective, style_moments
-from nstcore.optimize.descend import LBFGSDescent
+from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.store.atomic import write_json
 from nstcore.store.digests import ALGORITHM

@@ -9,29 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from nstcore.losses.objective import Losses
 from nstcore.optimize.adam import BatchedAdam
-from nstcore.optimize.lbfgs import BatchedLBFGS
 from nstcore.optimize.trace import Trace
-
-EXPLODED = 100.0
-"""A loss this many times the best one so far counts as exploded.
-
-The second step of L-BFGS, the first with a guess of the curvature, often overshoots by some tens and
-comes back by itself, faster than from a rollback; what explodes goes on to thousands."""
-
-ROLLBACKS = 3
-"""How often a picture may go back to its best state before L-BFGS is given up for Adam."""
-
-FIRST_STEP = 1e-3
-"""Mean change of a pixel value in the first step of L-BFGS, times the learning rate."""
-
-FALLBACK_RATE = 0.01
-"""Step of the Adam that takes over from L-BFGS, in pixel values."""
 
 Evaluate = Callable[[Tensor], tuple[Losses, Tensor]]
 """Maps (N, 3, H, W) to the losses of each picture and the gradient of each one's own total."""
@@ -44,6 +29,15 @@ Watch = Callable[[int, Losses], None]
 
 Row = dict[str, Tensor]
 """The state of one picture by name."""
+
+
+class Options(TypedDict, total=False):
+    """What every descent may be told beside its objective; see :class:`Descent`."""
+
+    tolerance: float
+    narrow: Narrow | None
+    record_every: int
+    watch: Watch | None
 
 
 @dataclass
@@ -219,231 +213,6 @@ class Descent(ABC):
         return None
 
 
-class LBFGSDescent(Descent):
-    """Descend with L-BFGS, no clamp and no line search, and return each picture's best iterate.
-
-    A picture whose loss is not finite or more than ``EXPLODED`` times its best goes back to its best
-    state, forgets its history and halves its step.  After ``ROLLBACKS`` times it goes on with Adam,
-    from the next entry of the trace.
-
-    Args:
-        evaluate, images, iterations, options: see :class:`Descent`.
-        learning_rate: (N,).
-        history: curvature pairs.
-    """
-
-    def __init__(
-        self,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        *,
-        learning_rate: Tensor,
-        history: int,
-        tolerance: float = 0.0,
-        narrow: Narrow | None = None,
-        record_every: int = 10,
-        watch: Watch | None = None,
-    ) -> None:
-        super().__init__(
-            evaluate,
-            images,
-            iterations,
-            tolerance=tolerance,
-            narrow=narrow,
-            record_every=record_every,
-            watch=watch,
-        )
-        self.solver = BatchedLBFGS(
-            len(images),
-            images[0].numel(),
-            history=min(history, iterations),
-            learning_rate=learning_rate,
-            device=images.device,
-            dtype=images.dtype,
-            # The gradient of a relative loss shrinks with the number of pixels: no absolute threshold
-            # can be right for all sizes.
-            first_step=FIRST_STEP,
-            minimum_curvature=0.0,
-            relative_curvature=1e-8,
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
-        )
-        self.best = self.x.clone()
-        self.best_gradient = torch.zeros_like(self.x)
-        self.switched = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self.fallback: BatchedAdam | None = None
-
-    def _step(self) -> Losses:
-        losses, gradient = self.evaluate(self.x)
-        total = losses.total
-        best_loss = self.best_loss[self.rows]
-        finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
-        better = finite & (total < best_loss)
-        _keep(self.best, self.x, better)
-        _keep(self.best_gradient, gradient, better)
-        best_loss = torch.where(better, total, best_loss)
-        self.best_loss[self.rows] = best_loss
-        lost = ~finite | (total > EXPLODED * best_loss)
-        # torch.where and not an if: asking the device would stall it at every iteration.
-        x = torch.where(_wide(lost), self.best, self.x)
-        gradient = torch.where(_wide(lost), self.best_gradient, gradient)
-        self.rollbacks[self.rows] += lost
-        self.solver.reset(lost)
-        rate = self.solver.learning_rate
-        self.solver.learning_rate = torch.where(lost, rate / 2, rate)
-        step = self.solver.direction(gradient.flatten(1)).view(x.shape)
-        if self.iteration % self.record_every == 0:
-            self._give_up_lbfgs(x)
-        if self.fallback is not None:
-            step = torch.where(_wide(self.switched), self.fallback.direction(gradient), step)
-        self.x = x + step
-        return losses
-
-    def _give_up_lbfgs(self, x: Tensor) -> None:
-        """Let pictures that were rolled back too often go on with an Adam that starts afresh."""
-        unlucky = (self.rollbacks[self.rows] >= ROLLBACKS) & ~self.switched
-        if not bool(unlucky.any()):
-            return
-        if self.fallback is None:
-            self.fallback = BatchedAdam(x, learning_rate=FALLBACK_RATE, averaging=0)
-        self.fallback.restart(unlucky)
-        self.switched |= unlucky
-
-    def _results(self) -> Tensor:
-        return self.best
-
-    def _keep_rows(self, places: Tensor) -> None:
-        super()._keep_rows(places)
-        self.best, self.best_gradient = self.best[places], self.best_gradient[places]
-        self.switched = self.switched[places]
-        self.solver.keep_rows(places)
-        if self.fallback is not None:
-            self.fallback.keep_rows(places)
-
-    def _row_state(self, place: int) -> Row:
-        state = {"best": self.best[place], "best_gradient": self.best_gradient[place]}
-        state |= {f"solver.{name}": value[place] for name, value in self.solver.state().items()}
-        if self.fallback is not None and bool(self.switched[place]):
-            state |= {f"adam.{name}": v[place] for name, v in self.fallback.state().items()}
-        return state
-
-    def _load_rows(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        for place, state in enumerate(states):
-            self.best[place] = state["best"].to(self.best)
-            self.best_gradient[place] = state["best_gradient"].to(self.best)
-            for name, value in self.solver.state().items():
-                value[place] = state[f"solver.{name}"].to(value)
-            if "adam.steps" not in state:
-                continue
-            if self.fallback is None:
-                self.fallback = BatchedAdam(self.x, learning_rate=FALLBACK_RATE, averaging=0)
-            for name, value in self.fallback.state().items():
-                value[place] = state[f"adam.{name}"].to(value)
-            self.switched[place] = True
-
-
-class AdamDescent(Descent):
-    """Descend with Adam, clamped to [0, 1], and return the average of the iterates.
-
-    Args:
-        evaluate, images, iterations, options: see :class:`Descent`.
-        optimizer: with the moments of a coarser level, or fresh.
-    """
-
-    def __init__(
-        self,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        *,
-        optimizer: BatchedAdam,
-        tolerance: float = 0.0,
-        narrow: Narrow | None = None,
-        record_every: int = 10,
-        watch: Watch | None = None,
-    ) -> None:
-        super().__init__(
-            evaluate,
-            images,
-            iterations,
-            tolerance=tolerance,
-            narrow=narrow,
-            record_every=record_every,
-            watch=watch,
-        )
-        self.optimizer = optimizer
-        self._left: dict[int, Row] = {}
-
-    def _step(self) -> Losses:
-        losses, gradient = self.evaluate(self.x)
-        total = losses.total
-        finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
-        best_loss = self.best_loss[self.rows]
-        self.best_loss[self.rows] = torch.where(finite & (total < best_loss), total, best_loss)
-        self.rollbacks[self.rows] += ~finite
-        # One bad gradient would poison the moments for good.
-        gradient = torch.where(_wide(finite), gradient, torch.zeros_like(gradient))
-        self.x = (self.x + self.optimizer.direction(gradient)).clamp_(0, 1)
-        self.optimizer.record(self.x)
-        return losses
-
-    def _results(self) -> Tensor:
-        return self.optimizer.average()
-
-    def _keep_rows(self, places: Tensor) -> None:
-        kept = set(places.tolist())
-        for place, row in enumerate(self.rows.tolist()):
-            if place not in kept:
-                state = self.optimizer.state()
-                self._left[row] = {name: value[place].clone() for name, value in state.items()}
-        super()._keep_rows(places)
-        self.optimizer.keep_rows(places)
-
-    def _carried(self) -> BatchedAdam:
-        """The optimizer of all pictures, for the next level; those that left early come back."""
-        rows = self.rows.tolist()
-        current = self.optimizer.state()
-        all_rows = [
-            self._left[row]
-            if row in self._left
-            else {name: value[rows.index(row)] for name, value in current.items()}
-            for row in range(len(self.taken))
-        ]
-        return self.optimizer.like(
-            {name: torch.stack([state[name] for state in all_rows]) for name in current}
-        )
-
-    def _row_state(self, place: int) -> Row:
-        return {f"adam.{name}": value[place] for name, value in self.optimizer.state().items()}
-
-    def state(self) -> list[Row]:
-        """See :meth:`Descent.state`; of pictures that left, the moments go on at the next level."""
-        states = super().state()
-        for row, left in self._left.items():
-            states[row] |= {f"adam.{name}": value for name, value in left.items()}
-        return states
-
-    def load(self, iteration: int, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """See :meth:`Descent.load`."""
-        super().load(iteration, states)
-        for row, state in enumerate(states):
-            if "final" in state:
-                self._left[row] = {
-                    name: state[f"adam.{name}"].to(value)
-                    for name, value in self.optimizer.state().items()
-                }
-
-    def _load_rows(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        for name, value in self.optimizer.state().items():
-            for place, state in enumerate(states):
-                value[place] = state[f"adam.{name}"].to(value)
-
-
-def _wide(flags: Tensor) -> Tensor:
+def wide(flags: Tensor) -> Tensor:
+    """Flags (N,) in the shape that masks pictures: (N, 1, 1, 1)."""
     return flags.view(-1, 1, 1, 1)
-
-
-def _keep(store: Tensor, new: Tensor, which: Tensor) -> None:
-    """Overwrite the rows of ``store`` where ``which`` is true."""
-    torch.where(_wide(which), new, store, out=store)

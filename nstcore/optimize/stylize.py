@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -24,7 +23,9 @@ from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments, Objective
 from nstcore.losses.tiles import TiledObjective, tiled_features
 from nstcore.optimize.adam import BatchedAdam
-from nstcore.optimize.descend import AdamDescent, Descent, LBFGSDescent, Narrow, Watch
+from nstcore.optimize.descend import Descent, Narrow, Options, Watch
+from nstcore.optimize.descend_adam import AdamDescent
+from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
 from nstcore.optimize.journal import Journal, Keeper, Result, Saved
 
@@ -59,12 +60,6 @@ class Task:
 
 Progress = Callable[[int, int, Losses], None]
 """Called with iterations done, iterations in all, and current losses."""
-
-
-class _Options(TypedDict):
-    tolerance: float
-    narrow: Narrow
-    watch: Watch | None
 
 
 def compatible(settings: Settings) -> str:
@@ -149,7 +144,7 @@ def stylize(
             statistic=settings.statistic,
         )
         objective = TiledObjective(whole, tile)
-        options: _Options = {
+        options: Options = {
             "tolerance": settings.tolerance,
             "narrow": _narrower(objective),
             "watch": _watcher(progress, done, total),

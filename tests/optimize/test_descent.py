@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nstcore.losses.objective import Losses, losses_and_gradient
 from nstcore.optimize.adam import BatchedAdam
-from nstcore.optimize.descend import FIRST_STEP, AdamDescent, LBFGSDescent
+from nstcore.optimize.descend_adam import AdamDescent
+from nstcore.optimize.descend_lbfgs import FIRST_STEP, LBFGSDescent
 
 SHAPE = (3, 3, 5, 6)
 ROWS = torch.arange(SHAPE[0])

@@ -12,7 +12,7 @@ import torch
 from nstcore.config.settings import Settings
 from nstcore.images import resize
 from nstcore.losses.objective import Objective, style_moments
-from nstcore.optimize.descend import LBFGSDescent
+from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.journal import Result
 from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.targets import picture_moments
