@@ -34,7 +34,7 @@ class Stand:
     made: list[str] = []  # noqa: RUF012
     fails: dict[float, str] = {}  # noqa: RUF012
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def make(self, jobs: Sequence[Job], progress: object) -> Iterator[tuple[int, Made]]:
