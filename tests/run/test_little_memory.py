@@ -28,7 +28,7 @@ from nstcore.targets import picture_moments, save_moments
 
 spare, share, folder = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
 torch.manual_seed(0)
-settings = Settings(encoder="vgg19", size=1024, pyramid_start=512, iterations=[1, 2], tolerance=0)
+settings = Settings(encoder="vgg19", size=1024, pyramid_start=1024, iterations=2, tolerance=0)
 encoder = VGG(depth="relu5_1")
 state = {}
 for layer, convolution in encoder.convolutions.items():
@@ -54,7 +54,7 @@ limit = used + spare * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 memory.MEMORY_SHARE = share  # above 1: the estimate is fooled, and memory really runs out
 found = []
-for index, made in Engine("cpu", 1).make(jobs):
+for index, made in Engine("cpu", 2).make(jobs):
     image = None if made.result is None else made.result.image
     found.append({
         "reason": made.reason,
