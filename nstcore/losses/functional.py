@@ -41,10 +41,10 @@ class _ConvolutionSums(torch.autograd.Function):
     r"""The plain sums :math:`F F^T` and :math:`F 1` of each picture through the CPU's convolutions.
 
     The gradient of a 1 x 1 convolution with respect to its kernel is the sum over positions of output
-    gradient times input; with F in both places that is the Gram matrix, and the gradient with
-    respect to the bias is the sum of F.  The gradient of both is a 1 x 1 convolution of F in turn,
-    with a bias.  torch's convolutions (oneDNN) read channels_last as it lies in memory and run two to
-    four times as fast there as its matrix products (MKL on an AMD EPYC; ``benchmarks/kernels.py``).
+    gradient times input; with F in both places that is the Gram matrix.  The gradient of both sums is
+    a 1 x 1 convolution of F in turn, with a bias.  torch's convolutions (oneDNN) read channels_last as
+    it lies in memory; with two threads they took a quarter to a half of the time of its matrix products
+    (MKL) on an AMD EPYC (``benchmarks/results/kernels.md``).
     """
 
     @staticmethod
@@ -54,21 +54,22 @@ class _ConvolutionSums(torch.autograd.Function):
         kernel = features.new_empty(channels, channels, 1, 1)
         grams, sums = [], []
         for one in torch.split(features, 1):
-            _, gram, total = torch.ops.aten.convolution_backward(
+            _, gram, _ = torch.ops.aten.convolution_backward(
                 one,
                 one,
                 kernel,
-                [channels],
+                None,
                 [1, 1],
                 [0, 0],
                 [1, 1],
                 False,
                 [0, 0],
                 1,
-                [False, True, True],
+                [False, True, False],
             )
             grams.append(gram.flatten(1))
-            sums.append(total)
+            # The bias gradient would be this sum too, but takes oneDNN longer.
+            sums.append(one.sum((0, 2, 3)))
         return torch.stack(grams), torch.stack(sums)
 
     @staticmethod
