@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import RESULTS, machine_name, save
+from _common import RESULTS, machine_name, save, take_turns
 from PIL import Image
 from torch import Tensor, nn
 
@@ -193,17 +193,8 @@ def seconds_per_iteration(
         )
         for _ in range(settings.history):
             descents[name].advance()
-    taken: dict[str, list[float]] = {name: [] for name in encoders}
-    for _ in range(rounds):
-        for name, descent in descents.items():
-            if device != "cpu":
-                torch.cuda.synchronize()
-            began = time.perf_counter()
-            descent.advance()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
+    turns = {name: descent.advance for name, descent in descents.items()}
+    return take_turns(turns, rounds, device)
 
 
 @torch.no_grad()

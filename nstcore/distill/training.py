@@ -71,7 +71,9 @@ class Plan:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 faster than float32: CUDA, and CPUs with AVX512-BF16."""
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        # Older versions of torch cannot tell, and go on in single precision.
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, name, bool)() for name in names)
     return device.type == "cuda"
 
 

@@ -174,10 +174,9 @@ class Objective:
 
     def _content_energy(self, layer: str, target: Tensor) -> Tensor:
         """Sum of squares (N,) of activations in the space where losses are taken."""
-        if layer in self._content_factors:
-            weight, bias = self.encoder.adapters[layer]
+        if layer in self._style_factors:
             # With [A b] = Q R, the length of A F + b is that of R [F; 1], which has fewer channels.
-            factor = short_factor(torch.cat([weight, bias[:, None]], 1))
+            factor = self._style_factors[layer]
             target = F.conv2d(target, factor[:, :-1, None, None], factor[:, -1])
         return target.flatten(1).square().sum(1)
 

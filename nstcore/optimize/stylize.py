@@ -115,20 +115,19 @@ def stylize(
     plan = settings.level_iterations()
     # A panorama's coarse levels may be too low for the encoder to see anything.
     smallest = 2 ** (stage(deepest(settings.layers)) - 1)
-    levels_used = [i for i, size in enumerate(sizes) if min(size) >= smallest] or [len(sizes) - 1]
-    total = sum(plan[i] for i in levels_used)
+    levels = [i for i, size in enumerate(sizes) if min(size) >= smallest] or [len(sizes) - 1]
+    total = sum(plan[i] for i in levels)
     saved = keeper.load() if keeper is not None else None
     journal = Journal.of(len(tasks), None if saved is None else saved.facts)
     if saved is None:
-        images = _start(tasks, sizes[levels_used[0]]).to(device)
+        images = _start(tasks, sizes[levels[0]]).to(device)
     else:
-        levels_used = [i for i in levels_used if i >= saved.level]
         log.info("going on at level %d, iteration %d", saved.level, saved.iteration)
         images = torch.zeros(len(tasks), 3, *reversed(sizes[saved.level]), device=device)
     adam: BatchedAdam | None = None
-    for level in levels_used:
+    for level in levels if saved is None else levels[levels.index(saved.level) :]:
         (level_width, level_height), iterations = sizes[level], plan[level]
-        done = sum(plan[i] for i in range(level) if min(sizes[i]) >= smallest)
+        done = sum(plan[i] for i in levels if i < level)
         started = time.perf_counter()
         images = resample(images, level_height, level_width)
         whole = Objective(
