@@ -88,10 +88,12 @@ def configure(device: torch.device, deterministic: bool) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = True
-    torch.use_deterministic_algorithms(False)
     if deterministic:
         make_deterministic()
         log.info("%s: repeats on this device and these versions give the same bytes", device.type)
+    elif torch.are_deterministic_algorithms_enabled():
+        # Only then: the call imports torch's compiler, which takes seconds and 200 MB.
+        torch.use_deterministic_algorithms(False)
 
 
 def make_deterministic() -> None:
