@@ -35,6 +35,7 @@ check: $(VENV)/.installed-test
 BENCH_ARGS ?=
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/kernels.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/evaluation.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/roofline.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
 	@echo

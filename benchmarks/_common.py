@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from nstcore.encoders.compact import load_compact
 from nstcore.encoders.vgg import VGG
 from nstcore.encoders.weights import read_state
+from nstcore.run.heap import keep_freed_memory
 from nstcore.store.atomic import write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +68,8 @@ def use_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     torch.set_num_threads(threads)
+    # As the engine does it.
+    keep_freed_memory()
 
 
 def synchronize(device: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 
@@ -10,6 +11,7 @@ import torch
 from nstcore.errors import UserError
 from nstcore.run.free_memory import process_peak_bytes
 from nstcore.run.gpus import Claim, choose
+from nstcore.run.heap import give_back_freed_memory, keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,8 @@ def configure(device: torch.device, deterministic: bool) -> None:
         device: where the run computes.
         deterministic: whether a repeat must give the same bytes; see :func:`make_deterministic`.
     """
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = True
@@ -121,6 +125,31 @@ def bind_threads(threads: int | None) -> None:
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         )
     torch.set_num_threads(max(1, threads or 1))
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is kept of freed memory: other pictures need other blocks."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        give_back_freed_memory()
+
+
+def forget_failure(device: torch.device) -> None:
+    """Free what a computation that failed has left behind.
+
+    Of a backward pass that was broken off torch keeps the steps that were still to be done, and with
+    them all activations, until the next backward pass in the same thread.
+    """
+    # Frames may hold one another in circles.
+    gc.collect()
+    release_memory(device)
+    try:
+        leaf = torch.zeros(1, device=device, requires_grad=True)
+        torch.autograd.grad(leaf.exp(), leaf)
+    except (RuntimeError, MemoryError):
+        log.info("not even one number fits into memory", exc_info=True)
+    release_memory(device)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -30,7 +30,9 @@ from nstcore.run.device import (
     choose_device,
     configure,
     describe,
+    forget_failure,
     peak_memory_mb,
+    release_memory,
     reset_peak_memory,
 )
 from nstcore.run.memory import is_out_of_memory, less_memory, plan_batch
@@ -198,12 +200,16 @@ class Engine:
             reason = (str(error).splitlines() or ["no reason given"])[0]
             if not isinstance(error, UserError):
                 reason = f"{type(error).__name__}: {reason}"
-            failure = Failure(reason, is_out_of_memory(error))
+            short = is_out_of_memory(error)
+            if short and "memory" not in reason.lower():
+                # oneDNN only says that it could not create something.
+                reason = f"out of memory ({reason})"
+            failure = Failure(reason, short)
         else:
             seconds = time.perf_counter() - started
+            release_memory(self.device)
             return [self._made(result, work, jobs, seconds) for result in results], None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        forget_failure(self.device)
         return [], failure
 
     def _made(self, result: Result, work: Work, jobs: Sequence[Job], seconds: float) -> Made:

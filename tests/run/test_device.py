@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 
 import pytest
 import torch
 
 from nstcore.errors import UserError
-from nstcore.run.device import bind_threads, choose_device
+from nstcore.run.device import bind_threads, choose_device, forget_failure
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -34,3 +36,37 @@ def test_threads_are_what_the_job_was_granted() -> None:
             assert torch.get_num_threads() == len(os.sched_getaffinity(0))
     finally:
         torch.set_num_threads(before)
+
+
+class _Step(torch.autograd.Function):
+    """A step of a graph that holds something, and may fail on the way back."""
+
+    @staticmethod
+    def forward(ctx, x, held):
+        ctx.held = held
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, slope):
+        if ctx.held is None:
+            raise MemoryError("no room")
+        return slope, None
+
+
+class _Activations:
+    pass
+
+
+def test_a_failed_backward_pass_is_forgotten_with_its_activations() -> None:
+    leaf = torch.zeros(1, requires_grad=True)
+    activations = _Activations()
+    kept = weakref.ref(activations)
+    # What is made last is undone first: the other branch is still to be done when it fails.
+    total = _Step.apply(leaf, activations).exp() + _Step.apply(leaf, None)
+    with pytest.raises(MemoryError):
+        torch.autograd.grad(total, leaf)
+    del total, activations
+    gc.collect()
+    assert kept() is not None, "torch forgets by itself: forget_failure() need not do it any more"
+    forget_failure(torch.device("cpu"))
+    assert kept() is None

@@ -38,17 +38,22 @@ for layer, convolution in encoder.convolutions.items():
         state[f"features.{torchvision_index(layer)}.{part}"] = value.detach()
 torch.save(state, folder / "vgg19.pth")
 style = np.random.default_rng(1).random((96, 128, 3), dtype=np.float32)
-targets = []
-for size in settings.level_sizes():
-    targets.append(folder / f"{size}.safetensors")
-    moments = picture_moments(encoder, style, size, list(settings.style_layers))
-    save_moments(targets[-1], moments, {})
 content = np.random.default_rng(2).random((768, 1024, 3), dtype=np.float32)
-jobs = [
-    Job(f"{w}", settings.model_copy(update={"style_weight": w}), 0, content, targets,
-        folder / "vgg19.pth")
-    for w in (1.0, 10.0)
-]
+
+def jobs_at(size):
+    own = settings.model_copy(update={"size": size, "pyramid_start": size})
+    target = folder / f"{size}.safetensors"
+    moments = picture_moments(encoder, style, size, list(own.style_layers))
+    save_moments(target, moments, {})
+    return [
+        Job(f"{w}", own.model_copy(update={"style_weight": w}), 0,
+            content[: size * 3 // 4, :size], [target], folder / "vgg19.pth")
+        for w in (1.0, 10.0)
+    ]
+
+# What is imported at the first use would otherwise take its address space from the limit.
+list(Engine("cpu", 2).make(jobs_at(64)))
+jobs = jobs_at(1024)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 limit = used + spare * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
