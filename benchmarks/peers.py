@@ -62,8 +62,13 @@ def measure_all(bench: Bench) -> dict[str, Any]:
             for style_weight in options.style_weights:
                 made = run_peer(bench, pair, style_weight, options.iterations)
                 result["peer"].append(made)
-                chosen = options.reach == "all" or style_weight == middle
-                if options.reach != "none" and chosen:
+                chosen = {
+                    "none": False,
+                    "first": style_weight == middle and number == 0,
+                    "middle": style_weight == middle,
+                    "all": True,
+                }
+                if chosen[options.reach]:
                     result["reach"] += [reach(bench, encoder, pair, made) for encoder in OURS]
             short = run_peer(bench, pair, middle, options.short_iterations)
             result["peer_short"].append(short)
@@ -162,7 +167,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--schedule", type=int, nargs="+", help="our iterations (default: our own)")
     parser.add_argument("--tv-weight", type=float, default=0.0, help="ours (default: none)")
-    parser.add_argument("--reach", choices=("middle", "all", "none"), default="middle")
+    parser.add_argument(
+        "--reach",
+        choices=("middle", "all", "first", "none"),
+        default="middle",
+        help="where the time to the peer's loss is sought: at the middle weight of every pair, "
+        "everywhere, at the middle weight of the first pair, nowhere",
+    )
     parser.add_argument(
         "--crowson", type=Path, help="a checkout of style-transfer-pytorch, for the first pair"
     )
