@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nstcore.config.model import Config, SettingsInput
+from nstcore.config.entries import ENTRIES
+from nstcore.config.given import SettingsInput
+from nstcore.config.model import Config
 from nstcore.config.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
 
@@ -148,7 +150,7 @@ def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Se
 
 def given_settings(config: Config) -> dict[str, Any]:
     """The settings that the configuration states itself, without any default."""
-    return config.settings.model_dump(include=config.settings.model_fields_set)
+    return config.settings.given
 
 
 def _without_empty(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,8 +291,10 @@ def _path(detail: Any, raw: Any) -> str:
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    current: type[BaseModel] | None = model
-    for part in location:
+    # Between `contents` and an entry stand names of types and ids, which lead nowhere.
+    start = max((n for n, part in enumerate(location) if part in ENTRIES), default=None)
+    current: type[BaseModel] | None = model if start is None else ENTRIES[str(location[start])]
+    for part in location if start is None else location[start + 1 :]:
         field = current.model_fields.get(str(part)) if current else None
         annotation = field.annotation if field else None
         current = (

@@ -34,13 +34,8 @@ def freeze(plan: Plan) -> Path:
     config = plan.config
     values: dict[str, Any] = config.model_dump(exclude_unset=True)
     values["run"] = config.run
-    values["contents"] = plan.contents
-    values["styles"] = {
-        name: source.paths[0]
-        if len(source.paths) == 1
-        else dict(zip(source.paths, source.weights, strict=True))
-        for name, source in plan.styles.items()
-    }
+    values["contents"] = {name: source.entry() for name, source in plan.contents.items()}
+    values["styles"] = {name: source.entry() for name, source in plan.styles.items()}
     values["settings"] = given_settings(config)
     path = frozen_path(config)
     write_text(path, _HEADER + dump_yaml(values))

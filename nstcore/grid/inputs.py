@@ -6,9 +6,11 @@ import glob
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from nstcore.config.entries import ContentEntry, StyleEntry
 from nstcore.errors import ConfigError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -16,32 +18,73 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
+class ContentSource:
+    """The file of one content.
+
+    Attributes:
+        path: the picture.
+        settings: settings that are others for this content, as they were given.
+    """
+
+    path: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def entry(self) -> Any:
+        """What stands for it in a configuration's map of contents."""
+        own = {"settings": dict(self.settings)} if self.settings else {}
+        return {"path": self.path, **own} if own else self.path
+
+
+@dataclass(frozen=True)
 class StyleSource:
-    """The files of one style with their weights, which add up to 1."""
+    """The files of one style.
+
+    Attributes:
+        paths: the pictures.
+        weights: their shares, which add up to 1.
+        settings: settings that are others for this style, as they were given.
+    """
 
     paths: tuple[str, ...]
     weights: tuple[float, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def entry(self) -> Any:
+        """What stands for it in a configuration's map of styles."""
+        own = {"settings": dict(self.settings)} if self.settings else {}
+        if len(self.paths) == 1:
+            return {"path": self.paths[0], **own} if own else self.paths[0]
+        blend = dict(zip(self.paths, self.weights, strict=True))
+        return {"paths": blend, **own} if own else blend
 
 
-def expand_contents(given: str | list[str] | Mapping[str, str]) -> dict[str, str]:
+ContentsGiven = str | list[str] | Mapping[str, str | ContentEntry]
+StylesGiven = str | list[str] | Mapping[str, str | list[str] | Mapping[str, float] | StyleEntry]
+
+
+def expand_contents(given: ContentsGiven) -> dict[str, ContentSource]:
     """Content ids and their files.
 
     Raises:
         ConfigError: one line for every entry that means no file, and for ids that two files claim.
     """
-    if isinstance(given, Mapping):
-        problems = _missing_files("contents", list(given.items()))
-        if not given:
-            problems.append("contents: is empty; give at least one picture")
-        if problems:
-            raise ConfigError(problems)
-        return dict(given)
-    return _named("contents", given)
+    if not isinstance(given, Mapping):
+        return {name: ContentSource(path) for name, path in _named("contents", given).items()}
+    found: dict[str, ContentSource] = {}
+    for name, value in given.items():
+        if isinstance(value, ContentEntry):
+            found[name] = ContentSource(value.path, value.settings.given)
+        else:
+            found[name] = ContentSource(value)
+    problems = _missing_files("contents", [(name, source.path) for name, source in found.items()])
+    if not given:
+        problems.append("contents: is empty; give at least one picture")
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
-def expand_styles(
-    given: str | list[str] | Mapping[str, str | list[str] | Mapping[str, float]],
-) -> dict[str, StyleSource]:
+def expand_styles(given: StylesGiven) -> dict[str, StyleSource]:
     """Style ids and their files with weights.
 
     Raises:
@@ -54,18 +97,21 @@ def expand_styles(
     found: dict[str, StyleSource] = {}
     problems: list[str] = []
     for name, value in given.items():
-        if isinstance(value, str):
-            parts = {value: 1.0}
-        elif isinstance(value, list):
-            parts = dict.fromkeys(value, 1.0)
-            if len(parts) < len(value):
+        files, own = value, {}
+        if isinstance(value, StyleEntry):
+            files, own = value.files, value.settings.given
+        if isinstance(files, str):
+            parts = {files: 1.0}
+        elif isinstance(files, list):
+            parts = dict.fromkeys(files, 1.0)
+            if len(parts) < len(files):
                 problems.append(f"styles.{name}: a file stands twice; give it a weight instead")
         else:
-            parts = dict(value)
+            parts = dict(files)
         if not parts:
             problems.append(f"styles.{name}: holds no file; give at least one")
             continue
-        found[name] = StyleSource(tuple(parts), _shares(list(parts.values())))
+        found[name] = StyleSource(tuple(parts), _shares(list(parts.values())), own)
     if not given:
         problems.append("styles: is empty; give at least one picture")
     pairs = [(name, path) for name, source in found.items() for path in source.paths]

@@ -14,11 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nstcore.config.given import ID_PATTERN
 from nstcore.config.load import given_settings, resolve_settings
-from nstcore.config.model import ID_PATTERN, Config
+from nstcore.config.model import Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
-from nstcore.grid.inputs import StyleSource, expand_contents, expand_styles
+from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, expand_styles
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
@@ -94,7 +95,7 @@ class Plan:
     def __init__(self, config: Config) -> None:
         self.config = config
         problems: list[str] = []
-        self.contents: dict[str, str] = {}
+        self.contents: dict[str, ContentSource] = {}
         self.styles: dict[str, StyleSource] = {}
         try:
             self.contents = expand_contents(config.contents)

@@ -31,7 +31,7 @@ def prepare_content(plan: Plan, content: str) -> None:
     for size in plan.sizes:
         destination = _in_run(plan, paths.CONTENT, content=content, size=size)
         facts = prepare(
-            Path(plan.contents[content]), destination, size, background=plan.config.background
+            Path(plan.contents[content].path), destination, size, background=plan.config.background
         )
         write_json(destination.with_suffix(".json"), facts)
         log.info("content %s: %d x %d px", content, facts["width"], facts["height"])

@@ -42,6 +42,13 @@ def only_problem(raw: dict[str, Any]) -> str:
         ({"report": {"row": []}}, "report.row", "rows"),
         ({"output": {"formats": "png"}}, "output.formats", "format"),
         ({"evaluation": {"sizes": 64}}, "evaluation.sizes", "size"),
+        ({"contents": {"a": {"path": "x", "setings": {}}}}, "contents.a.setings", "settings"),
+        ({"styles": {"a": {"paths": ["x"], "setings": {}}}}, "styles.a.setings", "settings"),
+        (
+            {"styles": {"a": {"path": "x", "settings": {"siz": 64}}}},
+            "styles.a.settings.siz",
+            "size",
+        ),
     ],
 )
 def test_an_unknown_key_is_named_with_its_path(
@@ -108,6 +115,16 @@ def test_an_unknown_key_is_named_with_its_path(
         ({"styles": {"a": {"x.png": -1}}}, "styles.a.x.png", ["0", "-1"]),
         ({"styles": {"a": 3}}, "styles.a", ["string", "list", "3"]),
         ({"styles": [3]}, "styles[0]", ["string", "3"]),
+        ({"contents": {"a": {"settings": {}}}}, "contents.a.path", ["missing"]),
+        ({"contents": {"a": ["x.png"]}}, "contents.a", ["string", "x.png"]),
+        (
+            {"contents": {"a": {"path": "x", "settings": {"size": 3}}}},
+            "contents.a.settings.size",
+            ["32", "3"],
+        ),
+        ({"styles": {"a": {"settings": {}}}}, "styles.a", ["either `path`", "or `paths`"]),
+        ({"styles": {"a": {"path": "x", "paths": ["y"]}}}, "styles.a", ["either `path`"]),
+        ({"styles": {"a": {"paths": {"x": 0}}}}, "styles.a.paths.x", ["greater than 0", "0"]),
         ({"allow_failures": "perhaps"}, "allow_failures", ["perhaps"]),
     ],
 )

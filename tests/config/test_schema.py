@@ -18,8 +18,15 @@ from nstcore.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 FULL: dict[str, Any] = {
     "run": "full",
-    "contents": {"cat": "cat.png"},
-    "styles": {"night": "night.png", "both": {"a.png": 1, "b.png": 0.5}, "two": ["a.png", "b.png"]},
+    "contents": {"cat": "cat.png", "dog": {"path": "dog.png", "settings": {"size": 96}}},
+    "styles": {
+        "night": "night.png",
+        "both": {"a.png": 1, "b.png": 0.5},
+        "two": ["a.png", "b.png"],
+        "wave": {"path": "wave.png", "settings": {"style_scale": 2}},
+        "dusk": {"paths": {"a.png": 2, "b.png": 1}},
+        "dawn": {"paths": ["a.png", "b.png"], "settings": {"preset": "fast"}},
+    },
     "settings": {
         "preset": "gatys",
         "size": 64,

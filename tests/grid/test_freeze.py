@@ -32,7 +32,12 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {
         "run": "1e3",
         "contents": "photos",
-        "styles": {"1e5": {"a.png": 0.1, "b.png": 0.7}, "null": "a.png", "two": ["b.png", "a.png"]},
+        "styles": {
+            "1e5": {"a.png": 0.1, "b.png": 0.7},
+            "null": "a.png",
+            "two": ["b.png", "a.png"],
+            "ours": {"paths": {"b.png": 1, "a.png": 2}, "settings": {"style_scale": 2}},
+        },
         "settings": {"style_layers": ["relu3_1", "relu1_1"], "init": "noise"},
         "sweep": {
             "axes": {
@@ -114,7 +119,7 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
     grid = Path("grid1.tsv").read_bytes()
     assert grid == Path("grid2.tsv").read_bytes()
     rows = grid.decode().splitlines()
-    assert len(rows) == 1 + 4 * 3 * 3 * 2 * 2 * 2
+    assert len(rows) == 1 + 4 * 4 * 3 * 2 * 2 * 2
     header = "style content setting seed style_weight iterations content_layers key batch image"
     assert rows[0].split("\t") == header.split()
     # All styles and contents with different pixels, and every point differs in what it computes.

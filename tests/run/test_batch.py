@@ -111,7 +111,7 @@ def test_every_cell_has_its_picture_and_its_record(plan: Plan) -> None:
         assert record["cell"]["axes"] == {"style_weight": cell.point.settings.style_weight}
         assert record["image"]["file"] == path.name
         assert record["image"]["sha256"] == file_sha256(path)
-        assert record["inputs"]["content"]["path"] == plan.contents[cell.content]
+        assert record["inputs"]["content"]["path"] == plan.contents[cell.content].path
         assert record["metrics"]["ssim"] is None, "JSON knows no NaN"
         with Image.open(path) as image:
             assert image.size == (record["image"]["width"], record["image"]["height"])

@@ -3,7 +3,7 @@
 
 rule prepare_content:
     input:
-        lambda wildcards: PLAN.contents[wildcards.content],
+        lambda wildcards: PLAN.contents[wildcards.content].path,
     output:
         expand(in_run(paths.CONTENT), size=PLAN.sizes, allow_missing=True),
         expand(in_run(paths.CONTENT_FACTS), size=PLAN.sizes, allow_missing=True),
@@ -15,7 +15,7 @@ rule prepare_content:
         frozen=FROZEN,
         background=PLAN.config.background,
         sizes=PLAN.sizes,
-        source=lambda wildcards: file_state(PLAN.contents[wildcards.content]),
+        source=lambda wildcards: file_state(PLAN.contents[wildcards.content].path),
     script:
         "../scripts/prepare_content.py"
 
