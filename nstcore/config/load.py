@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Hashable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,22 @@ from nstcore.config.entries import ENTRIES
 from nstcore.config.given import SettingsInput
 from nstcore.config.model import Config
 from nstcore.config.settings import PRESETS, Settings
+from nstcore.config.sweep import (
+    BUNDLE,
+    KINDS,
+    RESERVED,
+    VALUES,
+    BundleValue,
+    Interval,
+    axis_kind,
+    is_whole,
+    values_of,
+)
+from nstcore.config.where import Condition
 from nstcore.errors import ConfigError
+
+_TAGGED: dict[str, type[BaseModel]] = {**ENTRIES, **KINDS}
+"""The models behind tags in pydantic's locations."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,16 +124,11 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         problems += _describe(error, Config, raw)
-    sweep = config.sweep if config is not None else None
-    raw_settings = raw.get("settings") or {}
-    if sweep is None and isinstance(raw.get("sweep"), Mapping):
-        axes = raw["sweep"].get("axes")
-    else:
-        axes = sweep.axes if sweep is not None else None
-    if isinstance(axes, Mapping) and isinstance(raw_settings, Mapping):
+    axes = raw["sweep"].get("axes") if isinstance(raw.get("sweep"), Mapping) else None
+    if isinstance(axes, Mapping):
         problems += _check_axes(axes)
     if config is not None and not problems:
-        problems += _check_names(config)
+        problems += [*_check_names(config), *_check_sweep(config)]
         if not config.sweep.axes:
             try:
                 resolve_settings(given_settings(config))
@@ -166,30 +177,123 @@ def _is_section(key: Any) -> bool:
     return _model_at(Config, (key,)) is not None
 
 
+def read_setting(name: str, value: Any) -> Any:
+    """One value of a setting, as the settings understand it: 10 is 10.0 where it is a weight.
+
+    Raises:
+        ValidationError: if it is none.
+    """
+    own = SettingsInput.__pydantic_validator__.validate_assignment(
+        SettingsInput.model_construct(**_defaults()), name, value
+    )
+    return getattr(own, name)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return SettingsInput().model_dump()
+
+
 def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
-    """Each axis names a setting, and each of its values is valid by itself and stands once."""
+    """Each axis names a setting, and each of its values is valid by itself."""
     problems: list[str] = []
-    for name, values in axes.items():
+    for name, given in axes.items():
         where = f"sweep.axes.{name}"
-        if name not in SettingsInput.model_fields:
+        kind = axis_kind(given)
+        known = name in SettingsInput.model_fields
+        if kind == BUNDLE:
+            if known:
+                problems.append(
+                    f"{where}: is a setting and needs a list of values or a range; a bundle of "
+                    "settings has another name"
+                )
+            elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name)) is None:
+                problems.append(f"{where}: a bundle's name has letters, digits and _ only")
+            elif name in RESERVED or str(name).startswith("style_loss_"):
+                problems.append(f"{where}: is the name of something else; choose another one")
+            continue
+        if not known:
             problems.append(f"{where}: unknown setting{_suggest(str(name), SettingsInput)}")
             continue
-        if not isinstance(values, list):
-            continue
+        if kind == VALUES:
+            values = given if isinstance(given, list) else []
+        else:
+            try:
+                interval = KINDS[kind].model_validate(given)
+            except ValidationError:
+                continue  # is described already
+            assert isinstance(interval, Interval)
+            values = interval.values(whole=is_whole(name)) or list(interval.ends)
         for index, value in enumerate(values):
             try:
-                SettingsInput.__pydantic_validator__.validate_assignment(
-                    SettingsInput.model_construct(**_defaults()), name, value
-                )
+                read_setting(name, value)
             except ValidationError as error:
-                for detail in error.errors():
-                    if detail["loc"] and detail["loc"][0] == name:
-                        problems.append(f"{where}[{index}]: {_message(detail)}")
+                found = [d for d in error.errors() if d["loc"] and d["loc"][0] == name]
+                place = f"{where}[{index}]" if kind == VALUES else where
+                problems += [f"{place}: {_message(detail)}" for detail in found]
+                if found and kind != VALUES:
+                    break
     return problems
 
 
-def _defaults() -> dict[str, Any]:
-    return SettingsInput().model_dump()
+def _check_sweep(config: Config) -> list[str]:
+    """What stands beside the axes fits them; whether it meets any cell is the plan's to say."""
+    sweep = config.sweep
+    problems: list[str] = []
+    for name, axes in sweep.setters().items():
+        if len(axes) > 1:
+            problems.append(
+                f"sweep.axes.{axes[1]}: sets `{name}`, which `{axes[0]}` sets too; remove it from one"
+            )
+    drawn = {
+        name for name, given in sweep.axes.items() if isinstance(given, Interval) and given.drawn
+    }
+    zipped: set[str] = set()
+    for index, names in enumerate(sweep.zip):
+        where = f"sweep.zip[{index}]"
+        unknown = [name for name in names if name not in sweep.axes]
+        if unknown:
+            problems.append(_no_axis(where, unknown[0], list(sweep.axes)))
+            continue
+        twice = [name for name in names if names.count(name) > 1 or name in zipped]
+        zipped |= set(names)
+        if twice:
+            problems.append(f"{where}: `{twice[0]}` stands twice; keep one")
+            continue
+        counts = {name: len(values_of(name, sweep.axes[name])) for name in names}
+        if drawn & set(names):
+            problems.append(f"{where}: `{min(drawn & set(names))}` has no list of values to zip")
+        elif len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            problems.append(f"{where}: needs equally many values of each, not {listed}")
+    axes = ["style", "content", *sweep.axes, "seed"]
+    for place in ("exclude", "include"):
+        for index, partial in enumerate(getattr(sweep, place)):
+            for name in partial:
+                if name not in axes:
+                    problems.append(_no_axis(f"sweep.{place}[{index}].{name}", name, axes))
+    sample = sweep.sample
+    for index, name in enumerate(sample.axes or [] if sample else []):
+        if name not in axes:
+            problems.append(_no_axis(f"sweep.sample.axes[{index}]", name, axes))
+    kept = drawn - set(sample.axes or drawn) if sample else drawn
+    for name in sweep.axes:
+        if name in kept:
+            given = sweep.axes[name]
+            step = "`num`" if KINDS["<log>"] is type(given) else "`step` or `num`"
+            problems.append(f"sweep.axes.{name}: give {step}, or let `sweep.sample` draw from it")
+    if sweep.where is not None:
+        try:
+            Condition(sweep.where, [*axes, *Settings.model_fields])
+        except ValueError as error:
+            problems.append(f"sweep.where: {error}")
+    return problems
+
+
+def _no_axis(where: str, name: str, axes: list[str]) -> str:
+    close = difflib.get_close_matches(name, axes, n=1)
+    meant = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(axes) or 'none'}"
+    return f"{where}: there is no axis `{name}`; {meant}"
 
 
 def _check_names(config: Config) -> list[str]:
@@ -291,9 +395,11 @@ def _path(detail: Any, raw: Any) -> str:
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    # Between `contents` and an entry stand names of types and ids, which lead nowhere.
-    start = max((n for n, part in enumerate(location) if part in ENTRIES), default=None)
-    current: type[BaseModel] | None = model if start is None else ENTRIES[str(location[start])]
+    # Before an entry stand names of types and ids, which lead nowhere.
+    if BUNDLE in location:
+        return BundleValue
+    start = max((n for n, part in enumerate(location) if part in _TAGGED), default=None)
+    current: type[BaseModel] | None = model if start is None else _TAGGED[str(location[start])]
     for part in location if start is None else location[start + 1 :]:
         field = current.model_fields.get(str(part)) if current else None
         annotation = field.annotation if field else None

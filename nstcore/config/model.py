@@ -8,33 +8,13 @@ from pydantic import Field, StringConstraints, field_validator
 
 from nstcore.config.entries import ContentGiven, StyleGiven
 from nstcore.config.given import Id, SettingsInput, Strict
+from nstcore.config.sweep import Sweep
 from nstcore.encoders.layers import EncoderName
 
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
-Seed = Annotated[int, Field(ge=0, lt=2**53)]
-"""A whole number that tables and JSON hold exactly."""
 Folder = Annotated[str, StringConstraints(pattern=r"^[^{}]+$")]
 """Braces would be taken for wildcards."""
 Layout = Annotated[list[str], Field(min_length=0)]
-
-
-class Sweep(Strict):
-    """The grid beside contents and styles."""
-
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        {},
-        description="Setting -> list of its values; the grid is the product of all axes. `preset` may "
-        "be an axis too.",
-    )
-    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Seed], Field(min_length=1)] = Field(
-        1,
-        description="How many repetitions with different random seeds, or the seeds themselves.",
-    )
-
-    @property
-    def seed_list(self) -> list[int]:
-        """The seeds themselves."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
 
 class Report(Strict):

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from nstcore.config.model import Config, Evaluation, Output, Report, Sweep
+from nstcore.config.model import Config, Evaluation, Output, Report
 from nstcore.config.settings import PRESETS, Settings
+from nstcore.config.sweep import Sweep
 
 _INTRODUCTION = """\
 # Configuration

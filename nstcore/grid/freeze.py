@@ -37,6 +37,9 @@ def freeze(plan: Plan) -> Path:
     values["contents"] = {name: source.entry() for name, source in plan.contents.items()}
     values["styles"] = {name: source.entry() for name, source in plan.styles.items()}
     values["settings"] = given_settings(config)
+    if plan.selection.drawn is not None:
+        # Drawn once: another version of SciPy might draw other points.
+        values["sweep"]["sample"]["points"] = plan.selection.drawn
     path = frozen_path(config)
     write_text(path, _HEADER + dump_yaml(values))
     return path

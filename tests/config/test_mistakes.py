@@ -195,7 +195,7 @@ def test_an_axis_may_complete_the_settings(tmp_path: Path) -> None:
             "sweep": {"axes": {"init_file": [picture, other]}},
         }
     )
-    found = [(p.settings.init, p.settings.init_file) for p in Plan(config).points]
+    found = [(s.init, s.init_file) for s in Plan(config).settings]
     assert found == [("file", picture), ("file", other)]
 
 
