@@ -34,6 +34,7 @@ def make_sheet(plan: Plan, page: str) -> None:
         thumb=report.thumbnail,
         run=plan.config.run,
         fixed=fixed_settings(plan),
+        titles=plan.titles,
     )
     write_sheets(
         read_table(run / "metrics.parquet"),
@@ -56,6 +57,7 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         title=plan.config.report.title,
         layout=plan.layout,
         values=plan.axis_values,
+        titles=plan.titles,
         sources=sources(plan),
         threads=threads,
     )
