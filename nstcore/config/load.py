@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -81,7 +81,57 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     return text
 
 
-def read_yaml(path: Path | str) -> dict[str, Any]:
+class Document(dict[str, Any]):
+    """The mapping in a YAML file, which still knows where its keys stand.
+
+    Attributes:
+        path: the file.
+        lines: key as messages spell it, such as ``sweep.exclude[0].style`` -> line, from 1.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: Path, lines: Mapping[str, int]) -> None:
+        super().__init__(values)
+        self.path = path
+        self.lines = lines
+
+
+def located(error: ConfigError, raw: Mapping[str, Any]) -> ConfigError:
+    """The same mistakes, each with its line, where the configuration comes from a YAML file.
+
+    Args:
+        error: with problems that begin with the key they are about.
+        raw: what :func:`read_yaml` read, or any mapping, to which nothing can be added.
+    """
+    if not isinstance(raw, Document):
+        return error
+    problems = []
+    for problem in error.problems:
+        key = re.match(r"[^\s:,]*", problem)
+        place = key[0] if key else ""
+        while place and place not in raw.lines:
+            place = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", place)
+        line = f", line {raw.lines[place]}" if place else ""
+        problems.append(f"{raw.path}{line}: {problem}")
+    return ConfigError(problems)
+
+
+def _lines(node: yaml.Node, place: str, seen: set[int]) -> Iterator[tuple[str, int]]:
+    """Every key and every item below a node, with its line; what aliases repeat only once."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = f"{place}.{key.value}" if place else str(key.value)
+            yield name, key.start_mark.line + 1
+            yield from _lines(value, name, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield f"{place}[{index}]", item.start_mark.line + 1
+            yield from _lines(item, f"{place}[{index}]", seen)
+
+
+def read_yaml(path: Path | str) -> Document:
     """The mapping in a YAML file.
 
     Raises:
@@ -98,6 +148,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         raise ConfigError([f"{path}: is not a text file in UTF-8"]) from None
     try:
         value = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -107,7 +158,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         raise ConfigError([f"{path}, {problem}" for problem in error.problems]) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: must hold keys and values, such as `contents: photos/`"])
-    return value
+    return Document(value, path, dict(_lines(node, "", set())) if node is not None else {})
 
 
 def parse_config(raw: Mapping[str, Any]) -> Config:
@@ -138,6 +189,27 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         raise ConfigError(list(dict.fromkeys(problems)))
     assert config is not None
     return config
+
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def read_part(model: type[Part], given: Mapping[str, Any], where: str) -> Part:
+    """A part of a configuration that stands in a file of its own.
+
+    Args:
+        model: of the part.
+        given: its keys.
+        where: how to call the place in an error message.
+
+    Raises:
+        ConfigError: one line for every mistake.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problems = _describe(error, model, given)
+        raise ConfigError([f"{where}: {problem}" for problem in problems]) from None
 
 
 def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Settings:

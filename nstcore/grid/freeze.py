@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.load import dump_yaml, given_settings, parse_config, read_yaml
+from nstcore.config.load import dump_yaml, given_settings, located, parse_config, read_yaml
 from nstcore.config.model import Config
 from nstcore.errors import ConfigError
 from nstcore.grid.plan import Plan
@@ -51,7 +51,20 @@ def open_frozen(path: Path | str) -> Plan:
     Raises:
         ConfigError: if there is no frozen configuration or it was changed to something wrong.
     """
-    return Plan(parse_config(read_yaml(path)))
+    return read_plan(path)
+
+
+def read_plan(path: Path | str) -> Plan:
+    """The plan of the configuration in a YAML file.
+
+    Raises:
+        ConfigError: one line for every mistake, with the line in the file.
+    """
+    raw = read_yaml(path)
+    try:
+        return Plan(parse_config(raw))
+    except ConfigError as error:
+        raise located(error, raw) from None
 
 
 def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:

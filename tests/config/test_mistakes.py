@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from nstcore.config.load import dump_yaml, parse_config, read_yaml, resolve_settings
+from nstcore.config.load import dump_yaml, located, parse_config, read_yaml, resolve_settings
 from nstcore.errors import ConfigError
+from nstcore.grid.freeze import read_plan
 from nstcore.grid.plan import Plan
 
 PICTURES: dict[str, Any] = {"contents": "photos", "styles": "paintings"}
@@ -268,6 +269,71 @@ class TestYaml:
         for name, reason in [("no.yaml", "no such"), (".", "folder"), ("picture.yaml", "UTF-8")]:
             with pytest.raises(ConfigError, match=reason):
                 read_yaml(tmp_path / name)
+
+
+class TestLines:
+    """A mistake in a file is told with its line."""
+
+    TEXT = """\
+contents: [a.png, b.png]
+styles:
+  night: night.png
+  wave: {path: wave.png, settings: {size: 3}}
+sweep:
+  axes:
+    style_weight:
+      - 1
+      - -2
+    tv_weight: [0,
+      x]
+  exclude:
+    - {style: night}
+    - {stile: night}
+stile: 1
+"""
+
+    def test_each_problem_has_the_line_of_its_key(self, tmp_path: Path) -> None:
+        file = tmp_path / "c.yaml"
+        file.write_text(self.TEXT)
+        raw = read_yaml(file)
+        with pytest.raises(ConfigError) as caught:
+            parse_config(raw)
+        told = located(caught.value, raw).problems
+        lines = {line.split(": ")[1]: line.split(": ")[0] for line in told}
+        assert lines == {
+            "styles.wave.settings.size": f"{file}, line 4",
+            "sweep.axes.style_weight[1]": f"{file}, line 9",
+            "sweep.axes.tv_weight[1]": f"{file}, line 11",
+            "stile": f"{file}, line 15",
+        }
+        file.write_text(self.TEXT.replace("size: 3", "size: 64").replace("-2", "2"))
+        file.write_text(file.read_text().replace("x]", "1]").replace("stile: 1\n", ""))
+        with pytest.raises(ConfigError) as caught:
+            read_plan(file)
+        assert caught.value.problems[0].startswith(
+            f"{file}, line 14: sweep.exclude[1].stile: there is no axis `stile`; did you mean"
+        )
+
+    def test_a_key_that_is_missing_has_that_of_its_owner(self, tmp_path: Path) -> None:
+        file = tmp_path / "c.yaml"
+        file.write_text("styles: a.png\nsweep:\n  sample:\n    method: lhs\n")
+        raw = read_yaml(file)
+        with pytest.raises(ConfigError) as caught:
+            parse_config(raw)
+        assert located(caught.value, raw).problems == [
+            f"{file}: contents: is missing",
+            f"{file}, line 3: sweep.sample.n: is missing",
+        ]
+
+    def test_without_a_file_nothing_is_added(self) -> None:
+        error = ConfigError(["contents: is missing"])
+        assert located(error, {}) is error
+
+    @pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]"])
+    def test_aliases_are_followed_once(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "c.yaml"
+        file.write_text(text)
+        assert read_yaml(file).lines["a"] == 1
 
 
 def test_resolving_names_the_place() -> None:
