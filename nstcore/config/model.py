@@ -65,9 +65,9 @@ class Config(Strict):
 
     run: Id = Field("run", description="Name of the run: results stand in `<results>/<run>/`.")
     contents: str | list[str] | dict[Id, ContentGiven] = Field(
-        description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, or "
-        "a map of ids to files. Paths start from the folder where the command is run. In a map, a "
-        "content may also be `{path: file, settings: {...}}`, with settings of its own."
+        description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, a "
+        "sheet `*.tsv`, or a map of ids to files. Paths start from the folder where the command is run. "
+        "In a map, a content may also be `{path: file, settings: {...}}`, with settings of its own."
     )
     styles: str | list[str] | dict[Id, StyleGiven] = Field(
         description="Pictures whose style is taken, like `contents`. In a map, a style may also be a "
