@@ -240,8 +240,8 @@ def _without_empty(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without sections under which every key is commented out."""
     kept = {key: value for key, value in raw.items() if value is not None or not _is_section(key)}
     sweep = kept.get("sweep")
-    if isinstance(sweep, Mapping) and sweep.get("axes", ...) is None:
-        kept["sweep"] = {key: value for key, value in sweep.items() if key != "axes"}
+    if isinstance(sweep, Mapping):
+        kept["sweep"] = {key: value for key, value in sweep.items() if value is not None}
     return kept
 
 

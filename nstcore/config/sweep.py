@@ -221,8 +221,8 @@ def axis_kind(value: Any) -> str:
         for key, kind in (("range", RANGE), ("log", LOG), ("uniform", UNIFORM)):
             if key in value:
                 return kind
-        bundle = all(isinstance(inner, (Mapping, BundleValue)) for inner in value.values())
-        return BUNDLE if bundle else RANGE
+        kinds = [isinstance(inner, (Mapping, BundleValue)) for inner in value.values() if inner]
+        return BUNDLE if all(kinds) else RANGE
     for model, kind in ((Range, RANGE), (Log, LOG), (Uniform, UNIFORM)):
         if isinstance(value, model):
             return kind

@@ -289,22 +289,13 @@ class Plan:
         parts = [part for part in (*self._key(style, content), group) if part]
         return "/".join(parts) or "all"
 
-    def batch(
-        self,
-        group: str,
-        style: str | None = None,
-        content: str | None = None,
-        pair: str | None = None,
-    ) -> list[Cell]:
+    def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
         """The cells of one job.
 
         Args:
             group: name of the group whose points they have.
             style, content: the job's own, where these axes make batches.
-            pair: in place of both, ``style/content``.
         """
-        if pair is not None:
-            style, content = pair.split("/")
         return list(self._batches[group][style, content])
 
     def digest_of(self, cells: Iterable[Cell]) -> str:

@@ -181,7 +181,10 @@ def test_a_setting_is_either_fixed_or_swept() -> None:
 @pytest.mark.parametrize("section", ["settings", "sweep", "report", "output", "evaluation"])
 def test_a_section_whose_keys_are_all_commented_out_is_as_if_absent(section: str) -> None:
     assert parse_config({**PICTURES, section: None}) == parse_config(PICTURES)
-    assert parse_config({**PICTURES, "sweep": {"axes": None}}).sweep == parse_config(PICTURES).sweep
+    for key in ("axes", "zip", "exclude", "include", "where", "sample"):
+        assert (
+            parse_config({**PICTURES, "sweep": {key: None}}).sweep == parse_config(PICTURES).sweep
+        )
 
 
 def test_an_axis_may_complete_the_settings(tmp_path: Path) -> None:

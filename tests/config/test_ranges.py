@@ -125,6 +125,7 @@ def test_what_is_impossible_is_named(make: Any, reason: str) -> None:
         ({"look": {"a": {"siz": 64}}}, "look.a.siz: unknown key; did you mean `size`?"),
         ({"look": {"a": {"size": 3}}}, "look.a.size: input should be greater"),
         ({"look": {"1": {"size": 64}}}, "look.1: string should match pattern"),
+        ({"look": {"a": None}}, "look.a: input should be a valid dictionary"),
         ({"look": {}}, "look: dictionary should have at least 1 item"),
         ({"a b": {"x": {}}}, "a b: a bundle's name has letters"),
         ({"seed": {"x": {}}}, "seed: is the name of something else"),

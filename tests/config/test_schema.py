@@ -83,7 +83,7 @@ def test_it_accepts_what_the_model_accepts() -> None:
     parse_config(FULL)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("config/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("config/**/*.yaml")), ids=lambda path: path.name)
 def test_it_accepts_the_configurations_that_are_shipped(path: Path) -> None:
     raw = read_yaml(path)
     jsonschema.validate(raw, schema())

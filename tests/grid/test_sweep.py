@@ -216,14 +216,11 @@ def test_the_plan_is_what_an_enumeration_leaves(folder: Path, raw: dict[str, Any
 @given(raw=raw_configs())
 def test_rules_divide_the_files_and_match_no_file_twice(folder: Path, raw: dict[str, Any]) -> None:
     plan = sensible_plan(raw, folder)
-    by = set(raw["batch_by"])
     made: list[str] = []
     for group in plan.groups:
         for style, content in group.batches:
             batch = plan.batch(group.name, style=style, content=content)
             assert len({cell.batch for cell in batch}) == 1
-            if {"style", "content"} <= by:
-                assert plan.batch(group.name, pair=f"{style}/{content}") == batch
             files = [f"cells/{s or style}/{c or content}/{p}.png" for s, c, p in group.places]
             assert files == [cell.image for cell in batch]
             made += files

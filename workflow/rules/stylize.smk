@@ -1,8 +1,17 @@
 # The work itself: one job a batch, with every cell of the batch among its outputs.
 
 
+def batch_of(wildcards, group):
+    """Style and content of a batch, None where they make no batches."""
+    if is_single(group):
+        return group.batches[0]
+    if is_paired(group):
+        return wildcards.pair.split("/")
+    return wildcards.get("style"), wildcards.get("content")
+
+
 def batch_cells(wildcards, group):
-    return PLAN.batch(group.name, **dict(wildcards))
+    return PLAN.batch(group.name, *batch_of(wildcards, group))
 
 
 def batch_styles(wildcards, group):
@@ -22,26 +31,44 @@ def style_pictures(pattern, group):
     ]
 
 
+def is_single(group):
+    """Whether a rule has one batch that is like no other: it needs no wildcards, which take time."""
+    return not group.alone and len(group.batches) == 1
+
+
 def is_paired(group):
-    """Whether style and content are one wildcard: then not every style meets every content alike."""
-    return not group.alone and {"style", "content"} <= set(PLAN.config.batch_by)
+    """Whether style and content are one wildcard: not every style meets every content alike."""
+    both = {"style", "content"} <= set(PLAN.config.batch_by)
+    return both and not group.alone and len(group.batches) > 1
+
+
+def folder_of(group, style, content):
+    """Where pictures of a batch stand; what differs between the batches is a wildcard."""
+    if is_single(group):
+        own = group.batches[0]
+        return f"{own[0] or style}/{own[1] or content}"
+    if is_paired(group):
+        return "{pair}"
+    return f"{style or '{style}'}/{content or '{content}'}"
 
 
 def batch_outputs(group, suffix):
-    """Cells of a group's batches; the axes that make batches stay wildcards."""
-    files = []
-    for style, content, stem in group.places:
-        pair = f"{style or '{style}'}/{content or '{content}'}"
-        folder = "{pair}" if is_paired(group) else pair
-        files.append(f"{RUN}/cells/{folder}/{stem}{suffix}")
-    return files
+    """Cells of a group's batches."""
+    return [
+        f"{RUN}/cells/{folder_of(group, style, content)}/{stem}{suffix}"
+        for style, content, stem in group.places
+    ]
 
 
 def batch_log(group):
     """One log file a batch, below the axes that make batches."""
-    by = [axis for axis in ("style", "content") if axis in PLAN.config.batch_by]
-    axes = [f"{{{axis}}}" for axis in (["pair"] if is_paired(group) else by)]
-    return str(Path(RUN, "logs", "stylize", *axes, f"{group.name or 'batch'}.log"))
+    axes = [axis for axis in ("style", "content") if axis in PLAN.config.batch_by]
+    folders = [f"{{{axis}}}" for axis in axes]
+    if is_single(group):
+        folders = [name for name in group.batches[0] if name]
+    elif is_paired(group):
+        folders = ["{pair}"]
+    return str(Path(RUN, "logs", "stylize", *folders, f"{group.name or 'batch'}.log"))
 
 
 def only_of(group, position, otherwise):
@@ -101,6 +128,7 @@ for number, group in enumerate(PLAN.groups):
         params:
             frozen=FROZEN,
             group=group.name,
+            batch=lambda wildcards, group=group: list(batch_of(wildcards, group)),
             # Changes when a cell of the batch does; the cells themselves would fill the metadata.
             cells=lambda wildcards, group=group: PLAN.digest_of(
                 batch_cells(wildcards, group)
