@@ -32,7 +32,7 @@ VALUES, RANGE, LOG, UNIFORM, BUNDLE = "<values>", "<range>", "<log>", "<uniform>
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 """A whole number that tables and JSON hold exactly."""
-Finite = int | Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Ends = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$", max_length=48)]
 """Begins with a letter, so that no table takes it for a number."""
@@ -109,10 +109,10 @@ class Range(_Interval):
                 raise ValueError(f"gives {steps + 1:,} values; at most {LARGEST:,} are possible")
             last = _EXACT.add(low, _EXACT.multiply(step, Decimal(steps)))
             if last != high:
-                near, far = (_plain(value) for value in (last, _EXACT.add(last, step)))
+                beyond = _EXACT.add(last, step)
+                start, by, end, near, far = map(_plain, (low, step, high, last, beyond))
                 raise ValueError(
-                    f"steps of {self.step} from {self.range[0]} do not meet {self.range[1]}; let it end "
-                    f"at {near} or at {far}"
+                    f"steps of {by} from {start} do not meet {end}; let it end at {near} or at {far}"
                 )
         return self
 
@@ -221,8 +221,9 @@ def axis_kind(value: Any) -> str:
         for key, kind in (("range", RANGE), ("log", LOG), ("uniform", UNIFORM)):
             if key in value:
                 return kind
-        kinds = [isinstance(inner, (Mapping, BundleValue)) for inner in value.values() if inner]
-        return BUNDLE if all(kinds) else RANGE
+        # What an interval says is never a map.
+        maps = [isinstance(inner, (Mapping, BundleValue)) for inner in value.values()]
+        return BUNDLE if any(maps) or not maps else RANGE
     for model, kind in ((Range, RANGE), (Log, LOG), (Uniform, UNIFORM)):
         if isinstance(value, model):
             return kind
@@ -341,7 +342,9 @@ def _decimal(number: float) -> Decimal:
 def _ascending(ends: list[float]) -> tuple[Decimal, Decimal]:
     low, high = map(_decimal, ends)
     if low >= high:
-        raise ValueError(f"the first value, {ends[0]}, has to be below the last, {ends[1]}")
+        raise ValueError(
+            f"the first value, {_plain(low)}, has to be below the last, {_plain(high)}"
+        )
     return low, high
 
 
