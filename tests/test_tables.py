@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from synthetic import LAYERS, OUT_OF_MEMORY, write_run
 
-from nstcore.errors import StoreError
+from nstcore.config.load import parse_config
+from nstcore.config.sweep import RESERVED
+from nstcore.errors import ConfigError, StoreError
 from nstcore.tables import (
     axis_column,
     collect,
@@ -188,3 +190,17 @@ def test_an_axis_over_the_iterations_keeps_its_column(tmp_path: Path) -> None:
     metrics, _ = collect(run / "grid.tsv", run)
     assert sorted(set(metrics["iterations"])) == [3, 8]
     assert metrics.columns.is_unique
+
+
+def test_no_bundle_can_have_the_name_of_a_column(tmp_path: Path) -> None:
+    run = write_run(tmp_path, axes={"look": ["soft", "hard"]})
+    metrics, _ = collect(run / "grid.tsv", run)
+    columns = {*metrics.columns, *read_grid(run / "grid.tsv").rows[0]} - {"look"}
+    measured = {"clipped", "style_loss_held_out"}  # by the program, not by these made-up records
+    taken = {name for name in columns | measured if not name.startswith("style_loss_")}
+    assert taken <= RESERVED
+    for name in [*sorted(RESERVED), "style_loss_relu1_1"]:
+        with pytest.raises(ConfigError, match=f"sweep.axes.{name}: "):
+            parse_config(
+                {"contents": "a", "styles": "b", "sweep": {"axes": {name: {"x": {"size": 64}}}}}
+            )

@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nstcore.config.load import parse_config, read_yaml
 from nstcore.encoders.weights import locate
 from nstcore.errors import ImageError, WeightsError
 from nstcore.grid import paths
+from nstcore.grid.freeze import read_plan
 from nstcore.grid.names import spell_value
 from nstcore.grid.plan import Plan
 from nstcore.run import prepare
@@ -22,7 +22,7 @@ from nstcore.store.digests import file_sha256
 
 def show_plan(config: Path) -> int:
     """Print the axes of a configuration, its cells and batches, and what the store has of them."""
-    plan = Plan(parse_config(read_yaml(config)))
+    plan = read_plan(config)
     console = Console()
     table = Table("axis", "values", "", title=f"run {plan.config.run}", title_justify="left")
     for axis, values in plan.axis_values.items():

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import nstcore
-from nstcore.config.load import parse_config, read_yaml
 from nstcore.errors import UserError
-from nstcore.grid.plan import Plan
+from nstcore.grid.freeze import read_plan
 
 
 def workflow_root() -> Path:
@@ -60,7 +59,7 @@ def command(config: Path, options: Sequence[str], root: Path) -> list[str]:
 def run_workflow(config: Path, options: Sequence[str]) -> NoReturn:
     """Check a configuration, then become Snakemake, so that signals reach it and nobody else."""
     # Snakemake would show the same mistakes, wrapped in its own words and a traceback.
-    Plan(parse_config(read_yaml(config)))
+    read_plan(config)
     words = command(config, options, workflow_root())
     sys.stdout.flush()
     os.execv(words[0], words)

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nstcore.config.model import Config, SettingsInput
+from nstcore.config.entries import ENTRIES
+from nstcore.config.given import SettingsInput
+from nstcore.config.model import Config
 from nstcore.config.settings import PRESETS, Settings
+from nstcore.config.sweep import (
+    BUNDLE,
+    KINDS,
+    RESERVED,
+    VALUES,
+    BundleValue,
+    Interval,
+    axis_kind,
+    is_whole,
+    values_of,
+)
+from nstcore.config.where import Condition
 from nstcore.errors import ConfigError
+
+_TAGGED: dict[str, type[BaseModel]] = {**ENTRIES, **KINDS}
+"""The models behind tags in pydantic's locations."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,7 +81,57 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     return text
 
 
-def read_yaml(path: Path | str) -> dict[str, Any]:
+class Document(dict[str, Any]):
+    """The mapping in a YAML file, which still knows where its keys stand.
+
+    Attributes:
+        path: the file.
+        lines: key as messages spell it, such as ``sweep.exclude[0].style`` -> line, from 1.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: Path, lines: Mapping[str, int]) -> None:
+        super().__init__(values)
+        self.path = path
+        self.lines = lines
+
+
+def located(error: ConfigError, raw: Mapping[str, Any]) -> ConfigError:
+    """The same mistakes, each with its line, where the configuration comes from a YAML file.
+
+    Args:
+        error: with problems that begin with the key they are about.
+        raw: what :func:`read_yaml` read, or any mapping, to which nothing can be added.
+    """
+    if not isinstance(raw, Document):
+        return error
+    problems = []
+    for problem in error.problems:
+        key = re.match(r"[^\s:,]*", problem)
+        place = key[0] if key else ""
+        while place and place not in raw.lines:
+            place = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", place)
+        line = f", line {raw.lines[place]}" if place else ""
+        problems.append(f"{raw.path}{line}: {problem}")
+    return ConfigError(problems)
+
+
+def _lines(node: yaml.Node, place: str, seen: set[int]) -> Iterator[tuple[str, int]]:
+    """Every key and every item below a node, with its line; what aliases repeat only once."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = f"{place}.{key.value}" if place else str(key.value)
+            yield name, key.start_mark.line + 1
+            yield from _lines(value, name, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield f"{place}[{index}]", item.start_mark.line + 1
+            yield from _lines(item, f"{place}[{index}]", seen)
+
+
+def read_yaml(path: Path | str) -> Document:
     """The mapping in a YAML file.
 
     Raises:
@@ -80,6 +148,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         raise ConfigError([f"{path}: is not a text file in UTF-8"]) from None
     try:
         value = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -89,7 +158,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         raise ConfigError([f"{path}, {problem}" for problem in error.problems]) from None
     if not isinstance(value, dict):
         raise ConfigError([f"{path}: must hold keys and values, such as `contents: photos/`"])
-    return value
+    return Document(value, path, dict(_lines(node, "", set())) if node is not None else {})
 
 
 def parse_config(raw: Mapping[str, Any]) -> Config:
@@ -106,16 +175,11 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         problems += _describe(error, Config, raw)
-    sweep = config.sweep if config is not None else None
-    raw_settings = raw.get("settings") or {}
-    if sweep is None and isinstance(raw.get("sweep"), Mapping):
-        axes = raw["sweep"].get("axes")
-    else:
-        axes = sweep.axes if sweep is not None else None
-    if isinstance(axes, Mapping) and isinstance(raw_settings, Mapping):
+    axes = raw["sweep"].get("axes") if isinstance(raw.get("sweep"), Mapping) else None
+    if isinstance(axes, Mapping):
         problems += _check_axes(axes)
     if config is not None and not problems:
-        problems += _check_names(config)
+        problems += [*_check_names(config), *_check_sweep(config)]
         if not config.sweep.axes:
             try:
                 resolve_settings(given_settings(config))
@@ -125,6 +189,27 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         raise ConfigError(list(dict.fromkeys(problems)))
     assert config is not None
     return config
+
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def read_part(model: type[Part], given: Mapping[str, Any], where: str) -> Part:
+    """A part of a configuration that stands in a file of its own.
+
+    Args:
+        model: of the part.
+        given: its keys.
+        where: how to call the place in an error message.
+
+    Raises:
+        ConfigError: one line for every mistake.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problems = _describe(error, model, given)
+        raise ConfigError([f"{where}: {problem}" for problem in problems]) from None
 
 
 def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Settings:
@@ -148,15 +233,15 @@ def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Se
 
 def given_settings(config: Config) -> dict[str, Any]:
     """The settings that the configuration states itself, without any default."""
-    return config.settings.model_dump(include=config.settings.model_fields_set)
+    return config.settings.given
 
 
 def _without_empty(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without sections under which every key is commented out."""
     kept = {key: value for key, value in raw.items() if value is not None or not _is_section(key)}
     sweep = kept.get("sweep")
-    if isinstance(sweep, Mapping) and sweep.get("axes", ...) is None:
-        kept["sweep"] = {key: value for key, value in sweep.items() if key != "axes"}
+    if isinstance(sweep, Mapping):
+        kept["sweep"] = {key: value for key, value in sweep.items() if value is not None}
     return kept
 
 
@@ -164,30 +249,123 @@ def _is_section(key: Any) -> bool:
     return _model_at(Config, (key,)) is not None
 
 
+def read_setting(name: str, value: Any) -> Any:
+    """One value of a setting, as the settings understand it: 10 is 10.0 where it is a weight.
+
+    Raises:
+        ValidationError: if it is none.
+    """
+    own = SettingsInput.__pydantic_validator__.validate_assignment(
+        SettingsInput.model_construct(**_defaults()), name, value
+    )
+    return getattr(own, name)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return SettingsInput().model_dump()
+
+
 def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
-    """Each axis names a setting, and each of its values is valid by itself and stands once."""
+    """Each axis names a setting, and each of its values is valid by itself."""
     problems: list[str] = []
-    for name, values in axes.items():
+    for name, given in axes.items():
         where = f"sweep.axes.{name}"
-        if name not in SettingsInput.model_fields:
+        kind = axis_kind(given)
+        known = name in SettingsInput.model_fields
+        if kind == BUNDLE:
+            if known:
+                problems.append(
+                    f"{where}: is a setting and needs a list of values or a range; a bundle of "
+                    "settings has another name"
+                )
+            elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name)) is None:
+                problems.append(f"{where}: a bundle's name has letters, digits and _ only")
+            elif name in RESERVED or str(name).startswith("style_loss_"):
+                problems.append(f"{where}: is the name of something else; choose another one")
+            continue
+        if not known:
             problems.append(f"{where}: unknown setting{_suggest(str(name), SettingsInput)}")
             continue
-        if not isinstance(values, list):
-            continue
+        if kind == VALUES:
+            values = given if isinstance(given, list) else []
+        else:
+            try:
+                interval = KINDS[kind].model_validate(given)
+            except ValidationError:
+                continue  # is described already
+            assert isinstance(interval, Interval)
+            values = interval.values(whole=is_whole(name)) or list(interval.ends)
         for index, value in enumerate(values):
             try:
-                SettingsInput.__pydantic_validator__.validate_assignment(
-                    SettingsInput.model_construct(**_defaults()), name, value
-                )
+                read_setting(name, value)
             except ValidationError as error:
-                for detail in error.errors():
-                    if detail["loc"] and detail["loc"][0] == name:
-                        problems.append(f"{where}[{index}]: {_message(detail)}")
+                found = [d for d in error.errors() if d["loc"] and d["loc"][0] == name]
+                place = f"{where}[{index}]" if kind == VALUES else where
+                problems += [f"{place}: {_message(detail)}" for detail in found]
+                if found and kind != VALUES:
+                    break
     return problems
 
 
-def _defaults() -> dict[str, Any]:
-    return SettingsInput().model_dump()
+def _check_sweep(config: Config) -> list[str]:
+    """What stands beside the axes fits them; whether it meets any cell is the plan's to say."""
+    sweep = config.sweep
+    problems: list[str] = []
+    for name, axes in sweep.setters().items():
+        if len(axes) > 1:
+            problems.append(
+                f"sweep.axes.{axes[1]}: sets `{name}`, which `{axes[0]}` sets too; remove it from one"
+            )
+    drawn = {
+        name for name, given in sweep.axes.items() if isinstance(given, Interval) and given.drawn
+    }
+    zipped: set[str] = set()
+    for index, names in enumerate(sweep.zip):
+        where = f"sweep.zip[{index}]"
+        unknown = [name for name in names if name not in sweep.axes]
+        if unknown:
+            problems.append(_no_axis(where, unknown[0], list(sweep.axes)))
+            continue
+        twice = [name for name in names if names.count(name) > 1 or name in zipped]
+        zipped |= set(names)
+        if twice:
+            problems.append(f"{where}: `{twice[0]}` stands twice; keep one")
+            continue
+        counts = {name: len(values_of(name, sweep.axes[name])) for name in names}
+        if drawn & set(names):
+            problems.append(f"{where}: `{min(drawn & set(names))}` has no list of values to zip")
+        elif len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            problems.append(f"{where}: needs equally many values of each, not {listed}")
+    axes = ["style", "content", *sweep.axes, "seed"]
+    for place in ("exclude", "include"):
+        for index, partial in enumerate(getattr(sweep, place)):
+            for name in partial:
+                if name not in axes:
+                    problems.append(_no_axis(f"sweep.{place}[{index}].{name}", name, axes))
+    sample = sweep.sample
+    for index, name in enumerate(sample.axes or [] if sample else []):
+        if name not in axes:
+            problems.append(_no_axis(f"sweep.sample.axes[{index}]", name, axes))
+    kept = drawn - set(sample.axes or drawn) if sample else drawn
+    for name in sweep.axes:
+        if name in kept:
+            given = sweep.axes[name]
+            step = "`num`" if KINDS["<log>"] is type(given) else "`step` or `num`"
+            problems.append(f"sweep.axes.{name}: give {step}, or let `sweep.sample` draw from it")
+    if sweep.where is not None:
+        try:
+            Condition(sweep.where, [*axes, *Settings.model_fields])
+        except ValueError as error:
+            problems.append(f"sweep.where: {error}")
+    return problems
+
+
+def _no_axis(where: str, name: str, axes: list[str]) -> str:
+    close = difflib.get_close_matches(name, axes, n=1)
+    meant = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(axes) or 'none'}"
+    return f"{where}: there is no axis `{name}`; {meant}"
 
 
 def _check_names(config: Config) -> list[str]:
@@ -289,8 +467,12 @@ def _path(detail: Any, raw: Any) -> str:
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    current: type[BaseModel] | None = model
-    for part in location:
+    # Before an entry stand names of types and ids, which lead nowhere.
+    if BUNDLE in location:
+        return BundleValue
+    start = max((n for n, part in enumerate(location) if part in _TAGGED), default=None)
+    current: type[BaseModel] | None = model if start is None else _TAGGED[str(location[start])]
+    for part in location if start is None else location[start + 1 :]:
         field = current.model_fields.get(str(part)) if current else None
         annotation = field.annotation if field else None
         current = (

@@ -4,88 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, field_validator
 
-from nstcore.config.settings import PRESETS, Settings
+from nstcore.config.entries import ContentGiven, StyleGiven
+from nstcore.config.given import Id, SettingsInput, Strict
+from nstcore.config.sweep import Sweep
 from nstcore.encoders.layers import EncoderName
 
-ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-"""What ids of contents, styles and runs look like: they become names of files and folders."""
-
-Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$", max_length=100)]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
-Seed = Annotated[int, Field(ge=0, lt=2**53)]
-"""A whole number that tables and JSON hold exactly."""
 Folder = Annotated[str, StringConstraints(pattern=r"^[^{}]+$")]
 """Braces would be taken for wildcards."""
 Layout = Annotated[list[str], Field(min_length=0)]
-
-
-class Strict(BaseModel):
-    """A part of the configuration in which a misspelt key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class SettingsInput(Settings):
-    """Settings as a user writes them: all optional, and a preset as their base."""
-
-    weights: str | dict[EncoderName, str] | None = Field(  # type: ignore[assignment]
-        None, description=Settings.model_fields["weights"].description
-    )
-    preset: str | None = Field(
-        None,
-        description="Named base for all settings not given here: "
-        + ", ".join(sorted(PRESETS))
-        + ".",
-    )
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _of_this_encoder(cls, value: Any, _info: ValidationInfo) -> Any:
-        """Left as given: an axis may choose the encoder."""
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> SettingsInput:
-        """Nothing yet: a preset or an axis may bring what is needed beside these."""
-        return self
-
-    @field_validator("preset")
-    @classmethod
-    def _known_preset(cls, value: str | None) -> str | None:
-        if value is not None and value not in PRESETS:
-            raise ValueError(
-                f"there is no preset {value!r}; there are: {', '.join(sorted(PRESETS))}"
-            )
-        return value
-
-
-class Sweep(Strict):
-    """The grid beside contents and styles."""
-
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        {},
-        description="Setting -> list of its values; the grid is the product of all axes. `preset` may "
-        "be an axis too.",
-    )
-    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Seed], Field(min_length=1)] = Field(
-        1,
-        description="How many repetitions with different random seeds, or the seeds themselves.",
-    )
-
-    @property
-    def seed_list(self) -> list[int]:
-        """The seeds themselves."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
 
 class Report(Strict):
@@ -131,20 +60,19 @@ class Output(Strict):
         return value
 
 
-StyleFiles = str | list[str] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
-
-
 class Config(Strict):
     """One run."""
 
     run: Id = Field("run", description="Name of the run: results stand in `<results>/<run>/`.")
-    contents: str | list[str] | dict[Id, str] = Field(
-        description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, or "
-        "a map of ids to files. Paths start from the folder where the command is run."
+    contents: str | list[str] | dict[Id, ContentGiven] = Field(
+        description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, a "
+        "sheet `*.tsv`, or a map of ids to files. Paths start from the folder where the command is run. "
+        "In a map, a content may also be `{path: file, settings: {...}}`, with settings of its own."
     )
-    styles: str | list[str] | dict[Id, StyleFiles] = Field(
+    styles: str | list[str] | dict[Id, StyleGiven] = Field(
         description="Pictures whose style is taken, like `contents`. In a map, a style may also be a "
-        "list of files or a map of files to weights: a blend."
+        "list of files or a map of files to weights: a blend; or `{path: file, settings: {...}}`, "
+        "with `paths` in place of `path` for a blend."
     )
     settings: SettingsInput = Field(
         SettingsInput(), description="Settings that are the same for all cells."

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from nstcore.config.model import Config, Evaluation, Output, Report, Sweep
+from nstcore.config.model import Config, Evaluation, Output, Report
 from nstcore.config.settings import PRESETS, Settings
+from nstcore.config.sweep import Sample, Sweep
 
 _INTRODUCTION = """\
 # Configuration
@@ -25,28 +26,41 @@ Schema for editors (also in `workflow/schemas/`).
 ## Pictures
 
 `contents` and `styles` are a folder, a glob (`photos/*.jpg`), a list of files, folders and globs,
-or a map of ids to files. Without a map, a picture's id is its file's name. Ids stand in paths and
-on contact sheets. PNG, JPEG, WebP and TIFF are read, with 8 or 16 bits, upright, converted to
-sRGB. Paths start from the folder where the command is run.
+a map of ids to files, or a sheet. Without a map, a picture's id is its file's name. Ids stand in
+paths and on contact sheets. PNG, JPEG, WebP and TIFF are read, with 8 or 16 bits, upright,
+converted to sRGB. Paths start from the folder where the command is run.
 
 ```yaml
 contents: photos/
 styles:
   wave: paintings/great_wave.jpg
   dusk: {paintings/scream.jpg: 0.7, paintings/night.jpg: 0.3}   # a blend
+  glass: {path: paintings/window.jpg, settings: {style_scale: 2}}
 ```
+
+An entry with `settings` has them for itself, over those of the grid; a setting that an axis varies
+cannot be among them. They stand in the records, not in the names of files. `contents` or `styles`
+may also be a sheet: a text file `*.tsv` with tabs between its columns `id`, `path` and any settings.
+
+```
+id      path            size    style_weight
+cat     photos/cat.jpg  512
+sea     photos/sea.jpg          30
+```
+
+An empty field is a setting that is not given.
 
 ## The grid
 
 Every content is stylized with every style, at every point of the product of `sweep.axes`, with
-every seed. An axis is any setting with a list of values:
+every seed. An axis is any setting with its values:
 
 ```yaml
 settings:
   size: 512
 sweep:
   axes:
-    style_weight: [3, 10, 30, 100]
+    style_weight: {log: [3, 300], num: 5}
     optimizer: [lbfgs, adam]
   seeds: 2                     # needs a start with noise: init_noise, or init: noise or style
 ```
@@ -54,6 +68,59 @@ sweep:
 With the default losses one `style_weight` looks alike for all pictures and sizes: around 1 the
 content is barely touched, around 10 strokes follow its forms, from 100 on little more than the
 style is left.
+
+Values are a list, or lie between two ends, which are met exactly:
+
+- `{range: [256, 512], step: 128}`: 256, 384, 512;
+- `{range: [0, 1], num: 5}`: 0, 0.25, 0.5, 0.75, 1;
+- `{log: [10, 1000], num: 5}`: 10, 31.6228, 100, 316.228, 1000. What needs more than twelve digits
+  is rounded to six, and to a whole number for a setting that has no others.
+
+An axis with another name is a bundle: several settings under one name, perhaps with a title for
+sheets and report. It may set what `settings` sets too.
+
+```yaml
+sweep:
+  axes:
+    style_weight: [3, 30, 300]
+    tv_weight: [0, 8]
+    iterations: [100, 400]
+    optimizer: [lbfgs, adam]
+    look:
+      soft: {title: "Soft", pooling: avg, style_layers: {relu1_1: 0.5, relu3_1: 1}}
+      hard: {title: "Hard", pooling: max}
+  zip: [[optimizer, iterations]]                   # lbfgs with 100, adam with 400
+  exclude: [{style: wave, tv_weight: 0}]           # cells with all of these values
+  where: "style_weight <= 30 or look == 'hard'"    # what holds for all that are left
+  include: [{style_weight: 5000, content: cat}]    # cells added after that
+```
+
+`exclude` and `include` name some axes, `style`, `content` and `seed` among them; the others have
+all their values. An entry of `exclude` that matches no cell of the product, and one of `include`
+that adds none, is an error. `where` compares axes and any other settings with numbers, texts in
+quotes, `true`, `false`, `none` and lists: `== != < <= > >= in`, `not in`, `and or not`, `+ - * /`
+and parentheses; layers are asked for as in `'relu4_2' in content_layers`. Cells that are left out
+are empty places on the sheets.
+
+Where the product is too large, `sample` takes some of its points instead:
+
+```yaml
+sweep:
+  axes:
+    style_weight: {log: [1, 1000]}                 # without num: any value, drawn
+    tv_weight: {uniform: [0, 8]}
+    pooling: [max, avg]
+  sample: {method: lhs, n: 200, seed: 0}           # or sobol, or random
+```
+
+Every style and content has the same `n` points, all different. Of a list every value is drawn
+equally often on average; between two ends, of `log` on a logarithmic scale, values are rounded to
+four digits. A point that comes twice is replaced by a further draw. The same sample is drawn
+whenever the configuration is read, and the points are written into the configuration of a run that
+starts. With `sobol` and `random` a larger `n` keeps the points of a smaller one. `sample.axes`
+names the axes that are drawn, if not all, and may name `style`, `content` and `seed`; all others
+keep their product. `exclude`, `where` and `include` work as before; an entry of `exclude` may then
+match nothing.
 """
 
 _PATHS = """\
@@ -89,6 +156,7 @@ def reference_text() -> str:
     parts.append("## Keys\n\n" + _table(Config, ""))
     for name, model in (
         ("sweep", Sweep),
+        ("sweep.sample", Sample),
         ("output", Output),
         ("evaluation", Evaluation),
         ("report", Report),

@@ -14,13 +14,26 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from nstcore.encoders.layers import DEEPEST, LAYERS, EncoderName
 
-Layers = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+Layers = Annotated[
+    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+            ]
+        }
+    ),
+]
+"""Layer -> weight; one name or a list of names, all with the weight 1, mean the same."""
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.load import dump_yaml, given_settings, parse_config, read_yaml
+from nstcore.config.load import dump_yaml, given_settings, located, parse_config, read_yaml
 from nstcore.config.model import Config
 from nstcore.errors import ConfigError
 from nstcore.grid.plan import Plan
@@ -34,14 +34,12 @@ def freeze(plan: Plan) -> Path:
     config = plan.config
     values: dict[str, Any] = config.model_dump(exclude_unset=True)
     values["run"] = config.run
-    values["contents"] = plan.contents
-    values["styles"] = {
-        name: source.paths[0]
-        if len(source.paths) == 1
-        else dict(zip(source.paths, source.weights, strict=True))
-        for name, source in plan.styles.items()
-    }
+    values["contents"] = {name: source.entry() for name, source in plan.contents.items()}
+    values["styles"] = {name: source.entry() for name, source in plan.styles.items()}
     values["settings"] = given_settings(config)
+    if plan.selection.drawn is not None:
+        # Drawn once: another version of SciPy might draw other points.
+        values["sweep"]["sample"]["points"] = plan.selection.drawn
     path = frozen_path(config)
     write_text(path, _HEADER + dump_yaml(values))
     return path
@@ -53,7 +51,20 @@ def open_frozen(path: Path | str) -> Plan:
     Raises:
         ConfigError: if there is no frozen configuration or it was changed to something wrong.
     """
-    return Plan(parse_config(read_yaml(path)))
+    return read_plan(path)
+
+
+def read_plan(path: Path | str) -> Plan:
+    """The plan of the configuration in a YAML file.
+
+    Raises:
+        ConfigError: one line for every mistake, with the line in the file.
+    """
+    raw = read_yaml(path)
+    try:
+        return Plan(parse_config(raw))
+    except ConfigError as error:
+        raise located(error, raw) from None
 
 
 def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:

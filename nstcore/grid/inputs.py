@@ -6,70 +6,131 @@ import glob
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from nstcore.config.entries import ContentEntry, StyleEntry
 from nstcore.errors import ConfigError
+from nstcore.grid.table import Entry, is_table, read_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Files that a folder or a glob is searched for; any other file can still be named by itself."""
 
 
 @dataclass(frozen=True)
+class ContentSource:
+    """The file of one content.
+
+    Attributes:
+        path: the picture.
+        settings: settings that are others for this content, as they were given.
+    """
+
+    path: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def entry(self) -> Any:
+        """What stands for it in a configuration's map of contents."""
+        own = {"settings": dict(self.settings)} if self.settings else {}
+        return {"path": self.path, **own} if own else self.path
+
+
+@dataclass(frozen=True)
 class StyleSource:
-    """The files of one style with their weights, which add up to 1."""
+    """The files of one style.
+
+    Attributes:
+        paths: the pictures.
+        weights: their shares, which add up to 1.
+        settings: settings that are others for this style, as they were given.
+    """
 
     paths: tuple[str, ...]
     weights: tuple[float, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def entry(self) -> Any:
+        """What stands for it in a configuration's map of styles."""
+        own = {"settings": dict(self.settings)} if self.settings else {}
+        if len(self.paths) == 1:
+            return {"path": self.paths[0], **own} if own else self.paths[0]
+        blend = dict(zip(self.paths, self.weights, strict=True))
+        return {"paths": blend, **own} if own else blend
 
 
-def expand_contents(given: str | list[str] | Mapping[str, str]) -> dict[str, str]:
+ContentsGiven = str | list[str] | Mapping[str, str | ContentEntry]
+StylesGiven = str | list[str] | Mapping[str, str | list[str] | Mapping[str, float] | StyleEntry]
+
+
+def expand_contents(given: ContentsGiven) -> dict[str, ContentSource]:
     """Content ids and their files.
 
     Raises:
         ConfigError: one line for every entry that means no file, and for ids that two files claim.
     """
-    if isinstance(given, Mapping):
-        problems = _missing_files("contents", list(given.items()))
-        if not given:
-            problems.append("contents: is empty; give at least one picture")
-        if problems:
-            raise ConfigError(problems)
-        return dict(given)
-    return _named("contents", given)
+    places: dict[str, str] = {}
+    entries: Mapping[str, str | ContentEntry]
+    if isinstance(given, str) and is_table(given):
+        places, entries = _apart(read_table(given, ContentEntry))
+    elif isinstance(given, Mapping):
+        entries = given
+    else:
+        return {name: ContentSource(path) for name, path in _named("contents", given).items()}
+    found: dict[str, ContentSource] = {}
+    for name, value in entries.items():
+        if isinstance(value, ContentEntry):
+            found[name] = ContentSource(value.path, value.settings.given)
+        else:
+            found[name] = ContentSource(value)
+    pairs = [(name, source.path) for name, source in found.items()]
+    problems = _missing_files("contents", pairs, places)
+    if not entries:
+        problems.append("contents: is empty; give at least one picture")
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
-def expand_styles(
-    given: str | list[str] | Mapping[str, str | list[str] | Mapping[str, float]],
-) -> dict[str, StyleSource]:
+def expand_styles(given: StylesGiven) -> dict[str, StyleSource]:
     """Style ids and their files with weights.
 
     Raises:
         ConfigError: as :func:`expand_contents`.
     """
-    if not isinstance(given, Mapping):
+    places: dict[str, str] = {}
+    entries: Mapping[str, str | list[str] | Mapping[str, float] | StyleEntry]
+    if isinstance(given, str) and is_table(given):
+        places, entries = _apart(read_table(given, StyleEntry))
+    elif isinstance(given, Mapping):
+        entries = given
+    else:
         return {
             name: StyleSource((path,), (1.0,)) for name, path in _named("styles", given).items()
         }
     found: dict[str, StyleSource] = {}
     problems: list[str] = []
-    for name, value in given.items():
-        if isinstance(value, str):
-            parts = {value: 1.0}
-        elif isinstance(value, list):
-            parts = dict.fromkeys(value, 1.0)
-            if len(parts) < len(value):
-                problems.append(f"styles.{name}: a file stands twice; give it a weight instead")
+    for name, value in entries.items():
+        where = places.get(name, f"styles.{name}")
+        files, own = value, {}
+        if isinstance(value, StyleEntry):
+            files, own = value.files, value.settings.given
+        if isinstance(files, str):
+            parts = {files: 1.0}
+        elif isinstance(files, list):
+            parts = dict.fromkeys(files, 1.0)
+            if len(parts) < len(files):
+                problems.append(f"{where}: a file stands twice; give it a weight instead")
         else:
-            parts = dict(value)
+            parts = dict(files)
         if not parts:
-            problems.append(f"styles.{name}: holds no file; give at least one")
+            problems.append(f"{where}: holds no file; give at least one")
             continue
-        found[name] = StyleSource(tuple(parts), _shares(list(parts.values())))
-    if not given:
+        found[name] = StyleSource(tuple(parts), _shares(list(parts.values())), own)
+    if not entries:
         problems.append("styles: is empty; give at least one picture")
     pairs = [(name, path) for name, source in found.items() for path in source.paths]
-    problems += _missing_files("styles", pairs)
+    problems += _missing_files("styles", pairs, places)
     if problems:
         raise ConfigError(problems)
     return found
@@ -86,14 +147,22 @@ def _shares(weights: list[float]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-def _missing_files(where: str, pairs: list[tuple[str, str]]) -> list[str]:
-    return [problem for name, path in pairs if (problem := _missing(f"{where}.{name}", path))]
+def _apart(rows: Mapping[str, tuple[str, Entry]]) -> tuple[dict[str, str], dict[str, Entry]]:
+    """Where the entries of a sheet stand, and the entries themselves."""
+    places = {name: place for name, (place, _) in rows.items()}
+    return places, {name: entry for name, (_, entry) in rows.items()}
+
+
+def _missing_files(
+    where: str, pairs: list[tuple[str, str]], places: Mapping[str, str]
+) -> list[str]:
+    found = (_missing(places.get(name, f"{where}.{name}"), path) for name, path in pairs)
+    return [problem for problem in found if problem]
 
 
 def _missing(where: str, path: str) -> str | None:
     if Path(path).is_dir():
-        kind = where.split(".")[0]
-        return f"{where}: {path} is a folder; a map needs files (or give `{kind}: {path}`)"
+        return f"{where}: {path} is a folder; a map or a sheet needs files"
     if not Path(path).is_file():
         return f"{where}: there is no file {path} (paths start from {Path.cwd()})"
     return None

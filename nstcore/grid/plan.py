@@ -7,41 +7,25 @@ clock and no picture's contents, so that a job on another machine finds the same
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.load import given_settings, resolve_settings
-from nstcore.config.model import ID_PATTERN, Config
+from nstcore.config.given import ID_PATTERN
+from nstcore.config.load import given_settings
+from nstcore.config.model import Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
-from nstcore.grid.inputs import StyleSource, expand_contents, expand_styles
+from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, expand_styles
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
+from nstcore.grid.overrides import Overrides
+from nstcore.grid.points import Point, base_setting
+from nstcore.grid.select import Selection, select
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of the sweep, with one seed.
-
-    Attributes:
-        values: swept setting -> its value here, in the order of the configuration.
-        seed: the random seed.
-        settings: all settings.
-        name: the name of the values; see :func:`nstcore.grid.names.setting_name`.
-        stem: name of the picture's file without its suffix: ``name``, and the seed where the
-            configuration has seeds.
-    """
-
-    values: dict[str, Any]
-    seed: int
-    settings: Settings
-    name: str
-    stem: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +35,10 @@ class Cell:
     style: str
     content: str
     point: Point
+    settings: Settings
+    """All settings: the point's, with what the content and the style have for themselves."""
+    group: str
+    """Name of the group that its batch belongs to."""
     batch: str
     image: str
     """Path of the picture, from the run's folder."""
@@ -66,19 +54,26 @@ class Cell:
         }
 
 
+Key = tuple[str | None, str | None]
+"""Style and content of a batch, where these axes make batches."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """Points that one rule serves: its jobs differ in style and content only.
+    """Batches that one rule serves: their jobs differ in style and content only.
 
     Attributes:
-        name: empty, or what tells this group's batches from others.
-        points: in grid order.
-        digest: of everything in the configuration that determines the group's cells.
+        name: empty, or what tells this group's batches from others of their style and content.
+        batches: style and content of each batch, None for an axis that makes no batches.
+        places: style, content and stem of every picture of a batch, None for what differs between
+            the batches.
+        alone: whether all batches of this name are in this group.
     """
 
     name: str
-    points: tuple[Point, ...]
-    digest: str
+    batches: tuple[Key, ...]
+    places: tuple[tuple[str | None, str | None, str], ...]
+    alone: bool
 
 
 class Plan:
@@ -94,7 +89,7 @@ class Plan:
     def __init__(self, config: Config) -> None:
         self.config = config
         problems: list[str] = []
-        self.contents: dict[str, str] = {}
+        self.contents: dict[str, ContentSource] = {}
         self.styles: dict[str, StyleSource] = {}
         try:
             self.contents = expand_contents(config.contents)
@@ -104,22 +99,47 @@ class Plan:
             self.styles = expand_styles(config.styles)
         except ConfigError as error:
             problems += error.problems
-        self.points: tuple[Point, ...] = ()
+        overrides = Overrides(self.contents, self.styles)
+        problems += overrides.problems(config.sweep)
+        if not (self.contents and self.styles) and config.sweep.sample is None:
+            # What is wrong with the axes is told beside what is wrong with the pictures.
+            overrides = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
+            axes: dict[str, Any] = {"exclude": [], "include": [], "where": None}
+            sweep = config.sweep.model_copy(update=axes)
+            config = config.model_copy(update={"sweep": sweep})
+        self._resolved: dict[tuple[str, str, str], Settings] = {}
         try:
-            self.points = tuple(_points(config))
+            self.selection: Selection = select(config, overrides)
+            problems += self._resolve(overrides)
         except ConfigError as error:
             problems += error.problems
         problems += self._missing_files()
         if problems:
-            raise ConfigError(problems)
+            raise ConfigError(list(dict.fromkeys(problems)))
+
+    def _resolve(self, overrides: Overrides) -> Iterator[str]:
+        """Find the settings of all cells; gives what is wrong with them."""
+        for (style, content), points in self.selection.pairs.items():
+            for point in points:
+                try:
+                    settings = overrides.settings(style, content, point)
+                except ConfigError as error:
+                    yield from error.problems
+                    continue
+                if len(self.selection.seeds) > 1 and not settings.uses_seed:
+                    yield (
+                        "sweep.seeds: with `init: content` every seed gives the same picture; set "
+                        "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
+                    )
+                self._resolved[style, content, point.stem] = settings
 
     def _missing_files(self) -> list[str]:
         """Files besides the pictures that the settings name and that are not there."""
         named = {
             (name, path)
-            for point in self.points
+            for settings in self.settings
             for name in ("weights", "init_file")
-            if (path := getattr(point.settings, name)) is not None
+            if (path := getattr(settings, name)) is not None
         }
         if self.config.evaluation.weights is not None:
             named.add(("evaluation.weights", self.config.evaluation.weights))
@@ -129,123 +149,145 @@ class Plan:
             if not Path(path).is_file()
         ]
 
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every point that some cell has, in grid order."""
+        return self.selection.points
+
+    @cached_property
+    def settings(self) -> tuple[Settings, ...]:
+        """All different settings of the run's cells, in grid order."""
+        return tuple({id(settings): settings for settings in self._resolved.values()}.values())
+
     @cached_property
     def axis_values(self) -> dict[str, list[Any]]:
-        """Every axis and its values in order: style, content, the swept settings, seed."""
-        values: dict[str, list[Any]] = {"style": list(self.styles), "content": list(self.contents)}
-        for axis in self.config.sweep.axes:
-            unique: dict[str, Any] = {}
-            for point in self.points:
-                unique.setdefault(digest(point.values[axis]), point.values[axis])
-            values[axis] = list(unique.values())
-        values["seed"] = self.config.sweep.seed_list
+        """Every axis and the values that cells have, in order: style, content, the sweep, seed."""
+        pairs = self.selection.pairs
+        values: dict[str, list[Any]] = {
+            "style": [s for s in self.styles if any(s == style for style, _ in pairs)],
+            "content": [c for c in self.contents if any(c == content for _, content in pairs)],
+        }
+        for name, axis in self.selection.axes.by_name.items():
+            used = {digest(point.values[name]): point.values[name] for point in self.points}
+            if axis.interval is not None and axis.interval.drawn:
+                values[name] = sorted(used.values())
+            else:
+                listed = {digest(value): value for value in axis.values}
+                values[name] = [v for key, v in {**listed, **used}.items() if key in used]
+        seeds = {point.seed for point in self.points}
+        values["seed"] = [seed for seed in self.selection.seeds if seed in seeds]
         return values
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
-        """The points, divided into those whose cells of one style and content share a job."""
+    def titles(self) -> dict[str, dict[str, str]]:
+        """Axis -> value -> what people are shown in its place."""
+        axes = self.selection.axes.by_name.values()
+        return {axis.name: dict(axis.titles) for axis in axes if axis.titles}
+
+    # --- batches ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _all(self) -> tuple[Cell, ...]:
+        names = self._group_names
+        return tuple(
+            Cell(
+                style,
+                content,
+                point,
+                self._resolved[style, content, point.stem],
+                names[point.stem],
+                self.batch_id(style, content, names[point.stem]),
+                self.image_path(style, content, point),
+            )
+            for (style, content), points in self.selection.pairs.items()
+            for point in points
+        )
+
+    @cached_property
+    def _group_names(self) -> dict[str, str]:
+        """A point's stem -> what its values and, in a large batch, its bucket are called."""
         by = [axis for axis in self.config.batch_by if axis not in ("style", "content")]
-        parts: dict[str, list[Point]] = {}
+        labels: dict[str, str] = {}
         for point in self.points:
             label = ",".join(
                 f"{axis}={spell_value(point.seed if axis == 'seed' else point.values[axis])}"
                 for axis in by
             )
-            parts.setdefault(label, []).append(point)
-        groups: list[Group] = []
-        for label, points in parts.items():
             if len(label) > LONGEST_NAME:
                 label = f"{label[: LONGEST_NAME - 9]}~{digest(label)[:8]}"
-            for bucket, members in self._split(points).items():
-                name = ",".join(part for part in (label, bucket) if part)
-                groups.append(Group(name, tuple(members), self._digest(members)))
-        return tuple(groups)
+            labels[point.stem] = label
+        sizes = Counter(
+            (self._key(*pair), labels[point.stem])
+            for pair, points in self.selection.pairs.items()
+            for point in points
+        )
+        largest: dict[str, int] = {}
+        for (_, label), size in sizes.items():
+            largest[label] = max(size, largest.get(label, 0))
+        members = Counter(labels.values())
+        counts = {label: self._split(size, members[label]) for label, size in largest.items()}
+        return {
+            point.stem: ",".join(
+                part
+                for part in (labels[point.stem], _bucket(point, counts[labels[point.stem]]))
+                if part
+            )
+            for point in self.points
+        }
 
-    def _split(self, points: list[Point]) -> dict[str, list[Point]]:
-        """Divide points into hash buckets where one job would have too many cells.
+    def _split(self, cells: int, points: int) -> int:
+        """Into how many hash buckets a batch is divided so that no job has too many cells.
 
-        A point's bucket depends on its own name and on the number of buckets alone, so that another
-        value of an axis moves no point, unless the number itself has to double.
+        A point's bucket depends on its own values and on the number of buckets alone, so that
+        another value of an axis moves no point, unless the number itself has to double.
         """
-        pairs = 1
-        if "style" not in self.config.batch_by:
-            pairs *= len(self.styles)
-        if "content" not in self.config.batch_by:
-            pairs *= len(self.contents)
         count = self.config.batch_split or 1
         if self.config.batch_split is None:
-            while (
-                count < len(points)
-                and pairs * len(points) > count * self.config.max_cells_per_batch
-            ):
+            while count < points and cells > count * self.config.max_cells_per_batch:
                 count *= 2
-        if count == 1:
-            return {"": points}
-        buckets: dict[str, list[Point]] = {}
-        for point in points:
-            number = int(hashlib.sha256(point.stem.encode()).hexdigest()[:12], 16) % count
-            buckets.setdefault(f"part{number + 1}of{count}", []).append(point)
-        return dict(sorted(buckets.items()))
+        return count
 
-    def _digest(self, points: list[Point]) -> str:
-        return digest(
-            {
-                "points": [[p.stem, p.settings.model_dump(), p.seed] for p in points],
-                "output": self.config.output.model_dump(),
-                "evaluation": self.evaluation,
-            }
-        )
+    def _key(self, style: str, content: str) -> Key:
+        by = self.config.batch_by
+        return style if "style" in by else None, content if "content" in by else None
 
     @cached_property
-    def evaluation(self) -> dict[str, Any]:
-        """Encoder, weights and size that judge every picture of the run."""
-        base = resolve_settings(given_settings(self.config))
-        given = self.config.evaluation
-        encoder = given.encoder or base.encoder
-        weights = given.weights
-        if weights is None:
-            files = self.config.settings.weights
-            if isinstance(files, dict):
-                weights = files.get(encoder)
-            elif encoder == base.encoder:
-                weights = files
-        return {"encoder": encoder, "weights": weights, "size": given.size}
+    def _batches(self) -> dict[str, dict[Key, list[Cell]]]:
+        found: dict[str, dict[Key, list[Cell]]] = {}
+        for cell in self._all:
+            batches = found.setdefault(cell.group, {})
+            batches.setdefault(self._key(cell.style, cell.content), []).append(cell)
+        return found
 
-    def image_path(self, style: str, content: str, point: Point) -> str:
-        """Path of a cell's picture, from the run's folder."""
-        return f"cells/{style}/{content}/{point.stem}.{self.config.output.format}"
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """All batches, those together that make the same files but for their style and content.
 
-    def batch_id(self, style: str, content: str, group: Group) -> str:
-        """Name of the batch of a cell: what its job's axes are."""
-        parts = []
-        if "style" in self.config.batch_by:
-            parts.append(style)
-        if "content" in self.config.batch_by:
-            parts.append(content)
-        if group.name:
-            parts.append(group.name)
-        return "/".join(parts) or "all"
-
-    def cells(
-        self,
-        *,
-        style: str | None = None,
-        content: str | None = None,
-        group: Group | None = None,
-    ) -> Iterator[Cell]:
-        """Cells in grid order: style, content, then the sweep; perhaps only some of them."""
-        of_point = {id(point): g for g in self.groups for point in g.points}
-        points = self.points if group is None else group.points
-        for style_id in self.styles if style is None else [style]:
-            for content_id in self.contents if content is None else [content]:
-                for point in points:
-                    yield Cell(
-                        style_id,
-                        content_id,
-                        point,
-                        self.batch_id(style_id, content_id, of_point[id(point)]),
-                        self.image_path(style_id, content_id, point),
+        In a grid that is a product there is one group for each name.
+        """
+        by = self.config.batch_by
+        groups: list[Group] = []
+        for name, batches in self._batches.items():
+            alike: dict[tuple[tuple[str | None, str | None, str], ...], list[Key]] = {}
+            for key, cells in batches.items():
+                places = tuple(
+                    (
+                        None if "style" in by else cell.style,
+                        None if "content" in by else cell.content,
+                        cell.point.stem,
                     )
+                    for cell in cells
+                )
+                alike.setdefault(places, []).append(key)
+            groups += [
+                Group(name, tuple(keys), places, len(alike) == 1) for places, keys in alike.items()
+            ]
+        return tuple(groups)
+
+    def batch_id(self, style: str, content: str, group: str) -> str:
+        """Name of the batch of a cell: what its job's axes are."""
+        parts = [part for part in (*self._key(style, content), group) if part]
+        return "/".join(parts) or "all"
 
     def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
         """The cells of one job.
@@ -254,8 +296,46 @@ class Plan:
             group: name of the group whose points they have.
             style, content: the job's own, where these axes make batches.
         """
-        chosen = next(g for g in self.groups if g.name == group)
-        return list(self.cells(style=style, content=content, group=chosen))
+        return list(self._batches[group][style, content])
+
+    def digest_of(self, cells: Iterable[Cell]) -> str:
+        """Of everything in the configuration that determines some cells."""
+        return digest(
+            {
+                "cells": [[c.image, self._digests[id(c.settings)], c.point.seed] for c in cells],
+                "output": self.config.output.model_dump(),
+                "evaluation": self.evaluation,
+            }
+        )
+
+    @cached_property
+    def _digests(self) -> dict[int, str]:
+        return {id(settings): digest(settings.model_dump()) for settings in self.settings}
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """Encoder, weights and size that judge every picture of the run."""
+        base = base_setting(given_settings(self.config), "encoder")
+        given = self.config.evaluation
+        encoder = given.encoder or base
+        weights = given.weights
+        if weights is None:
+            files = self.config.settings.weights
+            if isinstance(files, dict):
+                weights = files.get(encoder)
+            elif encoder == base:
+                weights = files
+        return {"encoder": encoder, "weights": weights, "size": given.size}
+
+    def image_path(self, style: str, content: str, point: Point) -> str:
+        """Path of a cell's picture, from the run's folder."""
+        return f"cells/{style}/{content}/{point.stem}.{self.config.output.format}"
+
+    def cells(self, *, style: str | None = None, content: str | None = None) -> Iterator[Cell]:
+        """Cells in grid order: style, content, then the sweep; perhaps only some of them."""
+        for cell in self._all:
+            if style in (None, cell.style) and content in (None, cell.content):
+                yield cell
 
     @cached_property
     def layout(self) -> dict[str, list[str]]:
@@ -285,48 +365,20 @@ class Plan:
     @property
     def cell_count(self) -> int:
         """How many pictures the run makes."""
-        return len(self.styles) * len(self.contents) * len(self.points)
+        return len(self._all)
 
     @cached_property
     def sizes(self) -> list[int]:
         """Every long side at which contents have to be prepared, ascending."""
-        wanted = {point.settings.size for point in self.points}
+        wanted = {settings.size for settings in self.settings}
         return sorted(wanted | {self.evaluation["size"]})
 
 
-def _points(config: Config) -> Iterator[Point]:
-    """The product of all axes and seeds, in the order of the configuration, seeds last."""
-    fixed = given_settings(config)
-    names = list(config.sweep.axes)
-    with_seed = "seeds" in config.sweep.model_fields_set
-    problems: list[str] = []
-    stems: dict[str, dict[str, Any]] = {}
-    for values in itertools.product(*config.sweep.axes.values()):
-        given = dict(zip(names, values, strict=True))
-        where = "sweep.axes, " + ", ".join(f"{k}={spell_value(v)}" for k, v in given.items())
-        try:
-            settings = resolve_settings({**fixed, **given}, where=where if given else "settings")
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        # As the settings understand them, so that 10 and 10.0 are the same value.
-        canonical = {
-            axis: value if axis == "preset" else getattr(settings, axis)
-            for axis, value in given.items()
-        }
-        name = setting_name(canonical)
-        seeds = config.sweep.seed_list
-        if len(seeds) > 1 and not settings.uses_seed:
-            problems.append(
-                "sweep.seeds: with `init: content` every seed gives the same picture; set "
-                "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
-            )
-            break
-        if name in stems:
-            problems.append(f"sweep.axes: two values give the same setting {name}; keep one")
-        stems[name] = canonical
-        for seed in seeds:
-            stem = f"{name},seed={seed}" if with_seed else name
-            yield Point(canonical, seed, settings, name, stem)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+def _bucket(point: Point, count: int) -> str:
+    """The bucket of a point, the same whatever the order of the axes."""
+    if count == 1:
+        return ""
+    ordered = dict(sorted(point.values.items()))
+    text = setting_name(ordered) + point.stem.removeprefix(point.name)
+    number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) % count
+    return f"part{number + 1}of{count}"

@@ -23,6 +23,7 @@ from markupsafe import Markup
 from nstcore.errors import StoreError
 from nstcore.report.payload import about, cells_of, curves_of, escaped_json, settings_of
 from nstcore.report.thumbnails import VIEWABLE, Thumbnails
+from nstcore.sheet.names import Titles
 from nstcore.sheet.pictures import Sources, find_sources
 from nstcore.store.atomic import write_text
 from nstcore.tables import collect, matching_record, read_grid, read_table, record_path
@@ -44,6 +45,7 @@ def build_report(
     title: str | None = None,
     layout: Layout | None = None,
     values: Mapping[str, Sequence[Any]] | None = None,
+    titles: Titles | None = None,
     sources: Sources | None = None,
     thumb: int = 320,
     threads: int | None = None,
@@ -58,6 +60,7 @@ def build_report(
         title: its title (default: the run's name).
         layout: the axes on ``rows``, ``cols`` and ``pages`` when the page is opened.
         values: the axes' values in the order to show (default: the grid's).
+        titles: what is shown in place of values.
         sources: pictures of styles and contents (default: those under ``inputs/``).
         thumb: longest side of a thumbnail in pixels.
         threads: how many pictures are read at the same time (default: up to four).
@@ -80,7 +83,7 @@ def build_report(
         "layout": {
             place: list((layout or {}).get(place, [])) for place in ("rows", "cols", "pages")
         },
-        **cells_of(metrics, values),
+        **cells_of(metrics, values, titles),
         "settings": settings_of(records),
         "sources": _sources(find_sources(run_dir) if sources is None else sources, folder, thumbs),
         "about": about(metrics, records),

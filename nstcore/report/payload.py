@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nstcore.sheet.axes import axis_values
-from nstcore.sheet.names import SOURCES, value_text
+from nstcore.sheet.names import SOURCES, Titles, shown, value_text
 from nstcore.tables import LOSSES
 
 Record = Mapping[str, Any]
@@ -35,18 +35,21 @@ def escaped_json(value: Any) -> str:
 
 
 def cells_of(
-    metrics: pd.DataFrame, values: Mapping[str, Sequence[Any]] | None = None
+    metrics: pd.DataFrame,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    titles: Titles | None = None,
 ) -> dict[str, Any]:
     """The axes, the cells and their metrics.
 
     Args:
         metrics: one row a cell.
         values: the axes' values in the order to show (default: the grid's).
+        titles: what is shown in place of values.
 
     Returns:
-        ``axes``: name, values as text, and whether they are pictures; ``cells``: for each axis the
-        position of each cell's value, then status, reason, setting, key and size; ``metrics``: for
-        each metric its values, null where there is none.
+        ``axes``: name, values as text, what is shown of them, and whether they are pictures;
+        ``cells``: for each axis the position of each cell's value, then status, reason, setting, key
+        and size; ``metrics``: for each metric its values, null where there is none.
     """
     orders = axis_values(metrics)
     for axis, given in (values or {}).items():
@@ -64,7 +67,12 @@ def cells_of(
     names = [name for name in columns[first : columns.index("image")] if name not in _NOT_METRICS]
     return {
         "axes": [
-            {"name": axis, "values": order, "pictures": axis in SOURCES}
+            {
+                "name": axis,
+                "values": order,
+                "shown": [shown(titles or {}, axis, value) for value in order],
+                "pictures": axis in SOURCES,
+            }
             for axis, order in orders.items()
         ],
         "cells": {

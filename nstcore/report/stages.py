@@ -34,6 +34,7 @@ def make_sheet(plan: Plan, page: str) -> None:
         thumb=report.thumbnail,
         run=plan.config.run,
         fixed=fixed_settings(plan),
+        titles=plan.titles,
     )
     write_sheets(
         read_table(run / "metrics.parquet"),
@@ -56,6 +57,7 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         title=plan.config.report.title,
         layout=plan.layout,
         values=plan.axis_values,
+        titles=plan.titles,
         sources=sources(plan),
         threads=threads,
     )
@@ -91,11 +93,11 @@ def sources(plan: Plan) -> dict[str, dict[str, list[Path]]]:
 
 def fixed_settings(plan: Plan) -> dict[str, Any]:
     """Settings that all cells share and a reader has to know: those not at their defaults."""
-    first, default = plan.points[0].settings, Settings()
+    first, default = plan.settings[0], Settings()
     return {
         name: value
         for name, value in first.model_dump().items()
         if name not in plan.config.sweep.axes
-        and all(getattr(p.settings, name) == value for p in plan.points)
+        and all(getattr(settings, name) == value for settings in plan.settings)
         and (value != getattr(default, name) or name in ("encoder", "size"))
     }

@@ -201,14 +201,14 @@ class _Session:
         }
 
     def _inputs(self, cell: Cell) -> dict[str, Any]:
-        content = prepare.content_facts(self.plan, cell.content, cell.point.settings.size)
+        content = prepare.content_facts(self.plan, cell.content, cell.settings.size)
         return {
             "content": {k: content[k] for k in ("path", "digest", "width", "height")},
             "style": [
                 {k: style[k] for k in ("path", "digest", "weight", "width", "height")}
                 for style in prepare.style_facts(self.plan, cell.style)
             ],
-            "encoder": prepare.encoder_facts(self.plan, cell.point.settings),
+            "encoder": prepare.encoder_facts(self.plan, cell.settings),
         }
 
     def _keep(self, item: Item, made: Made) -> Stored:
@@ -220,7 +220,7 @@ class _Session:
             "schema": SCHEMA,
             "algorithm": ALGORITHM,
             "key": item.key,
-            "settings": item.cell.point.settings.model_dump(),
+            "settings": item.cell.settings.model_dump(),
             "seed": item.cell.point.seed,
             "inputs": self._inputs(item.cell),
             "image": {"width": width, "height": height, "bits": output.bits},
@@ -245,7 +245,7 @@ class _Session:
         """Write the record and the placeholder of a cell that could not be made."""
         reason = made.reason or "failed"
         log.error("%s: %s", item.cell.image, reason)
-        settings = item.cell.point.settings
+        settings = item.cell.settings
         content = prepare.content_facts(self.plan, item.cell.content, settings.size)
         destination = self._in_run(item.cell.image)
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -320,7 +320,7 @@ class _Session:
         from nstcore.run.engine import Job
 
         cell = item.cell
-        settings = cell.point.settings
+        settings = cell.settings
         layers = prepare.style_layers(settings)
         start = None
         if settings.init_file is not None:

@@ -31,7 +31,7 @@ def prepare_content(plan: Plan, content: str) -> None:
     for size in plan.sizes:
         destination = _in_run(plan, paths.CONTENT, content=content, size=size)
         facts = prepare(
-            Path(plan.contents[content]), destination, size, background=plan.config.background
+            Path(plan.contents[content].path), destination, size, background=plan.config.background
         )
         write_json(destination.with_suffix(".json"), facts)
         log.info("content %s: %d x %d px", content, facts["width"], facts["height"])
@@ -60,11 +60,7 @@ def prepare_encoder(plan: Plan, encoder: str) -> None:
 def encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
     """Encoder id -> name and weights file, of everything the run optimizes or judges with."""
     found: dict[str, tuple[str, str | None]] = {
-        paths.encoder_id(p.settings.encoder, p.settings.weights): (
-            p.settings.encoder,
-            p.settings.weights,
-        )
-        for p in plan.points
+        paths.encoder_id(s.encoder, s.weights): (s.encoder, s.weights) for s in plan.settings
     }
     judge = plan.evaluation
     found[paths.encoder_id(judge["encoder"], judge["weights"])] = (
@@ -83,8 +79,7 @@ def judge_settings(plan: Plan) -> Settings:
 def target_requests(plan: Plan) -> dict[str, tuple[Settings, tuple[str, ...], int]]:
     """Target id -> settings of the encoder, layers and long side, of every target a style needs."""
     found: dict[str, tuple[Settings, tuple[str, ...], int]] = {}
-    for point in plan.points:
-        settings = point.settings
+    for settings in plan.settings:
         for size in style_sizes(settings):
             layers = style_layers(settings)
             found.setdefault(paths.target_id(settings, layers, size), (settings, layers, size))
@@ -217,7 +212,7 @@ def _decoded_digest(path: Path, modified: int, background: str) -> str:
 
 def key_of(plan: Plan, cell: Cell) -> str:
     """The key of a cell whose inputs are prepared."""
-    settings = cell.point.settings
+    settings = cell.settings
     styles = style_facts(plan, cell.style)
     return cell_key(
         settings,

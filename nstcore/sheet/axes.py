@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.sheet.names import check_axes, page_name, value_text
+from nstcore.sheet.names import Titles, check_axes, page_name, value_text
 from nstcore.tables import sweep_axes
 
 Key = tuple[str, ...]
@@ -28,6 +28,7 @@ class SheetSpec:
         max_side: longest side that a page may have, in pixels.
         run: the run's name for the legend (default: the one in the metrics).
         fixed: settings that are the same for all cells, for the legend.
+        titles: what is shown in place of values.
     """
 
     title: str
@@ -38,6 +39,7 @@ class SheetSpec:
     max_side: int = 12_000
     run: str | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    titles: Titles = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

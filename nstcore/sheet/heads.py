@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from nstcore.sheet.axes import Key, groups
 from nstcore.sheet.lettering import line_height, text_width, wrap
-from nstcore.sheet.names import SOURCES
+from nstcore.sheet.names import SOURCES, Titles, shown
 from nstcore.sheet.page import Box, Head, Text, text_at
 
 Size = tuple[int, int]
@@ -89,7 +90,15 @@ def positions(
     return places, at
 
 
-def build_head(axis: str, value: str, width: int, tallest: int, sizes: Sizes, m: Measures) -> Block:
+def build_head(
+    axis: str,
+    value: str,
+    width: int,
+    tallest: int,
+    sizes: Sizes,
+    m: Measures,
+    titles: Titles = MappingProxyType({}),
+) -> Block:
     """Size the picture and wrap the labels of one head that is ``width`` wide."""
     if axis in SOURCES:
         size = contained(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
@@ -97,7 +106,7 @@ def build_head(axis: str, value: str, width: int, tallest: int, sizes: Sizes, m:
         height = size[1] + m.pad + len(label) * line_height(m.label)
         return Block(axis, value, size, [], label, height)
     name = wrap(axis, width, m.small)
-    label = wrap(value, width, m.label)
+    label = wrap(shown(titles, axis, value), width, m.label)
     height = len(name) * line_height(m.small) + len(label) * line_height(m.label)
     return Block(axis, value, None, name, label, height)
 
@@ -126,6 +135,7 @@ def column_heads(
     y: int,
     sizes: Sizes,
     m: Measures,
+    titles: Titles = MappingProxyType({}),
 ) -> tuple[list[Head], list[Box], int]:
     """Place the heads of all levels of the columns from ``y`` downwards.
 
@@ -142,7 +152,7 @@ def column_heads(
         for start, stop in groups(cols, level):
             left, right = lefts[start], lefts[stop - 1] + widths[stop - 1]
             width, tallest = right - left, round(m.thumb * 0.7)
-            blocks.append(build_head(axis, cols[start][level], width, tallest, sizes, m))
+            blocks.append(build_head(axis, cols[start][level], width, tallest, sizes, m, titles))
             spans.append((left, width))
         tall = max(block.picture[1] if block.picture else 0 for block in blocks)
         below = max(block.height - (block.picture[1] if block.picture else 0) for block in blocks)
@@ -167,11 +177,17 @@ def column_titles(heads: Sequence[Head], left: int, width: int, m: Measures) -> 
     return titles
 
 
-def side_widths(axes: Sequence[str], rows: Sequence[Key], m: Measures) -> list[int]:
+def side_widths(
+    axes: Sequence[str],
+    rows: Sequence[Key],
+    m: Measures,
+    titles: Titles = MappingProxyType({}),
+) -> list[int]:
     """Width of each level of the rows' heads."""
     widths = []
     for level, axis in enumerate(axes):
-        longest = max((text_width(row[level], m.label) for row in rows), default=0)
+        labels = {shown(titles, axis, row[level]) for row in rows}
+        longest = max((text_width(label, m.label) for label in labels), default=0)
         if axis in SOURCES:
             title = text_width(axis.upper(), m.small)
             widths.append(max(round(m.thumb * 0.7), title, min(longest, 10 * m.label)))
@@ -205,13 +221,18 @@ def side_titles(
 
 
 def row_blocks(
-    axes: Sequence[str], rows: Sequence[Key], side: Sequence[int], sizes: Sizes, m: Measures
+    axes: Sequence[str],
+    rows: Sequence[Key],
+    side: Sequence[int],
+    sizes: Sizes,
+    m: Measures,
+    titles: Titles = MappingProxyType({}),
 ) -> RowBlocks:
     """Build the heads of all levels of the rows."""
     tallest = round(m.thumb * 0.7)
     return [
         [
-            (start, stop, build_head(axis, rows[start][level], width, tallest, sizes, m))
+            (start, stop, build_head(axis, rows[start][level], width, tallest, sizes, m, titles))
             for start, stop in groups(rows, level)
         ]
         for level, (axis, width) in enumerate(zip(axes, side, strict=True))

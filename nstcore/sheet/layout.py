@@ -31,7 +31,7 @@ from nstcore.sheet.heads import (
     stretched,
 )
 from nstcore.sheet.lettering import line_height, text_width, wrap
-from nstcore.sheet.names import value_text
+from nstcore.sheet.names import shown, value_text
 from nstcore.sheet.page import Box, Cell, Page, Part, Role, Text, text_at
 from nstcore.tables import sweep_axes
 
@@ -85,9 +85,9 @@ def plan_pages(
         raise UserError(f"report: max_side is {spec.max_side}, at least {_SMALLEST_SIDE} is needed")
     if spec.thumb < _SMALLEST_ASKED:
         raise UserError(f"report: thumb is {spec.thumb}, at least {_SMALLEST_ASKED} is needed")
-    shown = ["status", "reason", "image", "width", "height", "content"]
-    table = metrics[shown].astype(object).where(metrics[shown].notna(), None)
-    rows = [dict(zip(shown, row, strict=True)) for row in table.to_numpy().tolist()]
+    names = ["status", "reason", "image", "width", "height", "content"]
+    table = metrics[names].astype(object).where(metrics[names].notna(), None)
+    rows = [dict(zip(names, row, strict=True)) for row in table.to_numpy().tolist()]
     pages = []
     for arrangement in arrange(metrics, spec, values):
         if only not in (None, arrangement.name):
@@ -113,7 +113,7 @@ def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) ->
         same.pop(axis, None)
         if len(found) == 1 and axis not in (*arrangement.rows, *arrangement.cols, *spec.pages):
             same[axis] = found.pop()
-    pairs = ", ".join(f"{name} {value}" for name, value in same.items())
+    pairs = ", ".join(f"{name} {shown(spec.titles, name, value)}" for name, value in same.items())
     return [" · ".join(what), *([f"The same for all cells: {pairs}"] if pairs else [])]
 
 
@@ -169,8 +169,13 @@ def _portions(keys: tuple[Key, ...], count: int) -> list[tuple[Key, ...]]:
 
 
 def _title(sheet: _Sheet) -> str:
-    values = sheet.arrangement.values
-    return " · ".join([sheet.spec.title, *(f"{axis} {value}" for axis, value in values.items())])
+    return " · ".join([sheet.spec.title, *_about(sheet)])
+
+
+def _about(sheet: _Sheet) -> list[str]:
+    """The values of the page's own axes."""
+    titles = sheet.spec.titles
+    return [f"{axis} {shown(titles, axis, v)}" for axis, v in sheet.arrangement.values.items()]
 
 
 def _lay_out(
@@ -179,7 +184,8 @@ def _lay_out(
     """Lay out the cells at ``rows`` × ``cols``, with all heads, the title and the legend."""
     m = Measures.of(thumb, max(len(rows), len(cols)))
     row_axes, col_axes = sheet.arrangement.rows, sheet.arrangement.cols
-    side = side_widths(row_axes, rows, m)
+    named = sheet.spec.titles
+    side = side_widths(row_axes, rows, m, named)
     left = m.margin + sum(side) + len(side) * m.gap + (m.gap if side else 0)
     widths, heights = _cell_sizes(sheet, rows, cols, m)
     lefts, right = positions(widths, cols, left, m)
@@ -192,14 +198,14 @@ def _lay_out(
         legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
         return Part(width, height, (*texts, *legend), (), (), (rule,))
 
-    heads, rules, y = column_heads(col_axes, cols, lefts, widths, top, sheet.sizes, m)
+    heads, rules, y = column_heads(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
     texts += column_titles(heads, left, width - m.margin - left, m)
     titles, y = side_titles(row_axes, side, top, y, m)
     texts += titles
     if heads or titles:
         rules.append(Box(m.margin, y, right - m.margin, 1))
         y += m.gap + 1
-    blocks = row_blocks(row_axes, rows, side, sheet.sizes, m)
+    blocks = row_blocks(row_axes, rows, side, sheet.sizes, m, named)
     heights = stretched(heights, rows, blocks, m)
     tops, y = positions(heights, rows, y, m)
     heads += row_heads(blocks, tops, heights, side, m)
@@ -270,8 +276,7 @@ def _masthead(sheet: _Sheet, part: str, width: int, m: Measures) -> tuple[list[T
     size = min(120, max(22, round(width / 46)))
     title = wrap(sheet.spec.title, room, size, limit=4)
     texts = [text_at(m.margin, m.margin, room, title, size)]
-    about = [f"{axis} {value}" for axis, value in sheet.arrangement.values.items()]
-    about = [*about, part] if part else about
+    about = [*_about(sheet), part] if part else _about(sheet)
     y = texts[0].box.bottom
     if about:
         smaller = max(13, round(size * 0.55))

@@ -71,6 +71,15 @@ def _parsed(text: str) -> Any:
     return text
 
 
+Titles = Mapping[str, Mapping[str, str]]
+"""Axis -> value as text -> what people see in its place."""
+
+
+def shown(titles: Titles, axis: str, value: str) -> str:
+    """What people see of a value."""
+    return titles.get(axis, {}).get(value, value)
+
+
 def page_names(values: Mapping[str, Sequence[Any]], pages: Sequence[str]) -> list[str]:
     """The names of all pages, from the plan alone.
 

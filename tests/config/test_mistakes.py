@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from nstcore.config.load import dump_yaml, parse_config, read_yaml, resolve_settings
+from nstcore.config.load import dump_yaml, located, parse_config, read_yaml, resolve_settings
 from nstcore.errors import ConfigError
+from nstcore.grid.freeze import read_plan
 from nstcore.grid.plan import Plan
 
 PICTURES: dict[str, Any] = {"contents": "photos", "styles": "paintings"}
@@ -42,6 +43,13 @@ def only_problem(raw: dict[str, Any]) -> str:
         ({"report": {"row": []}}, "report.row", "rows"),
         ({"output": {"formats": "png"}}, "output.formats", "format"),
         ({"evaluation": {"sizes": 64}}, "evaluation.sizes", "size"),
+        ({"contents": {"a": {"path": "x", "setings": {}}}}, "contents.a.setings", "settings"),
+        ({"styles": {"a": {"paths": ["x"], "setings": {}}}}, "styles.a.setings", "settings"),
+        (
+            {"styles": {"a": {"path": "x", "settings": {"siz": 64}}}},
+            "styles.a.settings.siz",
+            "size",
+        ),
     ],
 )
 def test_an_unknown_key_is_named_with_its_path(
@@ -108,6 +116,16 @@ def test_an_unknown_key_is_named_with_its_path(
         ({"styles": {"a": {"x.png": -1}}}, "styles.a.x.png", ["0", "-1"]),
         ({"styles": {"a": 3}}, "styles.a", ["string", "list", "3"]),
         ({"styles": [3]}, "styles[0]", ["string", "3"]),
+        ({"contents": {"a": {"settings": {}}}}, "contents.a.path", ["missing"]),
+        ({"contents": {"a": ["x.png"]}}, "contents.a", ["string", "x.png"]),
+        (
+            {"contents": {"a": {"path": "x", "settings": {"size": 3}}}},
+            "contents.a.settings.size",
+            ["32", "3"],
+        ),
+        ({"styles": {"a": {"settings": {}}}}, "styles.a", ["either `path`", "or `paths`"]),
+        ({"styles": {"a": {"path": "x", "paths": ["y"]}}}, "styles.a", ["either `path`"]),
+        ({"styles": {"a": {"paths": {"x": 0}}}}, "styles.a.paths.x", ["greater than 0", "0"]),
         ({"allow_failures": "perhaps"}, "allow_failures", ["perhaps"]),
     ],
 )
@@ -163,7 +181,10 @@ def test_a_setting_is_either_fixed_or_swept() -> None:
 @pytest.mark.parametrize("section", ["settings", "sweep", "report", "output", "evaluation"])
 def test_a_section_whose_keys_are_all_commented_out_is_as_if_absent(section: str) -> None:
     assert parse_config({**PICTURES, section: None}) == parse_config(PICTURES)
-    assert parse_config({**PICTURES, "sweep": {"axes": None}}).sweep == parse_config(PICTURES).sweep
+    for key in ("axes", "zip", "exclude", "include", "where", "sample"):
+        assert (
+            parse_config({**PICTURES, "sweep": {key: None}}).sweep == parse_config(PICTURES).sweep
+        )
 
 
 def test_an_axis_may_complete_the_settings(tmp_path: Path) -> None:
@@ -178,7 +199,7 @@ def test_an_axis_may_complete_the_settings(tmp_path: Path) -> None:
             "sweep": {"axes": {"init_file": [picture, other]}},
         }
     )
-    found = [(p.settings.init, p.settings.init_file) for p in Plan(config).points]
+    found = [(s.init, s.init_file) for s in Plan(config).settings]
     assert found == [("file", picture), ("file", other)]
 
 
@@ -251,6 +272,71 @@ class TestYaml:
         for name, reason in [("no.yaml", "no such"), (".", "folder"), ("picture.yaml", "UTF-8")]:
             with pytest.raises(ConfigError, match=reason):
                 read_yaml(tmp_path / name)
+
+
+class TestLines:
+    """A mistake in a file is told with its line."""
+
+    TEXT = """\
+contents: [a.png, b.png]
+styles:
+  night: night.png
+  wave: {path: wave.png, settings: {size: 3}}
+sweep:
+  axes:
+    style_weight:
+      - 1
+      - -2
+    tv_weight: [0,
+      x]
+  exclude:
+    - {style: night}
+    - {stile: night}
+stile: 1
+"""
+
+    def test_each_problem_has_the_line_of_its_key(self, tmp_path: Path) -> None:
+        file = tmp_path / "c.yaml"
+        file.write_text(self.TEXT)
+        raw = read_yaml(file)
+        with pytest.raises(ConfigError) as caught:
+            parse_config(raw)
+        told = located(caught.value, raw).problems
+        lines = {line.split(": ")[1]: line.split(": ")[0] for line in told}
+        assert lines == {
+            "styles.wave.settings.size": f"{file}, line 4",
+            "sweep.axes.style_weight[1]": f"{file}, line 9",
+            "sweep.axes.tv_weight[1]": f"{file}, line 11",
+            "stile": f"{file}, line 15",
+        }
+        file.write_text(self.TEXT.replace("size: 3", "size: 64").replace("-2", "2"))
+        file.write_text(file.read_text().replace("x]", "1]").replace("stile: 1\n", ""))
+        with pytest.raises(ConfigError) as caught:
+            read_plan(file)
+        assert caught.value.problems[0].startswith(
+            f"{file}, line 14: sweep.exclude[1].stile: there is no axis `stile`; did you mean"
+        )
+
+    def test_a_key_that_is_missing_has_that_of_its_owner(self, tmp_path: Path) -> None:
+        file = tmp_path / "c.yaml"
+        file.write_text("styles: a.png\nsweep:\n  sample:\n    method: lhs\n")
+        raw = read_yaml(file)
+        with pytest.raises(ConfigError) as caught:
+            parse_config(raw)
+        assert located(caught.value, raw).problems == [
+            f"{file}: contents: is missing",
+            f"{file}, line 3: sweep.sample.n: is missing",
+        ]
+
+    def test_without_a_file_nothing_is_added(self) -> None:
+        error = ConfigError(["contents: is missing"])
+        assert located(error, {}) is error
+
+    @pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]"])
+    def test_aliases_are_followed_once(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "c.yaml"
+        file.write_text(text)
+        assert read_yaml(file).lines["a"] == 1
 
 
 def test_resolving_names_the_place() -> None:

@@ -18,15 +18,36 @@ from nstcore.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 FULL: dict[str, Any] = {
     "run": "full",
-    "contents": {"cat": "cat.png"},
-    "styles": {"night": "night.png", "both": {"a.png": 1, "b.png": 0.5}, "two": ["a.png", "b.png"]},
+    "contents": {"cat": "cat.png", "dog": {"path": "dog.png", "settings": {"size": 96}}},
+    "styles": {
+        "night": "night.png",
+        "both": {"a.png": 1, "b.png": 0.5},
+        "two": ["a.png", "b.png"],
+        "wave": {"path": "wave.png", "settings": {"style_scale": 2}},
+        "dusk": {"paths": {"a.png": 2, "b.png": 1}},
+        "dawn": {"paths": ["a.png", "b.png"], "settings": {"preset": "fast"}},
+    },
     "settings": {
         "preset": "gatys",
         "size": 64,
         "style_layers": {"relu1_1": 1},
         "iterations": [2, 1],
     },
-    "sweep": {"axes": {"style_weight": [1, 10]}, "seeds": [3, 4]},
+    "sweep": {
+        "axes": {
+            "style_weight": {"log": [1, 100], "num": 3},
+            "content_weight": {"uniform": [1, 2]},
+            "tv_weight": {"range": [0, 0.3], "step": 0.1},
+            "style_scale": [1, 2],
+            "look": {"soft": {"title": "Soft", "pooling": "avg"}, "plain": {}},
+        },
+        "zip": [["style_scale", "look"]],
+        "exclude": [{"style": "night", "tv_weight": 0}],
+        "include": [{"style_weight": 5000, "content_weight": 1, "content": "cat"}],
+        "where": "style_weight <= 50 or tv_weight > 0",
+        "sample": {"method": "lhs", "n": 5, "axes": ["content_weight", "style"]},
+        "seeds": [3, 4],
+    },
     "batch_by": ["style"],
     "output": {"format": "png", "bits": 16},
     "evaluation": {"size": 64},
@@ -62,7 +83,7 @@ def test_it_accepts_what_the_model_accepts() -> None:
     parse_config(FULL)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("config/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("config/**/*.yaml")), ids=lambda path: path.name)
 def test_it_accepts_the_configurations_that_are_shipped(path: Path) -> None:
     raw = read_yaml(path)
     jsonschema.validate(raw, schema())
@@ -70,7 +91,8 @@ def test_it_accepts_the_configurations_that_are_shipped(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [(), ("settings",), ("sweep",), ("output",), ("evaluation",), ("report",)]
+    "section",
+    [(), ("settings",), ("sweep",), ("sweep", "sample"), ("output",), ("evaluation",), ("report",)],
 )
 def test_unknown_keys_are_rejected_everywhere(section: tuple[str, ...]) -> None:
     raw = copy.deepcopy(FULL)
@@ -92,6 +114,12 @@ def test_unknown_keys_are_rejected_everywhere(section: tuple[str, ...]) -> None:
         {"settings": {"optimizer": "sgd"}},
         {"sweep": {"seeds": 0}},
         {"sweep": {"axes": {"size": []}}},
+        {"sweep": {"axes": {"size": {"range": [1]}}}},
+        {"sweep": {"axes": {"look": {"a": {"siz": 64}}}}},
+        {"sweep": {"zip": [["a"]]}},
+        {"sweep": {"sample": {"method": "grid", "n": 3}}},
+        {"contents": {"a": {"settings": {}}}},
+        {"styles": {"a": {"paths": {"x.png": 0}}}},
         {"output": {"bits": 12}},
         {"max_cells_per_batch": 0},
     ],

@@ -32,7 +32,13 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {
         "run": "1e3",
         "contents": "photos",
-        "styles": {"1e5": {"a.png": 0.1, "b.png": 0.7}, "null": "a.png", "two": ["b.png", "a.png"]},
+        "styles": {
+            "1e5": {"a.png": 0.1, "b.png": 0.7},
+            "null": "a.png",
+            "two": ["b.png", "a.png"],
+            "own": {"path": "a.png", "settings": {"style_scale": 1e-1, "pooling": "avg"}},
+            "ours": {"paths": {"b.png": 1, "a.png": 2}, "settings": {"style_scale": 2}},
+        },
         "settings": {"style_layers": ["relu3_1", "relu1_1"], "init": "noise"},
         "sweep": {
             "axes": {
@@ -40,6 +46,9 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 "iterations": [[2, 1], 5],
                 "content_layers": [["relu4_2"], {"relu4_1": 0.5}],
             },
+            "exclude": [{"content": "on", "style_weight": 3, "style": "null"}],
+            "include": [{"iterations": [7, 3], "style": "two", "content": "007"}],
+            "where": "style_weight >= 0 and content_layers == content_layers",
             "seeds": [3, 1],
         },
         "batch_by": ["style", "iterations"],
@@ -96,7 +105,8 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
             facts = {"name": name, "source": "", "sha256": "0" * 64}
             write_json(Path(plan.config.run_dir) / paths.ENCODER_FACTS.format(encoder=name), facts)
         prepare.write_grid(plan, Path(sys.argv[2]))
-        print(list(prepare.target_requests(plan)), plan.sizes, [g.digest for g in plan.groups])
+        print(list(prepare.target_requests(plan)), plan.sizes, plan.digest_of(plan.cells()))
+        print([(g.name, g.batches, g.places) for g in plan.groups])
         assert "torch" not in sys.modules
     """
     said = []
@@ -114,7 +124,7 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
     grid = Path("grid1.tsv").read_bytes()
     assert grid == Path("grid2.tsv").read_bytes()
     rows = grid.decode().splitlines()
-    assert len(rows) == 1 + 4 * 3 * 3 * 2 * 2 * 2
+    assert len(rows) == 1 + (4 * 5 * 3 * 2 * 2 - 2 * 2 + 3 * 2) * 2
     header = "style content setting seed style_weight iterations content_layers key batch image"
     assert rows[0].split("\t") == header.split()
     # All styles and contents with different pixels, and every point differs in what it computes.

@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.config.model import ID_PATTERN
+from nstcore.config.given import ID_PATTERN
+from nstcore.config.load import parse_config
 from nstcore.errors import ConfigError
-from nstcore.grid.inputs import expand_contents, expand_styles, make_id, natural_key
+from nstcore.grid.inputs import (
+    ContentSource,
+    StyleSource,
+    expand_contents,
+    expand_styles,
+    make_id,
+    natural_key,
+)
 
 
 @pytest.fixture
@@ -43,7 +51,7 @@ def test_a_folder_means_its_pictures_in_natural_order(photos: Path) -> None:
     }
     for spelling in ("photos", "photos/", "./photos"):
         assert list(expand_contents(spelling)) == list(expected)
-    assert expand_contents("photos") == expected
+    assert {n: s.path for n, s in expand_contents("photos").items()} == expected
 
 
 def test_a_glob(photos: Path) -> None:
@@ -66,17 +74,17 @@ def test_a_picture_that_is_meant_twice_counts_once(photos: Path) -> None:
 
 def test_a_file_whose_name_looks_like_a_glob(photos: Path) -> None:
     (photos / "[1].png").touch()
-    assert expand_contents(["photos/[1].png"]) == {"1": "photos/[1].png"}
+    assert expand_contents(["photos/[1].png"]) == {"1": ContentSource("photos/[1].png")}
 
 
 def test_a_map_keeps_ids_and_order(photos: Path) -> None:
     given = {"z": "photos/cat.png", "a": "photos/photo2.JPG"}
-    assert list(expand_contents(given).items()) == list(given.items())
+    assert [(n, s.path) for n, s in expand_contents(given).items()] == list(given.items())
 
 
 def test_a_file_that_is_no_picture_by_its_suffix_can_be_named(photos: Path) -> None:
     (photos / "scan.bmp").touch()
-    assert expand_contents("photos/scan.bmp") == {"scan": "photos/scan.bmp"}
+    assert expand_contents("photos/scan.bmp") == {"scan": ContentSource("photos/scan.bmp")}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +130,24 @@ def test_all_that_is_missing_is_named_at_once(photos: Path) -> None:
         "styles.a",
         "styles.b",
     ]
+
+
+def test_entries_have_settings_of_their_own(photos: Path) -> None:
+    config = parse_config(
+        {
+            "contents": {"cat": {"path": "photos/cat.png", "settings": {"size": 64}}},
+            "styles": {
+                "one": {"path": "photos/cat.png", "settings": {"preset": "fast"}},
+                "two": {"paths": {"photos/cat.png": 3, "photos/photo2.JPG": 1}},
+            },
+        }
+    )
+    assert expand_contents(config.contents) == {
+        "cat": ContentSource("photos/cat.png", {"size": 64})
+    }
+    styles = expand_styles(config.styles)
+    assert styles["one"] == StyleSource(("photos/cat.png",), (1.0,), {"preset": "fast"})
+    assert styles["two"] == StyleSource(("photos/cat.png", "photos/photo2.JPG"), (0.75, 0.25))
 
 
 class TestBlends:

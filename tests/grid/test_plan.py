@@ -70,7 +70,7 @@ def plan_of(raw: dict[str, Any], folder: Path) -> Plan:
 def key_of(cell: Cell) -> str:
     """A cell's key, with ids in place of digests of pictures."""
     return cell_key(
-        cell.point.settings,
+        cell.settings,
         seed=cell.point.seed,
         content=cell.content,
         style=style_identity([cell.style], [1.0]),
@@ -95,7 +95,7 @@ def test_the_plan_is_the_product(folder: Path, raw: dict[str, Any]) -> None:
     assert plan.cell_count == len(expected)
     for cell in cells:
         wanted = {**raw["settings"], **cell.point.values}
-        assert cell.point.settings == Settings.model_validate(wanted)
+        assert cell.settings == Settings.model_validate(wanted)
     images = [cell.image for cell in cells]
     assert len({image.lower() for image in images}) == len(images)
 
@@ -106,7 +106,8 @@ def test_batches_divide_the_cells(folder: Path, raw: dict[str, Any]) -> None:
     by = raw["batch_by"]
     seen: list[Cell] = []
     for group in plan.groups:
-        assert group.points
+        assert group.places
+        assert group.alone
         for style in plan.styles if "style" in by else [None]:
             for content in plan.contents if "content" in by else [None]:
                 batch = plan.batch(group.name, style=style, content=content)
@@ -152,7 +153,7 @@ def test_the_order_of_keys_changes_no_cell(folder: Path, raw: dict[str, Any], ra
 
     def cells(given: dict[str, Any]) -> dict[str, Any]:
         return {
-            key_of(c): (c.style, c.content, c.point.settings, c.point.seed)
+            key_of(c): (c.style, c.content, c.settings, c.point.seed)
             for c in plan_of(given, folder).cells()
         }
 
@@ -170,8 +171,8 @@ def test_no_job_is_too_large_when_buckets_are_fair(folder: Path, raw: dict[str, 
     )
     for group in plan.groups:
         if "part" not in group.name:
-            alone = len(plan.points) == 1 or len(group.points) == 1
-            assert alone or pairs * len(group.points) <= raw["max_cells_per_batch"]
+            points = len({stem for _, _, stem in group.places})
+            assert points == 1 or pairs * points <= raw["max_cells_per_batch"]
 
 
 def test_a_value_in_two_spellings_is_one_too_many(folder: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_page_holds_every_cell_with_its_files(tmp_path: Path) -> None:
         for source in data["sources"][axis].values():
             assert (report / "thumbs" / source["thumb"]).is_file()
             assert all((report / file).is_file() for file in source["files"])
-    assert data["axes"][2]["values"] == ["1", "10", "100"]
+    assert data["axes"][2]["values"] == data["axes"][2]["shown"] == ["1", "10", "100"]
     assert data["metrics"]["content_loss"][0] > 0
     assert data["settings"]["same"]["optimizer"] == "lbfgs"
     assert data["settings"]["own"]["style_weight"][:3] == ["1", "1", "10"]
@@ -236,3 +236,12 @@ def test_the_page_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_a_payload_with_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         render({"title": "t", "value": float("nan")})
+
+
+def test_titles_are_shown_and_values_are_kept(tmp_path: Path) -> None:
+    run = write_run(tmp_path, axes={"look": ["soft", "hard"]})
+    _, data, html = built(run, titles={"look": {"soft": EVIL}})
+    look = next(axis for axis in data["axes"] if axis["name"] == "look")
+    assert look["values"] == ["soft", "hard"]
+    assert look["shown"] == [EVIL, "hard"]
+    assert EVIL not in html

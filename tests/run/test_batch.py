@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from nstcore.config.load import parse_config
+from nstcore.config.settings import Settings
 from nstcore.errors import StoreError, UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
@@ -108,15 +109,15 @@ def test_every_cell_has_its_picture_and_its_record(plan: Plan) -> None:
         record = record_of(plan, cell.image)
         assert record["key"] == prepare.key_of(plan, cell)
         assert (record["status"], record["reason"]) == ("ok", None)
-        assert record["cell"]["axes"] == {"style_weight": cell.point.settings.style_weight}
+        assert record["cell"]["axes"] == {"style_weight": cell.settings.style_weight}
         assert record["image"]["file"] == path.name
         assert record["image"]["sha256"] == file_sha256(path)
-        assert record["inputs"]["content"]["path"] == plan.contents[cell.content]
+        assert record["inputs"]["content"]["path"] == plan.contents[cell.content].path
         assert record["metrics"]["ssim"] is None, "JSON knows no NaN"
         with Image.open(path) as image:
             assert image.size == (record["image"]["width"], record["image"]["height"])
         embedded = read_record(path)
-        assert embedded["settings"] == record["settings"] == cell.point.settings.model_dump()
+        assert embedded["settings"] == record["settings"] == cell.settings.model_dump()
 
 
 def test_what_the_store_has_is_not_made_again(plan: Plan) -> None:
@@ -161,7 +162,7 @@ def test_one_bad_cell_costs_one_cell(plan: Plan, how: str) -> None:
         path = Path(plan.config.run_dir) / cell.image
         with Image.open(path) as image:
             assert image.size == (64, 48), "a placeholder has the picture's size"
-        if cell.point.settings.style_weight == 2:
+        if cell.settings.style_weight == 2:
             assert record["status"] == how
             assert len(record["reason"].splitlines()) == 1
             assert (record["image"], record["metrics"]) == (None, {})
@@ -206,7 +207,7 @@ class TestCheck:
         assert str(caught.value).count("RuntimeError: no luck") == 2
         assert not (tmp_path / "summary.json").exists()
         missing = [c for c in plan.cells() if not (Path(plan.config.run_dir) / c.image).exists()]
-        assert [cell.point.settings.style_weight for cell in missing] == [2, 2]
+        assert [cell.settings.style_weight for cell in missing] == [2, 2]
 
     def test_failures_may_be_allowed(self, plan: Plan, tmp_path: Path) -> None:
         Stand.fails[2.0] = "failed"
@@ -225,7 +226,11 @@ def test_a_run_that_is_not_prepared_says_so(plan: Plan) -> None:
 
 
 def test_pictures_that_go_together_share_a_batch() -> None:
-    settings = [p.settings for p in _points({"style_weight": [1, 2], "pooling": ["max", "avg"]})]
+    settings = [
+        Settings(style_weight=weight, pooling=pooling)
+        for weight in (1, 2)
+        for pooling in ("max", "avg")
+    ]
     small, large = np.zeros((32, 40, 3), np.float32), np.zeros((48, 40, 3), np.float32)
     jobs = [
         Job(f"{i}{j}", s, 0, content, [], Path("w"))
@@ -239,13 +244,6 @@ def test_pictures_that_go_together_share_a_batch() -> None:
         assert len({jobs[i].settings.pooling for i in batch.indices}) == 1
     assert len(batches) == 4
     assert all(len(batch.indices) == 1 for batch in Engine("cpu", 1, 1)._batches(jobs))
-
-
-def _points(axes: dict[str, list[Any]]) -> Any:
-    config = parse_config({"contents": "a", "styles": "b", "sweep": {"axes": axes}})
-    from nstcore.grid.plan import _points as points
-
-    return points(config)
 
 
 def test_json_knows_no_nan() -> None:

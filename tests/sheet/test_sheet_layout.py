@@ -178,3 +178,23 @@ def test_the_legend_names_the_run_and_what_is_fixed(tmp_path: Path) -> None:
 def test_impossible_limits_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match="at least"):
         plan_pages(grid(1, 1), SheetSpec("t", **wrong))
+
+
+@pytest.mark.parametrize("place", ["rows", "cols", "pages", "nowhere"])
+def test_titles_stand_in_place_of_values(tmp_path: Path, place: str) -> None:
+    """Wherever the axis stands, and with all the room that they need."""
+    title = "Soft, with averaged pooling and three layers"
+    places = {"rows": ["content"], "cols": ["style"]}
+    if place != "nowhere":
+        places[place] = [*places.get(place, []), "look"]
+    spec = SheetSpec("t", **places, thumb=64, titles={"look": {"soft": title}})
+    looks = ["soft"] if place == "nowhere" else ["soft", "hard"]
+    parts = planned(tmp_path, spec, axes={"look": looks})
+    words: list[str] = []
+    for part in parts:
+        check(part)
+        words += [" ".join(text.lines) for text in texts_of(part)]
+        words += [word for head in part.heads for word in (head.value,)]
+    said = " ".join(words)
+    assert said.count(title.split()[-2] + " layers") >= 1
+    assert ("hard" in said) == (place != "nowhere")

@@ -1,4 +1,5 @@
 # The plan, and what several stages need of it.
+import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -49,9 +50,9 @@ def inputs_in_order():
     ]
 
 
-def starts(points):
+def starts(cells):
     """The pictures of `init: file`."""
-    return sorted({point.settings.init_file for point in points} - {None})
+    return sorted({cell.settings.init_file for cell in cells} - {None})
 
 
 def in_run(pattern):

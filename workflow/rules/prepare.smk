@@ -3,7 +3,7 @@
 
 rule prepare_content:
     input:
-        lambda wildcards: PLAN.contents[wildcards.content],
+        lambda wildcards: PLAN.contents[wildcards.content].path,
     output:
         expand(in_run(paths.CONTENT), size=PLAN.sizes, allow_missing=True),
         expand(in_run(paths.CONTENT_FACTS), size=PLAN.sizes, allow_missing=True),
@@ -15,7 +15,7 @@ rule prepare_content:
         frozen=FROZEN,
         background=PLAN.config.background,
         sizes=PLAN.sizes,
-        source=lambda wildcards: file_state(PLAN.contents[wildcards.content]),
+        source=lambda wildcards: file_state(PLAN.contents[wildcards.content].path),
     script:
         "../scripts/prepare_content.py"
 
@@ -68,7 +68,7 @@ rule grid:
             for index in range(len(source.paths))
         ],
         encoder_facts=expand(in_run(paths.ENCODER_FACTS), encoder=encoders(PLAN)),
-        starts=lambda wildcards: starts(PLAN.points),
+        starts=lambda wildcards: starts(PLAN.cells()),
     output:
         f"{RUN}/grid.tsv",
     log:
@@ -78,10 +78,10 @@ rule grid:
         "../../environment.yml"
     params:
         frozen=FROZEN,
-        cells=[group.digest for group in PLAN.groups],
+        cells=PLAN.digest_of(PLAN.cells()),
         batch_by=PLAN.config.batch_by,
         inputs=inputs_in_order(),
-        starts=[file_state(path) for path in starts(PLAN.points)],
+        starts=[file_state(path) for path in starts(PLAN.cells())],
         algorithm=ALGORITHM,
     script:
         "../scripts/grid.py"

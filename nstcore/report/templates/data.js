@@ -7,28 +7,8 @@ const at = run.cells.at;
 const count = run.cells.status.length;
 const varying = axes.filter((axis) => axis.values.length > 1);
 
-// Every combination of values as one number, to find its cell.
-const stride = new Map();
-let combinations = 1;
-for (const axis of axes) {
-  stride.set(axis.name, combinations);
-  combinations *= axis.values.length;
-}
-const cellAt = new Map();
-for (let cell = 0; cell < count; cell += 1) {
-  let place = 0;
-  for (const axis of axes) place += at[axis.name][cell] * stride.get(axis.name);
-  cellAt.set(place, cell);
-}
-
-// The cell with these positions on the axes, or undefined.
-function findCell(positions) {
-  let place = 0;
-  for (const axis of axes) place += positions[axis.name] * stride.get(axis.name);
-  return cellAt.get(place);
-}
-
-const valueOf = (name, cell) => axisOf.get(name).values[at[name][cell]];
+// What is shown of a value: the title of a bundle's, an id as it is.
+const valueOf = (name, cell) => axisOf.get(name).shown[at[name][cell]];
 
 // An element with properties and children; text is always text, never markup.
 function el(tag, properties = {}, ...children) {

@@ -45,7 +45,7 @@ function renderControls() {
   const choices = () => [...matrix.controls.querySelectorAll('select, input')];
   const focused = choices().indexOf(document.activeElement);
   const values = free().map((axis) => {
-    const options = axis.values.map((value, n) => [n, value]);
+    const options = axis.shown.map((value, n) => [n, value]);
     return select(labelText(axis.name), options, state.fixed[axis.name] || 0, (value) => {
       state.fixed[axis.name] = Number(value);
       renderMatrix();
@@ -131,7 +131,7 @@ function headContent(name, position) {
     ? el('img', { src: link(`thumbs/${source.thumb}`), alt: '', loading: 'lazy' })
     : null;
   return el('div', { class: 'head' }, picture,
-    el('small', {}, ...breakable(name)), el('span', {}, ...breakable(value)));
+    el('small', {}, ...breakable(name)), el('span', {}, ...breakable(axis.shown[position])));
 }
 
 function cellContent(cell) {

@@ -13,9 +13,9 @@ const TABLE_PIECE = 100;
 const tableColumns = [
   ...axes.map((axis) => ({
     name: axis.name,
-    long: axis.values.some((value) => value.length > 24),
+    long: axis.shown.some((value) => value.length > 24),
     rank: (cell) => at[axis.name][cell],
-    text: (cell) => axis.values[at[axis.name][cell]],
+    text: (cell) => axis.shown[at[axis.name][cell]],
   })),
   { name: 'status', rank: (cell) => run.cells.status[cell], text: (cell) => run.cells.status[cell] },
   ...Object.keys(run.metrics).map((name) => ({
