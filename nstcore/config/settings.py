@@ -74,6 +74,26 @@ class Settings(BaseModel):
         8.0, description="Weight of the total variation (mean squared difference of neighbours)."
     )
 
+    # --- in what colours -----------------------------------------------------------------------
+    color: Literal["style", "luminance", "match_content"] = Field(
+        "style",
+        description="Whose colours the picture gets. `style`: the style's. `match_content`: the "
+        "content's, which the style's pictures are given before their style is taken. `luminance`: "
+        "only luminance is stylized, and the content's chroma returns at the end.",
+    )
+    color_match: Literal["cholesky", "pca", "symmetric", "histogram"] = Field(
+        "symmetric",
+        description="How `color: match_content` gives a style picture the content's colours. "
+        "`symmetric`, `pca`, `cholesky`: by a linear map to the content's mean and covariance, the one "
+        "that moves colours least, the product of symmetric roots, that of triangular ones. "
+        "`histogram`: every channel gets the content's distribution.",
+    )
+    luminance_space: Literal["yiq", "lab"] = Field(
+        "yiq",
+        description="What `color: luminance` takes for luminance and chroma: Y and I, Q of `yiq`, or L* "
+        "and a*, b* of CIE `lab`.",
+    )
+
     # --- at what size --------------------------------------------------------------------------
     size: int = Field(512, ge=32, le=32768, description="Long side of the picture in pixels.")
     style_scale: float = Field(

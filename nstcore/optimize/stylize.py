@@ -23,7 +23,7 @@ from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments, Objective
 from nstcore.losses.tiles import TiledObjective, tiled_features
 from nstcore.optimize.adam import BatchedAdam
-from nstcore.optimize.descend import Descent, Narrow, Options, Watch
+from nstcore.optimize.descend import Descent, Evaluate, Narrow, Options, Watch
 from nstcore.optimize.descend_adam import AdamDescent
 from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
@@ -42,7 +42,8 @@ class Task:
     """One picture to be made.
 
     Attributes:
-        content: (H, W, 3) float32 in [0, 1], at the full size of the result.
+        content: (H, W, 3) float32 in [0, 1], at the full size of the result; grey for
+            ``color: luminance``, as all other pictures then.
         styles: for every level, coarse to fine: layer -> moments (on any device), each with N = 1.
         settings: all settings.
         seed: the random seed.
@@ -143,15 +144,17 @@ def stylize(
             statistic=settings.statistic,
         )
         objective = TiledObjective(whole, tile)
+        only = _grey_only if settings.color == "luminance" else _as_it_is
+        evaluate = only(objective.evaluate)
         options: Options = {
             "tolerance": settings.tolerance,
-            "narrow": _narrower(objective),
+            "narrow": _narrower(objective, only),
             "watch": _watcher(progress, done, total),
         }
         descent: Descent
         if settings.optimizer == "lbfgs":
             descent = LBFGSDescent(
-                objective.evaluate,
+                evaluate,
                 images,
                 iterations,
                 learning_rate=weight["learning_rate"],
@@ -160,7 +163,7 @@ def stylize(
             )
         else:
             adam = _adam(adam, images, weight["learning_rate"], settings.averaging)
-            descent = AdamDescent(objective.evaluate, images, iterations, optimizer=adam, **options)
+            descent = AdamDescent(evaluate, images, iterations, optimizer=adam, **options)
         earlier = 0.0
         if saved is not None and saved.level == level:
             descent.load(saved.iteration, saved.rows)
@@ -212,7 +215,11 @@ def _start(tasks: Sequence[Task], size: tuple[int, int]) -> Tensor:
                 raise ValueError("init: file needs a picture to start from")
             start = to_tensor(resize(source, size))[0]
         starts.append(add_noise(start, task.settings.init_noise, random))
-    return torch.stack(starts)
+    images = torch.stack(starts)
+    if tasks[0].settings.color == "luminance":
+        # Contents and styles are grey there; noise has three channels, of which one is taken.
+        images = images[:, :1].expand_as(images).contiguous()
+    return images
 
 
 def _content_targets(
@@ -260,8 +267,26 @@ def _adam(
     return previous.resized(lambda state: resample(state, height, width, smooth=False))
 
 
-def _narrower(objective: TiledObjective) -> Narrow:
-    return lambda rows: objective.select(rows).evaluate
+def _narrower(objective: TiledObjective, only: Callable[[Evaluate], Evaluate]) -> Narrow:
+    return lambda rows: only(objective.select(rows).evaluate)
+
+
+def _as_it_is(evaluate: Evaluate) -> Evaluate:
+    return evaluate
+
+
+def _grey_only(evaluate: Evaluate) -> Evaluate:
+    """An objective among grey pictures: the gradient is projected onto equal channels.
+
+    A network's channels do not see red, green and blue alike, so that a grey picture would get colours
+    even where content and style are grey.
+    """
+
+    def projected(images: Tensor) -> tuple[Losses, Tensor]:
+        losses, gradient = evaluate(images)
+        return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
+
+    return projected
 
 
 def _watcher(progress: Progress | None, done: int, total: int) -> Watch | None:

@@ -22,8 +22,10 @@ from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
-from nstcore.images import decode, load_float, save_picture, to_float
+from nstcore.images import load_float, save_picture
 from nstcore.run import prepare
+from nstcore.run.colors import finished_picture
+from nstcore.run.seen import Seen
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
@@ -36,10 +38,6 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 """Version of the record's layout."""
-
-
-COLOR_SAMPLES = 1 << 16
-"""Pixels from which the colours of a blend are taken."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class _Session:
         self.stop = stop
         self._engine: Engine | None = None
         self._judges: dict[tuple[str, str], Any] = {}
-        self._pixels: dict[Path, NDArray[np.float32]] = {}
+        self.seen = Seen(plan, store, lambda: self.engine)
 
     @property
     def engine(self) -> Engine:
@@ -232,6 +230,9 @@ class _Session:
         }
         embedded = {name: value for name, value in record.items() if name != "trace"}
         pixels = made.result.image
+        if item.cell.point.settings.color != "style":
+            content = self.seen.prepared_content(item.cell)
+            pixels = finished_picture(item.cell.point.settings, pixels, content)
         return self.store.put(
             item.key,
             f".{output.format}",
@@ -307,9 +308,9 @@ class _Session:
             self._judges[name] = self.engine.judge(
                 settings,
                 prepare.encoder_file(self.plan, settings),
-                self._load(paths.CONTENT, content=cell.content, size=settings.size),
+                self.seen.load(paths.CONTENT, content=cell.content, size=settings.size),
                 [
-                    (self._load(paths.STYLE, style=cell.style, index=i), weight)
+                    (self.seen.load(paths.STYLE, style=cell.style, index=i), weight)
                     for i, weight in enumerate(source.weights)
                 ],
                 self._in_run(paths.TARGET.format(style=cell.style, target=target)),
@@ -321,51 +322,20 @@ class _Session:
 
         cell = item.cell
         settings = cell.point.settings
-        layers = prepare.style_layers(settings)
-        start = None
-        if settings.init_file is not None:
-            background = self.plan.config.background
-            start = to_float(decode(Path(settings.init_file), background=background).pixels)
         return Job(
             label=cell.image,
             settings=settings,
             seed=cell.point.seed,
-            content=self._load(paths.CONTENT, content=cell.content, size=settings.size),
-            targets=[
-                self._in_run(
-                    paths.TARGET.format(
-                        style=cell.style, target=paths.target_id(settings, layers, size)
-                    )
-                )
-                for size in prepare.style_sizes(settings)
-            ],
+            content=self.seen.content(cell),
+            targets=self.seen.targets(cell),
             weights=prepare.encoder_file(self.plan, settings),
-            style_picture=self._style_colors(cell.style) if settings.init == "style" else None,
-            start=start,
+            style_picture=self.seen.style_colors(cell) if settings.init == "style" else None,
+            start=self.seen.start(cell),
             checkpoint=self.store.checkpoints(item.key),
         )
 
-    def _style_colors(self, style: str) -> NDArray[np.float32]:
-        """A picture with a style's colours: of a blend, each part's in its share, in no order."""
-        facts = prepare.style_facts(self.plan, style)
-        if len(facts) == 1:
-            return self._load(paths.STYLE, style=style, index=0)
-        parts = []
-        for index in sorted(range(len(facts)), key=lambda i: str(facts[i]["digest"])):
-            pixels = self._load(paths.STYLE, style=style, index=index).reshape(-1, 3)
-            count = max(1, round(facts[index]["weight"] * COLOR_SAMPLES))
-            parts.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
-        return np.concatenate(parts)[np.newaxis]
-
-    def _load(self, pattern: str, **parts: Any) -> NDArray[np.float32]:
-        """A prepared picture, read once."""
-        path = self._in_run(pattern.format(**parts))
-        if path not in self._pixels:
-            self._pixels[path] = load_float(path)
-        return self._pixels[path]
-
     def _in_run(self, path: str) -> Path:
-        return Path(self.plan.config.run_dir) / path
+        return self.seen.in_run(path)
 
 
 def _versions() -> dict[str, str]:

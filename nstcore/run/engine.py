@@ -336,6 +336,21 @@ class Engine:
             }
         return self._targets[path]
 
+    def style_target(
+        self,
+        file: Path,
+        pixels: Pixels,
+        size: int,
+        settings: Settings,
+        layers: tuple[str, ...],
+        weights: Path,
+        facts: dict[str, Any],
+    ) -> None:
+        """:func:`style_target` with an encoder that is loaded already, or stays for the next one."""
+        encoder = self.encoder(settings, weights, layers)
+        found = picture_moments(encoder, pixels, size, layers, self.device, STYLE_TILE)
+        save_moments(file, found, facts)
+
     def judge(
         self,
         settings: Settings,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,15 @@ def judge_settings(plan: Plan) -> Settings:
 
 
 def target_requests(plan: Plan) -> dict[str, tuple[Settings, tuple[str, ...], int]]:
-    """Target id -> settings of the encoder, layers and long side, of every target a style needs."""
+    """Target id -> settings of the encoder, layers and long side, of every target a style needs.
+
+    Where the content has a say in the style's colours, its job makes the targets itself.
+    """
     found: dict[str, tuple[Settings, tuple[str, ...], int]] = {}
     for point in plan.points:
         settings = point.settings
+        if settings.color != "style":
+            continue
         for size in style_sizes(settings):
             layers = style_layers(settings)
             found.setdefault(paths.target_id(settings, layers, size), (settings, layers, size))
@@ -129,7 +135,7 @@ def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
         if len(files) == 1:
             link(files[0], destination)
         else:
-            _write_blend(destination, files, source.weights, style)
+            write_blend(destination, files, source.weights, style)
 
 
 def _compute_target(
@@ -146,14 +152,7 @@ def _compute_target(
 ) -> None:
     from nstcore.run.engine import style_target
 
-    facts = {
-        "picture": picture,
-        "size": size,
-        "encoder": eye,
-        "pooling": settings.pooling,
-        "padding": settings.padding,
-        "layers": list(layers),
-    }
+    facts = target_facts(picture, size, settings, layers, eye)
     weights = encoder_file(plan, settings)
     pixels = load_float(_in_run(plan, paths.STYLE, style=style, index=index))
     device, deterministic = plan.config.device, plan.config.deterministic
@@ -163,9 +162,28 @@ def _compute_target(
     log.info("style %s at %d px: %s", style, size, ", ".join(layers))
 
 
-def _write_blend(
-    destination: Path, files: list[Path], weights: tuple[float, ...], style: str
+def target_facts(
+    picture: dict[str, Any],
+    size: int,
+    settings: Settings,
+    layers: tuple[str, ...],
+    eye: dict[str, Any],
+) -> dict[str, Any]:
+    """What is written into a style target: of which picture, at what size, seen by what."""
+    return {
+        "picture": picture,
+        "size": size,
+        "encoder": eye,
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+        "layers": list(layers),
+    }
+
+
+def write_blend(
+    destination: Path, files: Sequence[Path], weights: Sequence[float], style: str
 ) -> None:
+    """Write the target of a blend from those of its pictures."""
     from nstcore.targets import blend, load_moments, save_moments
 
     loaded = [load_moments(file) for file in files]

@@ -61,8 +61,9 @@ def target_key(
 def canonical_settings(settings: Settings) -> dict[str, Any]:
     """Settings as far as they can change the picture, in one spelling.
 
-    Paths are left out (files count by their digests), and so are settings that the chosen optimizer
-    does not look at: two cells that cannot differ are one.
+    Paths are left out (files count by their digests), and so are settings that the chosen optimizer or
+    another setting does not look at: two cells that cannot differ are one.  Settings that came later
+    are left out where they have no effect, so that what was finished before has its key still.
     """
     values = settings.model_dump(exclude={"weights", "init_file", "iterations"})
     values["learning_rate"] = settings.step_length
@@ -71,6 +72,12 @@ def canonical_settings(settings: Settings) -> dict[str, Any]:
     for name in ("pyramid_start", "pyramid_factor"):
         del values[name]
     del values["averaging" if settings.optimizer == "lbfgs" else "history"]
+    if settings.color == "style":
+        del values["color"]
+    if settings.color != "match_content":
+        del values["color_match"]
+    if settings.color != "luminance":
+        del values["luminance_space"]
     return values
 
 
