@@ -86,7 +86,8 @@ class Settings(BaseModel):
         description="How `color: match_content` gives a style picture the content's colours. "
         "`symmetric`, `pca`, `cholesky`: by a linear map to the content's mean and covariance, the one "
         "that moves colours least, the product of symmetric roots, that of triangular ones. "
-        "`histogram`: every channel gets the content's distribution.",
+        "`histogram`: by the first, and then to the content's distribution along each of its principal "
+        "axes.",
     )
     luminance_space: Literal["yiq", "lab"] = Field(
         "yiq",

@@ -55,8 +55,10 @@ def match_colors(picture: Pixels, target: Pixels, method: ColorMatch) -> Pixels:
     r"""A picture with another's colours.
 
     The linear methods map each pixel by :math:`x \mapsto A x + b`, so that mean and covariance become
-    the target's (the article's eq. 1 to 3); see :func:`linear_map`.  ``histogram`` gives every channel
-    the target's distribution of values.
+    the target's (the article's eq. 1 to 3); see :func:`linear_map`.  ``histogram`` does the same with
+    ``symmetric`` and then gives each of the target's principal axes the target's own distribution.
+    Red, green and blue matched each for itself would tear apart what goes together in the target: a
+    colourful picture would keep greens and violets where the target is all brown.
 
     Args:
         picture: ``(H, W, 3)``; where it has next to no variance in some direction, as a grey one in
@@ -68,8 +70,7 @@ def match_colors(picture: Pixels, target: Pixels, method: ColorMatch) -> Pixels:
         ``(H, W, 3)``, not clipped: linear methods may leave [0, 1] a little.
     """
     if method == "histogram":
-        channels = [_match_values(picture[..., c], target[..., c]) for c in range(3)]
-        return np.stack(channels, axis=-1).astype(np.float32)
+        return _match_along_axes(match_colors(picture, target, "symmetric"), target)
     mean, covariance = color_moments(picture)
     wanted_mean, wanted_covariance = color_moments(target)
     matrix = linear_map(covariance, wanted_covariance, method)
@@ -130,6 +131,14 @@ def _triangular(root: Values) -> Values:
     upper = np.asarray(np.linalg.qr(root.T, mode="r"))
     signs = np.where(np.diagonal(upper) < 0, -1.0, 1.0)
     return np.asarray(upper.T * signs)
+
+
+def _match_along_axes(picture: Pixels, target: Pixels) -> Pixels:
+    """Colours with the target's distribution along each of its principal axes."""
+    axes = np.linalg.eigh(color_moments(target)[1])[1]
+    along, wanted = (_in_bands(lambda band: band @ axes, p) for p in (picture, target))
+    matched = np.stack([_match_values(along[..., i], wanted[..., i]) for i in range(3)], axis=-1)
+    return np.asarray(matched @ axes.T, dtype=np.float32)
 
 
 def _match_values(values: Pixels, target: Pixels) -> Values:
