@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from nstcore.encoders.vgg import VGG
 from nstcore.errors import StoreError
 from nstcore.images import fit_size, resize
+from nstcore.images.sizing import SizeBy
 from nstcore.losses.objective import Moments
 from nstcore.losses.tiles import tiled_moments
 from nstcore.store.atomic import atomic_path
@@ -24,12 +25,19 @@ SMALLEST_STYLE = 16
 """Short side below which a style cannot pass the encoder's four poolings."""
 
 
-def style_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height at which a style is seen: the given long side, but never enlarged.
+def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple[int, int]:
+    """Width and height at which a style is seen: the given size, but never enlarged.
 
     A style so narrow that its short side would vanish in the encoder is kept a little larger.
+
+    Args:
+        width, height: its own, in pixels.
+        size: the wanted size; see ``fit_size``.
+        by: ``"long"``, ``"short"`` or ``"area"``.
     """
-    wide, high = fit_size((width, height), min(size, max(width, height)))
+    wide, high = fit_size((width, height), size, by)
+    if wide > width or high > height:
+        return width, height
     return max(wide, min(width, SMALLEST_STYLE)), max(high, min(height, SMALLEST_STYLE))
 
 
@@ -40,22 +48,24 @@ def picture_moments(
     layers: Sequence[str],
     device: torch.device | str = "cpu",
     tile: int | None = None,
+    by: SizeBy = "long",
 ) -> dict[str, Moments]:
     """Moments of one style picture at one size.
 
     Args:
         encoder: on ``device``.
         pixels: (H, W, 3) in [0, 1], at the picture's own size.
-        size: long side at which it is seen; see :func:`style_size`.
+        size: at which it is seen; see :func:`style_size`.
         layers: whose moments are taken.
         device: where the encoder is.
         tile: side of the tiles in px in which a large style is seen; None for the whole at once.
+        by: what the size is the size of; see :func:`style_size`.
 
     Returns:
         Layer -> moments with N = 1, on the CPU.
     """
     height, width = pixels.shape[:2]
-    seen = resize(pixels, style_size(width, height, size))
+    seen = resize(pixels, style_size(width, height, size, by))
     tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
     found = tiled_moments(encoder, tensor, list(layers), tile)
     return {name: Moments(m.gram.float().cpu(), m.mean.float().cpu()) for name, m in found.items()}

@@ -96,18 +96,29 @@ class Settings(BaseModel):
     )
 
     # --- at what size --------------------------------------------------------------------------
-    size: int = Field(512, ge=32, le=32768, description="Long side of the picture in pixels.")
+    size: int = Field(
+        512,
+        ge=32,
+        le=32768,
+        description="Size of the picture in pixels: of its long side, or see `size_by`.",
+    )
+    size_by: Literal["long", "short", "area"] = Field(
+        "long",
+        description="What `size` is the size of: the `long` side, the `short` side, or the side of a "
+        "square of as many pixels (`area`), with which panoramas and squares take the same time and "
+        "have strokes of the same size. Styles and levels of the pyramid are measured likewise.",
+    )
     style_scale: float = Field(
         1.0,
         gt=0,
         le=16,
-        description="Long side of the style over that of the picture: larger gives larger strokes. "
+        description="Size of the style over that of the picture: larger gives larger strokes. "
         "The style is never enlarged beyond its own size.",
     )
     pyramid_start: int = Field(
         128,
         ge=32,
-        description="Long side in pixels below which no coarser level is made; at or above `size` "
+        description="Size in pixels below which no coarser level is made; at or above `size` "
         "there is one level only.",
     )
     pyramid_factor: float = Field(
@@ -237,7 +248,7 @@ class Settings(BaseModel):
         return self.init in ("noise", "style") or self.init_noise > 0
 
     def level_sizes(self) -> list[int]:
-        """Long side of every pyramid level, coarse to fine; the last is ``size``."""
+        """Size of every pyramid level by ``size_by``, coarse to fine; the last is ``size``."""
         sizes = [self.size]
         while True:
             smaller = round(self.size / self.pyramid_factor ** len(sizes))
@@ -256,7 +267,7 @@ class Settings(BaseModel):
         return given + [given[-1]] * (count - len(given))
 
     def style_size(self, level_size: int) -> int:
-        """Long side at which the style is seen at a level of the given long side."""
+        """Size by ``size_by`` at which the style is seen at a level of the given size."""
         return max(1, math.floor(level_size * self.style_scale + 0.5))
 
 

@@ -18,8 +18,10 @@ from nstcore.config.load import given_settings, resolve_settings
 from nstcore.config.model import ID_PATTERN, Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
+from nstcore.grid import paths
 from nstcore.grid.inputs import StyleSource, expand_contents, expand_styles
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
+from nstcore.images.sizing import SizeBy
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
 
@@ -288,10 +290,12 @@ class Plan:
         return len(self.styles) * len(self.contents) * len(self.points)
 
     @cached_property
-    def sizes(self) -> list[int]:
-        """Every long side at which contents have to be prepared, ascending."""
-        wanted = {point.settings.size for point in self.points}
-        return sorted(wanted | {self.evaluation["size"]})
+    def sizes(self) -> dict[str, tuple[int, SizeBy]]:
+        """Every size at which contents have to be prepared, ascending, by its name in paths."""
+        judge = Settings(size=self.evaluation["size"])
+        settings = [judge, *(point.settings for point in self.points)]
+        settings.sort(key=lambda one: (one.size, one.size_by))
+        return {paths.size_label(one): (one.size, one.size_by) for one in settings}
 
 
 def _points(config: Config) -> Iterator[Point]:

@@ -112,7 +112,9 @@ def stylize(
         )
         for name in WEIGHTS
     }
-    sizes = [fit_size((width, height), size) for size in settings.level_sizes()]
+    sizes = [fit_size((width, height), size, settings.size_by) for size in settings.level_sizes()]
+    # By area, a fitted picture fitted again may come out a pixel wider.
+    sizes[-1] = (width, height)
     plan = settings.level_iterations()
     # A panorama's coarse levels may be too low for the encoder to see anything.
     smallest = 2 ** (stage(deepest(settings.layers)) - 1)

@@ -199,7 +199,7 @@ class _Session:
         }
 
     def _inputs(self, cell: Cell) -> dict[str, Any]:
-        content = prepare.content_facts(self.plan, cell.content, cell.point.settings.size)
+        content = prepare.content_facts(self.plan, cell.content, cell.point.settings)
         return {
             "content": {k: content[k] for k in ("path", "digest", "width", "height")},
             "style": [
@@ -247,7 +247,7 @@ class _Session:
         reason = made.reason or "failed"
         log.error("%s: %s", item.cell.image, reason)
         settings = item.cell.point.settings
-        content = prepare.content_facts(self.plan, item.cell.content, settings.size)
+        content = prepare.content_facts(self.plan, item.cell.content, settings)
         destination = self._in_run(item.cell.image)
         destination.parent.mkdir(parents=True, exist_ok=True)
         save_picture(destination, _placeholder(content["width"], content["height"], reason))
@@ -280,7 +280,7 @@ class _Session:
         image = item.stored.record["image"]["sha256"]
         key = evaluation_key(
             image,
-            prepare.content_facts(self.plan, cell.content, judge.size)["digest"],
+            prepare.content_facts(self.plan, cell.content, judge)["digest"],
             style_identity([s["digest"] for s in styles], [s["weight"] for s in styles]),
             prepare.encoder_facts(self.plan, judge)["sha256"],
             judge.size,
@@ -308,7 +308,9 @@ class _Session:
             self._judges[name] = self.engine.judge(
                 settings,
                 prepare.encoder_file(self.plan, settings),
-                self.seen.load(paths.CONTENT, content=cell.content, size=settings.size),
+                self.seen.load(
+                    paths.CONTENT, content=cell.content, size=paths.size_label(settings)
+                ),
                 [
                     (self.seen.load(paths.STYLE, style=cell.style, index=i), weight)
                     for i, weight in enumerate(source.weights)

@@ -64,7 +64,8 @@ def style_target(
     configure(where, deterministic)
     encoder = load_encoder(settings, weights, layers, device=where)
     # Tiles are exact, and a style that fits into one is seen whole.
-    save_moments(file, picture_moments(encoder, pixels, size, layers, where, STYLE_TILE), facts)
+    found = picture_moments(encoder, pixels, size, layers, where, STYLE_TILE, settings.size_by)
+    save_moments(file, found, facts)
 
 
 @dataclass
@@ -348,7 +349,9 @@ class Engine:
     ) -> None:
         """:func:`style_target` with an encoder that is loaded already, or stays for the next one."""
         encoder = self.encoder(settings, weights, layers)
-        found = picture_moments(encoder, pixels, size, layers, self.device, STYLE_TILE)
+        found = picture_moments(
+            encoder, pixels, size, layers, self.device, STYLE_TILE, settings.size_by
+        )
         save_moments(file, found, facts)
 
     def judge(

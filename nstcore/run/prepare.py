@@ -29,10 +29,14 @@ NATIVE = 1 << 30
 
 def prepare_content(plan: Plan, content: str) -> None:
     """Write a content at every size of the run, with its facts beside it."""
-    for size in plan.sizes:
-        destination = _in_run(plan, paths.CONTENT, content=content, size=size)
+    for label, (size, by) in plan.sizes.items():
+        destination = _in_run(plan, paths.CONTENT, content=content, size=label)
         facts = prepare(
-            Path(plan.contents[content]), destination, size, background=plan.config.background
+            Path(plan.contents[content]),
+            destination,
+            size,
+            by=by,
+            background=plan.config.background,
         )
         write_json(destination.with_suffix(".json"), facts)
         log.info("content %s: %d x %d px", content, facts["width"], facts["height"])
@@ -82,7 +86,7 @@ def judge_settings(plan: Plan) -> Settings:
 
 
 def target_requests(plan: Plan) -> dict[str, tuple[Settings, tuple[str, ...], int]]:
-    """Target id -> settings of the encoder, layers and long side, of every target a style needs.
+    """Target id -> settings of the encoder, layers and size, of every target a style needs.
 
     Where the content has a say in the style's colours, its job makes the targets itself.
     """
@@ -106,7 +110,7 @@ def style_layers(settings: Settings) -> tuple[str, ...]:
 
 
 def style_sizes(settings: Settings) -> list[int]:
-    """Long side at which the style is seen at every level, coarse to fine."""
+    """Size at which the style is seen at every level, coarse to fine."""
     return [settings.style_size(size) for size in settings.level_sizes()]
 
 
@@ -120,12 +124,7 @@ def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
     for name, (settings, layers, size) in target_requests(plan).items():
         destination = _in_run(plan, paths.TARGET, style=style, target=name)
         eye = encoder_facts(plan, settings)
-        keys = [
-            target_key(
-                fact["digest"], size, eye["sha256"], settings.pooling, settings.padding, layers
-            )
-            for fact in facts
-        ]
+        keys = [target_key(f["digest"], size, eye["sha256"], settings, layers) for f in facts]
         files = [store.path("targets", key, ".safetensors") for key in keys]
         for index, file in enumerate(files):
             if not file.is_file():
@@ -159,7 +158,8 @@ def _compute_target(
     style_target(
         file, pixels, size, settings, layers, weights, facts, device, threads, deterministic
     )
-    log.info("style %s at %d px: %s", style, size, ", ".join(layers))
+    label = paths.size_label(settings, size)
+    log.info("style %s at %s px: %s", style, label, ", ".join(layers))
 
 
 def target_facts(
@@ -173,6 +173,7 @@ def target_facts(
     return {
         "picture": picture,
         "size": size,
+        "size_by": settings.size_by,
         "encoder": eye,
         "pooling": settings.pooling,
         "padding": settings.padding,
@@ -205,9 +206,9 @@ def encoder_facts(plan: Plan, settings: Settings) -> dict[str, Any]:
     return _facts(plan, paths.ENCODER_FACTS, encoder=eye)
 
 
-def content_facts(plan: Plan, content: str, size: int) -> dict[str, Any]:
-    """What is known of a prepared content: source path, digest, width, height."""
-    return _facts(plan, paths.CONTENT_FACTS, content=content, size=size)
+def content_facts(plan: Plan, content: str, settings: Settings) -> dict[str, Any]:
+    """What is known of a content at the size of some settings: source path, digest, width, height."""
+    return _facts(plan, paths.CONTENT_FACTS, content=content, size=paths.size_label(settings))
 
 
 def style_facts(plan: Plan, style: str) -> list[dict[str, Any]]:
@@ -240,7 +241,7 @@ def key_of(plan: Plan, cell: Cell) -> str:
     return cell_key(
         settings,
         seed=cell.point.seed,
-        content=content_facts(plan, cell.content, settings.size)["digest"],
+        content=content_facts(plan, cell.content, settings)["digest"],
         style=style_identity([s["digest"] for s in styles], [s["weight"] for s in styles]),
         encoder=encoder_facts(plan, settings)["sha256"],
         output=plan.config.output,

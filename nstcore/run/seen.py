@@ -41,7 +41,7 @@ class Seen:
         self.store = store
         self._engine = engine
         self._pixels: dict[Path, Pixels] = {}
-        self._contents: dict[tuple[str, int, str], Pixels] = {}
+        self._contents: dict[tuple[str, str, str], Pixels] = {}
 
     def load(self, pattern: str, **parts: Any) -> Pixels:
         """A prepared picture."""
@@ -56,14 +56,15 @@ class Seen:
 
     def prepared_content(self, cell: Cell) -> Pixels:
         """A cell's content in its own colours."""
-        return self.load(paths.CONTENT, content=cell.content, size=cell.point.settings.size)
+        size = paths.size_label(cell.point.settings)
+        return self.load(paths.CONTENT, content=cell.content, size=size)
 
     def content(self, cell: Cell) -> Pixels:
         """A cell's content: one array for all cells that see the same."""
         settings = cell.point.settings
         if settings.color != "luminance":
             return self.prepared_content(cell)
-        name = (cell.content, settings.size, settings.luminance_space)
+        name = (cell.content, paths.size_label(settings), settings.luminance_space)
         if name not in self._contents:
             self._contents[name] = seen_picture(settings, self.prepared_content(cell))
         return self._contents[name]
@@ -115,13 +116,13 @@ class Seen:
     def _target(self, cell: Cell, layers: tuple[str, ...], size: int) -> Path:
         settings = cell.point.settings
         eye = prepare.encoder_facts(self.plan, settings)
-        content = prepare.content_facts(self.plan, cell.content, settings.size)["digest"]
+        content = prepare.content_facts(self.plan, cell.content, settings)["digest"]
         keys: list[str] = []
         files: list[Path] = []
         parts = self._parts(cell)
         for index, part in parts:
             seen = seen_style_digest(settings, part["digest"], content)
-            key = target_key(seen, size, eye["sha256"], settings.pooling, settings.padding, layers)
+            key = target_key(seen, size, eye["sha256"], settings, layers)
             file = self.store.path("targets", key, ".safetensors")
             if not file.is_file():
                 picture = {**part, "digest": seen, "color": settings.color, "content": content}

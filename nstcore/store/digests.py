@@ -33,29 +33,30 @@ def style_identity(digests: Sequence[str], weights: Sequence[float]) -> list[lis
 
 
 def target_key(
-    picture: str, size: int, encoder: str, pooling: str, padding: str, layers: Sequence[str]
+    picture: str, size: int, encoder: str, settings: Settings, layers: Sequence[str]
 ) -> str:
     """Identity of the moments of one style picture at one size.
 
     Args:
         picture: digest of the decoded picture.
-        size: long side at which it is seen.
+        size: at which it is seen.
         encoder: sha256 of the weights.
-        pooling: of the encoder.
-        padding: of the encoder.
+        settings: how the encoder pools and pads, and what the size is the size of.
         layers: whose moments are taken.
     """
-    return digest(
-        {
-            "statistics": STATISTICS,
-            "picture": picture,
-            "size": size,
-            "encoder": encoder,
-            "pooling": pooling,
-            "padding": padding,
-            "layers": sorted(layers),
-        }
-    )
+    values = {
+        "statistics": STATISTICS,
+        "picture": picture,
+        "size": size,
+        "encoder": encoder,
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+        "layers": sorted(layers),
+    }
+    # Left out for the long side, as it was before there was a choice.
+    if settings.size_by != "long":
+        values["size_by"] = settings.size_by
+    return digest(values)
 
 
 def canonical_settings(settings: Settings) -> dict[str, Any]:
@@ -72,6 +73,8 @@ def canonical_settings(settings: Settings) -> dict[str, Any]:
     for name in ("pyramid_start", "pyramid_factor"):
         del values[name]
     del values["averaging" if settings.optimizer == "lbfgs" else "history"]
+    if settings.size_by == "long":
+        del values["size_by"]
     if settings.color == "style":
         del values["color"]
     if settings.color != "match_content":

@@ -1,7 +1,8 @@
-"""Original colours through the real engine: whose colours a picture has, and what is kept of it."""
+"""Colours and sizes through the real engine: whose colours a picture has, and what is kept of it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,37 @@ def test_colours_count_only_where_they_matter(make_plan):
         assert len(other) == 1
         assert keys[color, own] not in other
     assert len(set(keys.values())) == 5
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def test_sizes_by_long_side_short_side_and_area(make_plan):
+    waves = np.random.default_rng(0).integers(0, 255, (30, 80, 3), dtype=np.uint8)
+    Image.fromarray(waves).save("wide.png")
+    axes = {"size_by": ["long", "short", "area"]}
+    plan = make_plan({"iterations": 2}, contents="wide.png", sweep={"axes": axes})
+    assert list(plan.sizes) == ["48area", "48", "48short", "64"]
+    assert stylize_batch(plan, list(plan.cells()), threads=1).failed == 0
+    found = {}
+    for cell in plan.cells():
+        with Image.open(Path(plan.config.run_dir) / cell.image) as image:
+            found[cell.point.settings.size_by] = image.size
+    assert found == {"long": (48, 18), "short": (128, 48), "area": (78, 29)}
+    # A target each: the same number means another size of the style.
+    names = [name.rpartition("-")[2] for name in prepare.target_requests(plan)]
+    assert sorted(names) == ["48", "48area", "48short", "64"]
+
+
+def test_levels_are_measured_likewise(make_plan):
+    waves = np.random.default_rng(0).integers(0, 255, (40, 150, 3), dtype=np.uint8)
+    Image.fromarray(waves).save("wide.png")
+    settings = {"iterations": 2, "size": 96, "pyramid_start": 48, "size_by": "area"}
+    plan = make_plan(settings, contents="wide.png")
+    made(plan)
+    (cell,) = plan.cells()
+    record = json.loads((Path(plan.config.run_dir) / cell.image).with_suffix(".json").read_text())
+    sizes = [(level["width"], level["height"]) for level in record["optimization"]["levels"]]
+    assert sizes == [(93, 25), (186, 50)]
+    for (width, height), size in zip(sizes, (48, 96), strict=True):
+        assert width * height == pytest.approx(size**2, rel=0.03)

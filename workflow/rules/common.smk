@@ -30,7 +30,7 @@ wildcard_constraints:
     style=ID_PATTERN,
     encoder=ID_PATTERN,
     target=ID_PATTERN,
-    size=r"\d+",
+    size=r"\d+(short|area)?",
     index=r"\d+",
     page=r"[^/]+",
 

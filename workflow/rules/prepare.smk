@@ -14,7 +14,7 @@ rule prepare_content:
     params:
         frozen=FROZEN,
         background=PLAN.config.background,
-        sizes=PLAN.sizes,
+        sizes=list(PLAN.sizes),
         source=lambda wildcards: file_state(PLAN.contents[wildcards.content]),
     script:
         "../scripts/prepare_content.py"
