@@ -9,6 +9,7 @@ from nstcore.grid.names import digest
 
 CONTENT = "inputs/contents/{content}/{size}.png"
 CONTENT_FACTS = "inputs/contents/{content}/{size}.json"
+CONTENT_ALPHA = "inputs/contents/{content}/{size}.alpha.png"
 STYLE = "inputs/styles/{style}/{index}.png"
 STYLE_FACTS = "inputs/styles/{style}/{index}.json"
 ENCODER = "encoders/{encoder}.safetensors"

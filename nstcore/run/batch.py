@@ -237,7 +237,12 @@ class _Session:
             item.key,
             f".{output.format}",
             lambda path: save_picture(
-                path, pixels, bits=output.bits, quality=output.quality, record=embedded
+                path,
+                pixels,
+                bits=output.bits,
+                quality=output.quality,
+                record=embedded,
+                alpha=self.seen.alpha(item.cell),
             ),
             record,
         )

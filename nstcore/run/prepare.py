@@ -17,6 +17,7 @@ from nstcore.errors import StoreError
 from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import decode, load_float, prepare
+from nstcore.images.saving import check_sides
 from nstcore.store.atomic import write_json, write_text
 from nstcore.store.cells import Store, link
 from nstcore.store.digests import cell_key, style_identity, target_key
@@ -28,7 +29,12 @@ NATIVE = 1 << 30
 
 
 def prepare_content(plan: Plan, content: str) -> None:
-    """Write a content at every size of the run, with its facts beside it."""
+    """Write a content at every size of the run, with its facts beside it.
+
+    Raises:
+        ImageError: if it cannot be read, or the pictures made of it would not fit into their format.
+    """
+    output = plan.config.output
     for label, (size, by) in plan.sizes.items():
         destination = _in_run(plan, paths.CONTENT, content=content, size=label)
         facts = prepare(
@@ -37,7 +43,11 @@ def prepare_content(plan: Plan, content: str) -> None:
             size,
             by=by,
             background=plan.config.background,
+            alpha=_in_run(plan, paths.CONTENT_ALPHA, content=content, size=label)
+            if output.preserve_alpha
+            else None,
         )
+        check_sides(Path(f"{content}.{output.format}"), facts["width"], facts["height"])
         write_json(destination.with_suffix(".json"), facts)
         log.info("content %s: %d x %d px", content, facts["width"], facts["height"])
 
@@ -211,6 +221,14 @@ def content_facts(plan: Plan, content: str, settings: Settings) -> dict[str, Any
     return _facts(plan, paths.CONTENT_FACTS, content=content, size=paths.size_label(settings))
 
 
+def content_alpha(plan: Plan, content: str, settings: Settings) -> str | None:
+    """Digest of the transparency that pictures of a content get; None where they are opaque."""
+    if not plan.config.output.preserve_alpha:
+        return None
+    found: str | None = content_facts(plan, content, settings)["alpha"]
+    return found
+
+
 def style_facts(plan: Plan, style: str) -> list[dict[str, Any]]:
     """What is known of a style's prepared pictures: source path, digest, width, height, weight."""
     source = plan.styles[style]
@@ -246,6 +264,7 @@ def key_of(plan: Plan, cell: Cell) -> str:
         encoder=encoder_facts(plan, settings)["sha256"],
         output=plan.config.output,
         start=start_digest(settings, plan.config.background),
+        alpha=content_alpha(plan, cell.content, settings),
     )
 
 

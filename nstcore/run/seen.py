@@ -59,6 +59,14 @@ class Seen:
         size = paths.size_label(cell.point.settings)
         return self.load(paths.CONTENT, content=cell.content, size=size)
 
+    def alpha(self, cell: Cell) -> Pixels | None:
+        """How opaque a cell's picture is to be, ``(H, W)`` in [0, 1]; None where it is all opaque."""
+        settings = cell.point.settings
+        if prepare.content_alpha(self.plan, cell.content, settings) is None:
+            return None
+        size = paths.size_label(settings)
+        return self.load(paths.CONTENT_ALPHA, content=cell.content, size=size)[..., 0]
+
     def content(self, cell: Cell) -> Pixels:
         """A cell's content: one array for all cells that see the same."""
         settings = cell.point.settings

@@ -93,6 +93,7 @@ def cell_key(
     encoder: str,
     output: Output,
     start: str | None = None,
+    alpha: str | None = None,
 ) -> str:
     """Identity of one cell: equal keys mean the same picture file.
 
@@ -104,20 +105,23 @@ def cell_key(
         encoder: sha256 of the weights.
         output: the picture's file format.
         start: digest of the picture in ``init_file``.
+        alpha: digest of the transparency that is written into the file; None for none.
     """
-    return digest(
-        {
-            "algorithm": ALGORITHM,
-            "settings": canonical_settings(settings),
-            "seed": seed if settings.uses_seed else None,
-            "content": content,
-            "style": style,
-            "encoder": encoder,
-            # Quality is a matter of JPEG alone.
-            "output": output.model_dump(exclude=set() if output.format == "jpg" else {"quality"}),
-            "start": start,
-        }
-    )
+    # Quality is a matter of JPEG alone, and transparency of a content that has some.
+    unused = {"preserve_alpha"} | ({"quality"} if output.format != "jpg" else set())
+    values = {
+        "algorithm": ALGORITHM,
+        "settings": canonical_settings(settings),
+        "seed": seed if settings.uses_seed else None,
+        "content": content,
+        "style": style,
+        "encoder": encoder,
+        "output": output.model_dump(exclude=unused),
+        "start": start,
+    }
+    if alpha is not None:
+        values["alpha"] = alpha
+    return digest(values)
 
 
 def evaluation_key(

@@ -12,8 +12,9 @@ from PIL import Image
 from skimage.color import rgb2yiq
 
 from nstcore.config.load import parse_config
+from nstcore.errors import ImageError
 from nstcore.grid.plan import Plan
-from nstcore.images import load_float
+from nstcore.images import decode, load_float
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
 from nstcore.run.engine import Engine
@@ -188,3 +189,55 @@ def test_levels_are_measured_likewise(make_plan):
     assert sizes == [(93, 25), (186, 50)]
     for (width, height), size in zip(sizes, (48, 96), strict=True):
         assert width * height == pytest.approx(size**2, rel=0.03)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def cut_out(name: str) -> None:
+    """A picture that is transparent on its left, with a soft edge."""
+    alpha = np.clip((np.arange(48) - 16) / 8, 0, 1).repeat(36).reshape(48, 36).T * 255
+    with Image.open("cat.png") as image:
+        rgba = np.dstack([np.asarray(image), alpha.astype(np.uint8)])
+    Image.fromarray(rgba).save(name)
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("png", 8), ("png", 16), ("webp", 8), ("tiff", 16)])
+def test_pictures_are_transparent_where_their_content_is(make_plan, kind, bits):
+    cut_out("ghost.png")
+    output = {"format": kind, "bits": bits, "preserve_alpha": True}
+    few = {"iterations": 2}
+    plan = make_plan(few, contents=["ghost.png", "dog.png"], output=output, background="#204060")
+    found = made(plan)
+    files = {c.content: Path(plan.config.run_dir) / c.image for c in plan.cells()}
+    own = decode(plan.contents["ghost"])
+    picture = decode(files["ghost"])
+    assert picture.bits == bits
+    scale = (2**bits - 1) / 255
+    np.testing.assert_allclose(picture.alpha / scale, own.alpha, atol=0.01)
+    assert decode(files["dog"]).alpha is None
+    # Colours and measurements are those of the picture without transparency.
+    plain = make_plan(
+        few,
+        contents=["ghost.png", "dog.png"],
+        output={"format": kind, "bits": bits},
+        background="#204060",
+        run="plain",
+    )
+    for content, pixels in made(plain).items():
+        np.testing.assert_array_equal(pixels, found[content])
+    records = [
+        json.loads((Path(p.config.run_dir) / "cells/night/ghost/default.json").read_text())
+        for p in (plan, plain)
+    ]
+    assert records[0]["metrics"] == records[1]["metrics"]
+    assert records[0]["key"] != records[1]["key"]
+    # An opaque content has one picture, asked for either way.
+    dogs = [next(c for c in p.cells() if c.content == "dog") for p in (plan, plain)]
+    assert len({prepare.key_of(p, c) for p, c in zip((plan, plain), dogs, strict=True)}) == 1
+
+
+def test_what_does_not_fit_into_the_format_is_said_before_anything_is_made(make_plan):
+    Image.new("RGB", (3000, 20)).save("long.png")
+    with pytest.raises(ImageError, match=r"WEBP holds at most 16,383 pixels a side"):
+        make_plan({"size": 128, "size_by": "short"}, contents="long.png", output={"format": "webp"})

@@ -59,6 +59,15 @@ def in_run(pattern):
     return f"{RUN}/{pattern}"
 
 
+def alpha_files(**wildcards):
+    """How opaque contents are, where that is kept; empty where it is not."""
+    if not PLAN.config.output.preserve_alpha:
+        return []
+    return expand(
+        in_run(paths.CONTENT_ALPHA), size=PLAN.sizes, allow_missing=True, **wildcards
+    )
+
+
 def sheet_files():
     """Every contact sheet of the run."""
     return expand(

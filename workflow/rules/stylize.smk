@@ -58,6 +58,7 @@ for number, group in enumerate(PLAN.groups):
                 content=batch_contents(wildcards),
                 size=PLAN.sizes,
             ),
+            alphas=lambda wildcards: alpha_files(content=batch_contents(wildcards)),
             styles=style_pictures(paths.STYLE),
             style_facts=style_pictures(paths.STYLE_FACTS),
             targets=lambda wildcards: expand(
