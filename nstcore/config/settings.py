@@ -71,7 +71,14 @@ class Settings(BaseModel):
     content_weight: Number = Field(1.0, description="Weight of the content loss.")
     style_weight: Number = Field(5.0, description="Weight of the style loss.")
     tv_weight: Number = Field(
-        8.0, description="Weight of the total variation (mean squared difference of neighbours)."
+        8.0, description="Weight of the total variation: how much neighbouring pixels differ."
+    )
+    tv_form: Literal["squared", "absolute", "isotropic"] = Field(
+        "squared",
+        description="What total variation is the mean of. `squared`: squared differences, which smoothes "
+        "all edges alike. `absolute`: absolute ones, which removes small differences and leaves large "
+        "ones. `isotropic`: the same without a preference for upright and level edges. Both are numbers "
+        "some ten times as large as the first: give a `tv_weight` that much smaller.",
     )
 
     # --- in what colours -----------------------------------------------------------------------

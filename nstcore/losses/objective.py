@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import (
+    TVForm,
     affine_moments,
     gatys_content_loss,
     gatys_style_loss,
@@ -119,6 +120,7 @@ class Objective:
         statistic: ``gram``: styles are compared by their Gram matrices.  ``w2``: by the squared
             Wasserstein-2 distance of Gaussians with their means and covariances, over the trace of
             the style's second moment; relative only.
+        tv_form: see :func:`~nstcore.losses.functional.total_variation`.
 
     Raises:
         ValueError: for ``w2`` with ``gatys``.
@@ -137,11 +139,13 @@ class Objective:
         tv_weight: Tensor,
         normalization: Normalization = "relative",
         statistic: Statistic = "gram",
+        tv_form: TVForm = "squared",
     ) -> None:
         if statistic == "w2" and normalization == "gatys":
             raise ValueError("the article has no Wasserstein distance")
         self.encoder = encoder
         self.statistic: Statistic = statistic
+        self.tv_form: TVForm = tv_form
         self.normalization: Normalization = normalization
         self.content_weight = content_weight
         self.style_weight = style_weight
@@ -284,7 +288,7 @@ class Objective:
         Args:
             moments: of every style layer, over the whole picture.
             squares: :meth:`content_squares` of every content layer, over the whole picture.
-            tv: (N,), :func:`total_variation`.
+            tv: (N,), :meth:`total_variation` of the whole picture.
         """
         style_layers = {
             layer: self._style_loss(layer, moments[layer]) for layer in self.style_layers
@@ -311,7 +315,11 @@ class Objective:
         squares = {
             layer: self.content_squares(layer, features[layer]) for layer in self.content_layers
         }
-        return self.losses(moments, squares, total_variation(image))
+        return self.losses(moments, squares, self.total_variation(image))
+
+    def total_variation(self, image: Tensor) -> Tensor:
+        """Total variation (N,) of ``image`` (N, 3, H, W) in the objective's form."""
+        return total_variation(image, self.tv_form)
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""

@@ -144,6 +144,7 @@ def stylize(
             tv_weight=weight["tv_weight"],
             normalization=settings.normalization,
             statistic=settings.statistic,
+            tv_form=settings.tv_form,
         )
         objective = TiledObjective(whole, tile)
         only = _grey_only if settings.color == "luminance" else _as_it_is

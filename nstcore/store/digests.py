@@ -73,6 +73,8 @@ def canonical_settings(settings: Settings) -> dict[str, Any]:
     for name in ("pyramid_start", "pyramid_factor"):
         del values[name]
     del values["averaging" if settings.optimizer == "lbfgs" else "history"]
+    if settings.tv_form == "squared" or settings.tv_weight == 0:
+        del values["tv_form"]
     if settings.size_by == "long":
         del values["size_by"]
     if settings.color == "style":
