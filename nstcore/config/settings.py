@@ -57,16 +57,18 @@ class Settings(BaseModel):
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
         description="Layers of the style loss and their weights.",
     )
-    normalization: Literal["relative", "gatys"] = Field(
+    normalization: Literal["relative", "gradient", "gatys"] = Field(
         "relative",
         description="`relative`: every loss over its target's own energy, so that one weight looks "
-        "alike for every picture, size and encoder. `gatys`: the article's formulas to the letter.",
+        "alike for every picture, size and encoder. `gradient`: the same, and at each level the style "
+        "loss is scaled so that at white noise, the start of the article, the ratio of the weights is "
+        "that of the gradients' norms. `gatys`: the article's formulas to the letter.",
     )
     statistic: Literal["gram", "w2"] = Field(
         "gram",
         description="What of a layer is the style. `gram`: the Gram matrix, as in the article. `w2`: "
         "mean and covariance, compared by the squared Wasserstein-2 distance of two Gaussians; it "
-        "weighs weak features more. Needs `normalization: relative`.",
+        "weighs weak features more. Not with `normalization: gatys`.",
     )
     content_weight: Number = Field(1.0, description="Weight of the content loss.")
     style_weight: Number = Field(5.0, description="Weight of the style loss.")

@@ -210,6 +210,20 @@ class Objective:
         }
         return other
 
+    def weighted(
+        self,
+        *,
+        content: Tensor | None = None,
+        style: Tensor | None = None,
+        tv: Tensor | None = None,
+    ) -> Objective:
+        """The same with other weights, each (N,); None for its own."""
+        other = copy.copy(self)
+        other.content_weight = self.content_weight if content is None else content
+        other.style_weight = self.style_weight if style is None else style
+        other.tv_weight = self.tv_weight if tv is None else tv
+        return other
+
     def content_squares(
         self, layer: str, features: Tensor, window: tuple[slice, slice] | None = None
     ) -> Tensor:

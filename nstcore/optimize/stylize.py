@@ -23,6 +23,7 @@ from nstcore.images import fit_size, resize
 from nstcore.losses.objective import Losses, Moments, Objective
 from nstcore.losses.tiles import TiledObjective, tiled_features
 from nstcore.optimize.adam import BatchedAdam
+from nstcore.optimize.balance import balanced
 from nstcore.optimize.descend import Descent, Evaluate, Narrow, Options, Watch
 from nstcore.optimize.descend_adam import AdamDescent
 from nstcore.optimize.descend_lbfgs import LBFGSDescent
@@ -127,6 +128,11 @@ def stylize(
     else:
         log.info("going on at level %d, iteration %d", saved.level, saved.iteration)
         images = torch.zeros(len(tasks), 3, *reversed(sizes[saved.level]), device=device)
+    only = _grey_only if settings.color == "luminance" else _as_it_is
+
+    def evaluator(objective: Objective) -> Evaluate:
+        return only(TiledObjective(objective, tile).evaluate)
+
     adam: BatchedAdam | None = None
     for level in levels if saved is None else levels[levels.index(saved.level) :]:
         (level_width, level_height), iterations = sizes[level], plan[level]
@@ -142,12 +148,13 @@ def stylize(
             content_weight=weight["content_weight"],
             style_weight=weight["style_weight"],
             tv_weight=weight["tv_weight"],
-            normalization=settings.normalization,
+            normalization="gatys" if settings.normalization == "gatys" else "relative",
             statistic=settings.statistic,
             tv_form=settings.tv_form,
         )
+        if settings.normalization == "gradient":
+            whole = balanced(whole, level_height, level_width, evaluator)
         objective = TiledObjective(whole, tile)
-        only = _grey_only if settings.color == "luminance" else _as_it_is
         evaluate = only(objective.evaluate)
         options: Options = {
             "tolerance": settings.tolerance,
@@ -281,12 +288,12 @@ def _as_it_is(evaluate: Evaluate) -> Evaluate:
 def _grey_only(evaluate: Evaluate) -> Evaluate:
     """An objective among grey pictures: the gradient is projected onto equal channels.
 
-    A network's channels do not see red, green and blue alike, so that a grey picture would get colours
-    even where content and style are grey.
+    Pictures that are not grey count as their first channel.  A network's channels do not see red, green
+    and blue alike, so that a grey picture would get colours even where content and style are grey.
     """
 
     def projected(images: Tensor) -> tuple[Losses, Tensor]:
-        losses, gradient = evaluate(images)
+        losses, gradient = evaluate(images[:, :1].expand_as(images).contiguous())
         return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
 
     return projected
