@@ -31,7 +31,7 @@ def seen_style(settings: Settings, style: Pixels, content: Pixels) -> Pixels:
     Args:
         settings: of the cell.
         style: the picture, at its own size.
-        content: at the size of the cell; the size hardly matters to its colours.
+        content: at the size of the cell, which hardly matters to its colours, or some of its pixels.
     """
     if settings.color == "match_content":
         # What the network shall imitate is a picture, hence within [0, 1].
@@ -55,7 +55,16 @@ def finished_picture(settings: Settings, made: Pixels, content: Pixels) -> Pixel
     return made
 
 
-def seen_style_digest(settings: Settings, style: str, content: str) -> str:
-    """What identifies :func:`seen_style` of two pictures with these digests."""
+def seen_style_digest(
+    settings: Settings, style: str, content: str, alpha: str | None = None
+) -> str:
+    """What identifies :func:`seen_style` of two pictures with these digests.
+
+    Args:
+        settings: of the cell.
+        style, content: digests of the pictures.
+        alpha: digest of what of the content shows; None for all.
+    """
     how = settings.color_match if settings.color == "match_content" else settings.luminance_space
-    return digest({"style": style, "content": content, "color": settings.color, "how": how})
+    parts = {"style": style, "content": content, "alpha": alpha}
+    return digest({**parts, "color": settings.color, "how": how})

@@ -90,7 +90,15 @@ class Seen:
         pixels = self.load(paths.STYLE, style=cell.style, index=index)
         if cell.point.settings.color == "style":
             return pixels
-        return seen_style(cell.point.settings, pixels, self.prepared_content(cell))
+        return seen_style(cell.point.settings, pixels, self._visible(cell))
+
+    def _visible(self, cell: Cell) -> Pixels:
+        """The pixels of a cell's content that its picture shows: ``(1, M, 3)`` where not all."""
+        content, alpha = self.prepared_content(cell), self.alpha(cell)
+        if alpha is None or alpha.max() < 0.5:
+            return content
+        # What is transparent has the background's colour, which nobody will see.
+        return content[alpha >= 0.5][np.newaxis]
 
     def style_colors(self, cell: Cell) -> Pixels:
         """A picture with a style's colours: of a blend, each part's in its share, in no order."""
@@ -125,11 +133,12 @@ class Seen:
         settings = cell.point.settings
         eye = prepare.encoder_facts(self.plan, settings)
         content = prepare.content_facts(self.plan, cell.content, settings)["digest"]
+        alpha = prepare.content_alpha(self.plan, cell.content, settings)
         keys: list[str] = []
         files: list[Path] = []
         parts = self._parts(cell)
         for index, part in parts:
-            seen = seen_style_digest(settings, part["digest"], content)
+            seen = seen_style_digest(settings, part["digest"], content, alpha)
             key = target_key(seen, size, eye["sha256"], settings, layers)
             file = self.store.path("targets", key, ".safetensors")
             if not file.is_file():

@@ -237,6 +237,28 @@ def test_pictures_are_transparent_where_their_content_is(make_plan, kind, bits):
     assert len({prepare.key_of(p, c) for p, c in zip((plan, plain), dogs, strict=True)}) == 1
 
 
+@pytest.mark.parametrize("color", ["match_content", "luminance"])
+def test_a_style_gets_the_colours_of_what_will_be_seen(make_plan, color):
+    cut_out("ghost.png")
+    found = {}
+    for kept in (True, False):
+        output = {"preserve_alpha": kept}
+        plan = make_plan(
+            {"color": color}, contents="ghost.png", output=output, background="#000000"
+        )
+        (cell,) = plan.cells()
+        engine = Engine("cpu", 1)
+        seen = Seen(plan, Store(plan.config.store_dir), lambda engine=engine: engine)
+        found[kept] = (seen.style(cell, 0).mean((0, 1)), seen.targets(cell))
+    whole = load_float("cat.png")
+    visible = whole[:, 20:]
+    if color == "luminance":
+        whole, visible = (rgb2yiq(p)[..., :1].repeat(3, axis=2) for p in (whole, visible))
+    np.testing.assert_allclose(found[True][0], visible.mean((0, 1)), atol=0.03)
+    assert (found[False][0] < 0.85 * whole.mean((0, 1))).all(), "a third of it is black there"
+    assert found[True][1] != found[False][1]
+
+
 def test_what_does_not_fit_into_the_format_is_said_before_anything_is_made(make_plan):
     Image.new("RGB", (3000, 20)).save("long.png")
     with pytest.raises(ImageError, match=r"WEBP holds at most 16,383 pixels a side"):
