@@ -37,6 +37,9 @@ Pixels = NDArray[np.float32]
 WEIGHTS = ("content_weight", "style_weight", "tv_weight", "learning_rate")
 """Settings that may differ between the pictures of one batch; all others shape the computation."""
 
+INPUTS = ("weights", "init_file", "color_match", "luminance_space")
+"""Settings that have had their effect when a picture's task is made."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -66,7 +69,7 @@ Progress = Callable[[int, int, Losses], None]
 
 def compatible(settings: Settings) -> str:
     """What must be equal for two pictures of one size to be optimized in one batch."""
-    return settings.model_dump_json(exclude={*WEIGHTS, "weights", "init_file"})
+    return settings.model_dump_json(exclude={*WEIGHTS, *INPUTS})
 
 
 def stylize(

@@ -186,7 +186,7 @@ def test_alpha_is_turned_with_the_picture(tmp_path: Path, rgba8: NDArray[np.uint
 
 
 @pytest.mark.parametrize(
-    ("suffix", "bits"), [(".png", 8), (".png", 16), (".tif", 16), (".webp", 8)]
+    ("suffix", "bits"), [(".png", 8), (".png", 16), (".tif", 8), (".tif", 16), (".webp", 8)]
 )
 def test_alpha_is_written_and_read_by_others(tmp_path: Path, suffix: str, bits: int) -> None:
     random = np.random.default_rng(5)
