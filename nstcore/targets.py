@@ -18,6 +18,7 @@ from nstcore.encoders.vgg import VGG
 from nstcore.errors import ConfigError, StoreError
 from nstcore.images import fit_size, resize
 from nstcore.images.regions import Regions
+from nstcore.images.sizing import SizeBy
 from nstcore.losses.guides import Propagation, layer_guides
 from nstcore.losses.objective import Moments
 from nstcore.losses.tiles import tiled_moments
@@ -27,12 +28,19 @@ SMALLEST_STYLE = 16
 """Short side below which a style cannot pass the encoder's four poolings."""
 
 
-def style_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height at which a style is seen: the given long side, but never enlarged.
+def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple[int, int]:
+    """Width and height at which a style is seen: the given size, but never enlarged.
 
     A style so narrow that its short side would vanish in the encoder is kept a little larger.
+
+    Args:
+        width, height: its own, in pixels.
+        size: the wanted size; see ``fit_size``.
+        by: ``"long"``, ``"short"`` or ``"area"``.
     """
-    wide, high = fit_size((width, height), min(size, max(width, height)))
+    wide, high = fit_size((width, height), size, by)
+    if wide > width or high > height:
+        return width, height
     return max(wide, min(width, SMALLEST_STYLE)), max(high, min(height, SMALLEST_STYLE))
 
 
@@ -43,6 +51,7 @@ def picture_moments(
     layers: Sequence[str],
     device: torch.device | str = "cpu",
     tile: int | None = None,
+    by: SizeBy = "long",
     regions: Regions | None = None,
     propagation: Propagation = "simple",
 ) -> dict[str, Moments]:
@@ -51,10 +60,11 @@ def picture_moments(
     Args:
         encoder: on ``device``.
         pixels: (H, W, 3) in [0, 1], at the picture's own size.
-        size: long side at which it is seen; see :func:`style_size`.
+        size: at which it is seen; see :func:`style_size`.
         layers: whose moments are taken.
         device: where the encoder is.
         tile: side of the tiles in px in which a large style is seen; None for the whole at once.
+        by: what the size is the size of; see :func:`style_size`.
         regions: the picture's own, whose moments are taken too.
         propagation: how they reach the layers.
 
@@ -63,7 +73,7 @@ def picture_moments(
         0 where there is too little of it at a layer.
     """
     height, width = pixels.shape[:2]
-    seen = resize(pixels, style_size(width, height, size))
+    seen = resize(pixels, style_size(width, height, size, by))
     tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
     found = tiled_moments(encoder, tensor, list(layers), tile)
     if regions is not None:

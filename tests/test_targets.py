@@ -71,6 +71,27 @@ def test_a_style_is_never_enlarged(width, height, size):
         assert high == pytest.approx(height * scale, abs=0.5)
 
 
+@given(
+    width=st.integers(1, 3000),
+    height=st.integers(1, 3000),
+    size=st.integers(32, 4000),
+    by=st.sampled_from(["short", "area"]),
+)
+def test_a_style_is_measured_like_the_picture(width, height, size, by):
+    wide, high = style_size(width, height, size, by)
+    own = min(width, height) if by == "short" else (width * height) ** 0.5
+    assert wide <= width
+    assert high <= height
+    if size >= own + 1:
+        assert (wide, high) == (width, height), "it is never enlarged"
+    elif min(wide, high) > 16 and size < own - 1:
+        found = min(wide, high) if by == "short" else (wide * high) ** 0.5
+        # Of an area, half a pixel of the short side counts as the long one is longer.
+        assert found == pytest.approx(
+            size, abs=0 if by == "short" else 0.5 * (wide / high + high / wide)
+        )
+
+
 def test_a_small_style_is_taken_as_it_is(random_vgg, waves):
     small = waves(24, 30, 1)
     large, own = (picture_moments(random_vgg(), small, size, STYLE) for size in (512, 30))

@@ -41,7 +41,11 @@ def build_parser() -> argparse.ArgumentParser:
     stylize.add_argument("content", type=Path, help="the picture to be stylized")
     stylize.add_argument("style", type=Path, help="the picture whose style is taken")
     stylize.add_argument(
-        "-o", "--output", type=Path, required=True, help="the file to write, .png or .jpg"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="the file to write, .png, .jpg, .webp or .tif",
     )
     stylize.add_argument(
         "--set",

@@ -24,7 +24,14 @@ from nstcore.store.atomic import atomic_path
 if TYPE_CHECKING:
     from nstcore.losses.objective import Losses
 
-FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg"}
+FORMATS = {
+    ".png": "png",
+    ".jpg": "jpg",
+    ".jpeg": "jpg",
+    ".webp": "webp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -48,15 +48,30 @@ class Evaluation(Strict):
 class Output(Strict):
     """The files that hold the finished pictures."""
 
-    format: Literal["png", "jpg"] = Field("png", description="File format of the pictures.")
-    bits: Literal[8, 16] = Field(8, description="Bits per channel (16 for png only).")
+    format: Literal["png", "jpg", "webp", "tiff"] = Field(
+        "png", description="File format of the pictures; all but `jpg` are without loss."
+    )
+    bits: Literal[8, 16] = Field(8, description="Bits per channel (16 for png and tiff only).")
     quality: int = Field(95, ge=1, le=100, description="JPEG quality.")
+    preserve_alpha: bool = Field(
+        False,
+        description="Whether a picture is transparent where its content is (not for jpg). It is made "
+        "as if the content stood on `background`, which is also what it is measured by.",
+    )
 
     @field_validator("bits")
     @classmethod
     def _bits_fit(cls, value: int, info: Any) -> int:
-        if value == 16 and info.data.get("format") == "jpg":
-            raise ValueError("a JPEG has 8 bits per channel; use `format: png` for 16")
+        name = {"jpg": "JPEG", "webp": "WebP"}.get(info.data.get("format"))
+        if value == 16 and name is not None:
+            raise ValueError(f"a {name} has 8 bits per channel; use `format: png` or `tiff` for 16")
+        return value
+
+    @field_validator("preserve_alpha")
+    @classmethod
+    def _alpha_fits(cls, value: bool, info: Any) -> bool:
+        if value and info.data.get("format") == "jpg":
+            raise ValueError("a JPEG has no transparency; use `format: png`, `webp` or `tiff`")
         return value
 
 

@@ -78,21 +78,51 @@ class Settings(BaseModel):
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
         description="Layers of the style loss and their weights.",
     )
-    normalization: Literal["relative", "gatys"] = Field(
+    normalization: Literal["relative", "gradient", "gatys"] = Field(
         "relative",
         description="`relative`: every loss over its target's own energy, so that one weight looks "
-        "alike for every picture, size and encoder. `gatys`: the article's formulas to the letter.",
+        "alike for every picture, size and encoder. `gradient`: the same, and at each level the style "
+        "loss is scaled so that at white noise, the start of the article, the ratio of the weights is "
+        "that of the gradients' norms. `gatys`: the article's formulas to the letter.",
     )
     statistic: Literal["gram", "w2"] = Field(
         "gram",
         description="What of a layer is the style. `gram`: the Gram matrix, as in the article. `w2`: "
         "mean and covariance, compared by the squared Wasserstein-2 distance of two Gaussians; it "
-        "weighs weak features more. Needs `normalization: relative`.",
+        "weighs weak features more. Not with `normalization: gatys`.",
     )
     content_weight: Number = Field(1.0, description="Weight of the content loss.")
     style_weight: Number = Field(5.0, description="Weight of the style loss.")
     tv_weight: Number = Field(
-        8.0, description="Weight of the total variation (mean squared difference of neighbours)."
+        8.0, description="Weight of the total variation: how much neighbouring pixels differ."
+    )
+    tv_form: Literal["squared", "absolute", "isotropic"] = Field(
+        "squared",
+        description="What total variation is the mean of. `squared`: squared differences, which smoothes "
+        "all edges alike. `absolute`: absolute ones, which removes small differences and leaves large "
+        "ones. `isotropic`: the same without a preference for upright and level edges. Both are numbers "
+        "some ten times as large as the first: give a `tv_weight` that much smaller.",
+    )
+
+    # --- in what colours -----------------------------------------------------------------------
+    color: Literal["style", "luminance", "match_content"] = Field(
+        "style",
+        description="Whose colours the picture gets. `style`: the style's. `match_content`: the "
+        "content's, which the style's pictures are given before their style is taken. `luminance`: "
+        "only luminance is stylized, and the content's chroma returns at the end.",
+    )
+    color_match: Literal["cholesky", "pca", "symmetric", "histogram"] = Field(
+        "symmetric",
+        description="How `color: match_content` gives a style picture the content's colours. "
+        "`symmetric`, `pca`, `cholesky`: by a linear map to the content's mean and covariance, the one "
+        "that moves colours least, the product of symmetric roots, that of triangular ones. "
+        "`histogram`: by the first, and then to the content's distribution along each of its principal "
+        "axes.",
+    )
+    luminance_space: Literal["yiq", "lab"] = Field(
+        "yiq",
+        description="What `color: luminance` takes for luminance and chroma: Y and I, Q of `yiq`, or L* "
+        "and a*, b* of CIE `lab`.",
     )
     guide_propagation: Literal["simple", "inside", "all"] = Field(
         "simple",
@@ -107,18 +137,29 @@ class Settings(BaseModel):
     )
 
     # --- at what size --------------------------------------------------------------------------
-    size: int = Field(512, ge=32, le=32768, description="Long side of the picture in pixels.")
+    size: int = Field(
+        512,
+        ge=32,
+        le=32768,
+        description="Size of the picture in pixels: of its long side, or see `size_by`.",
+    )
+    size_by: Literal["long", "short", "area"] = Field(
+        "long",
+        description="What `size` is the size of: the `long` side, the `short` side, or the side of a "
+        "square of as many pixels (`area`), with which panoramas and squares take the same time and "
+        "have strokes of the same size. Styles and levels of the pyramid are measured likewise.",
+    )
     style_scale: float = Field(
         1.0,
         gt=0,
         le=16,
-        description="Long side of the style over that of the picture: larger gives larger strokes. "
+        description="Size of the style over that of the picture: larger gives larger strokes. "
         "The style is never enlarged beyond its own size.",
     )
     pyramid_start: int = Field(
         128,
         ge=32,
-        description="Long side in pixels below which no coarser level is made; at or above `size` "
+        description="Size in pixels below which no coarser level is made; at or above `size` "
         "there is one level only.",
     )
     pyramid_factor: float = Field(
@@ -248,7 +289,7 @@ class Settings(BaseModel):
         return self.init in ("noise", "style") or self.init_noise > 0
 
     def level_sizes(self) -> list[int]:
-        """Long side of every pyramid level, coarse to fine; the last is ``size``."""
+        """Size of every pyramid level by ``size_by``, coarse to fine; the last is ``size``."""
         sizes = [self.size]
         while True:
             smaller = round(self.size / self.pyramid_factor ** len(sizes))
@@ -267,7 +308,7 @@ class Settings(BaseModel):
         return given + [given[-1]] * (count - len(given))
 
     def style_size(self, level_size: int) -> int:
-        """Long side at which the style is seen at a level of the given long side."""
+        """Size by ``size_by`` at which the style is seen at a level of the given size."""
         return max(1, math.floor(level_size * self.style_scale + 0.5))
 
 

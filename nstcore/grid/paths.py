@@ -9,6 +9,7 @@ from nstcore.grid.names import digest
 
 CONTENT = "inputs/contents/{content}/{size}.png"
 CONTENT_FACTS = "inputs/contents/{content}/{size}.json"
+CONTENT_ALPHA = "inputs/contents/{content}/{size}.alpha.png"
 STYLE = "inputs/styles/{style}/{index}.png"
 STYLE_FACTS = "inputs/styles/{style}/{index}.json"
 CONTENT_GUIDE = "inputs/contents/{content}/{size}.guide.npz"
@@ -31,10 +32,22 @@ def encoder_id(encoder: str, weights: str | None) -> str:
     return encoder if weights is None else f"{encoder}-{digest(weights)[:8]}"
 
 
+def size_label(settings: Settings, size: int | None = None) -> str:
+    """A size in the name of a file: ``512`` for a long side, else ``512short`` or ``512area``.
+
+    Args:
+        settings: what the size is the size of.
+        size: in pixels; None for that of the settings.
+    """
+    by = "" if settings.size_by == "long" else settings.size_by
+    return f"{settings.size if size is None else size}{by}"
+
+
 def target_id(settings: Settings, layers: tuple[str, ...], size: int) -> str:
-    """Name of a style target: what sees, which layers, and at what long side."""
+    """Name of a style target: what sees, which layers, and at what size."""
     eye = encoder_id(settings.encoder, settings.weights)
-    parts = [eye, settings.pooling, settings.padding, digest(sorted(layers))[:8], str(size)]
+    layer_set = digest(sorted(layers))[:8]
+    parts = [eye, settings.pooling, settings.padding, layer_set, size_label(settings, size)]
     if settings.guide_propagation != "simple":
         parts.append(settings.guide_propagation)
     return "-".join(parts)

@@ -19,12 +19,14 @@ from nstcore.config.load import given_settings
 from nstcore.config.model import Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
+from nstcore.grid import paths
 from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, expand_styles
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 from nstcore.grid.overrides import Overrides
 from nstcore.grid.points import Point, base_setting
 from nstcore.grid.regions import named_regions, region_problems
 from nstcore.grid.select import Selection, select
+from nstcore.images.sizing import SizeBy
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
 
@@ -371,10 +373,11 @@ class Plan:
         return len(self._all)
 
     @cached_property
-    def sizes(self) -> list[int]:
-        """Every long side at which contents have to be prepared, ascending."""
-        wanted = {settings.size for settings in self.settings}
-        return sorted(wanted | {self.evaluation["size"]})
+    def sizes(self) -> dict[str, tuple[int, SizeBy]]:
+        """Every size at which contents have to be prepared, ascending, by its name in paths."""
+        settings = [Settings(size=self.evaluation["size"]), *self.settings]
+        settings.sort(key=lambda one: (one.size, one.size_by))
+        return {paths.size_label(one): (one.size, one.size_by) for one in settings}
 
 
 def _bucket(point: Point, count: int) -> str:

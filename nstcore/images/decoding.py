@@ -39,20 +39,21 @@ _OTHER_KINDS: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def decode(path: Path | str, *, background: str = "#ffffff") -> Picture:
-    """Read a picture file whole: upright, in sRGB, without transparency.
+def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) -> Picture:
+    """Read a picture file whole: upright, in sRGB, laid over a background.
 
     * PNG, JPEG, WebP and TIFF are told apart by their content, not by the suffix.
     * The EXIF orientation is undone.
     * Colours are converted to sRGB by the ICC profile, or by PNG's gAMA and cHRM, or by the EXIF
       mark of Adobe RGB; a profile that is broken is reported in the log and passed over.
-    * Transparent pixels are laid over ``background``.
+    * Transparent pixels are laid over ``background``; how transparent they were stays in ``alpha``.
     * Sources of more than 8 bits a channel become uint16, scaled to its full range, never clipped.
     * Of several frames or pages the first is taken, and the log says so.
 
     Args:
         path: the file.
         background: ``"#rrggbb"`` or a CSS colour name.
+        flat: whether there is a background; without one colours stay as they are, however transparent.
 
     Raises:
         ImageError: one line: the file is missing, empty, damaged, of another kind or too large.
@@ -64,10 +65,16 @@ def decode(path: Path | str, *, background: str = "#ffffff") -> Picture:
     source_format = identify(data, path)
     raster = _READERS[source_format](data, path)
     rgb = color.to_srgb(raster.color, raster.profile, path)
-    rgb = color.flatten(rgb, raster.alpha, backdrop)
-    # A copy of its own, so that no view keeps a larger buffer alive.
+    alpha = raster.alpha
+    if alpha is not None and bool((alpha == np.iinfo(alpha.dtype).max).all()):
+        alpha = None
+    if flat:
+        rgb = color.flatten(rgb, alpha, backdrop)
+    # Copies of their own, so that no view keeps a larger buffer alive.
     pixels = np.array(color.upright(rgb, raster.orientation), order="C")
-    return Picture(cast(Pixels, pixels), source_format, path)
+    if alpha is not None:
+        alpha = cast(Pixels, np.array(color.upright(alpha, raster.orientation), order="C"))
+    return Picture(cast(Pixels, pixels), source_format, path, alpha)
 
 
 def read_file(path: Path) -> bytes:

@@ -16,18 +16,20 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded picture: upright, opaque, in sRGB.
+    """A decoded picture: upright, in sRGB.
 
     Attributes:
         pixels: ``(H, W, 3)`` uint8, or uint16 where the source had more than 8 bits; read-only.
         source_format: ``"PNG"``, ``"JPEG"``, ``"WEBP"`` or ``"TIFF"``.
         path: the file it came from.
+        alpha: ``(H, W)`` of the same dtype, full scale = opaque; None where all is opaque.
 
     """
 
     pixels: Pixels
     source_format: str
     path: Path
+    alpha: Pixels | None = None
 
     def __post_init__(self) -> None:
         """Freeze the pixels too, since the digest speaks for them."""
@@ -50,13 +52,25 @@ class Picture:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of ``"HxWx3:dtype:"`` followed by the little-endian pixels, as 64 hex digits."""
-        height, width, channels = self.pixels.shape
-        header = f"{height}x{width}x{channels}:{self.pixels.dtype.name}:"
-        little_endian = self.pixels.astype(self.pixels.dtype.newbyteorder("<"), copy=False)
-        digest = hashlib.sha256(header.encode("ascii"))
-        digest.update(np.ascontiguousarray(little_endian).data)
-        return digest.hexdigest()
+        """SHA-256 of ``"HxWx3:dtype:"`` followed by the little-endian pixels, as 64 hex digits.
+
+        Whatever is transparent: see :attr:`alpha_digest`.
+        """
+        return pixel_digest(self.pixels)
+
+    @cached_property
+    def alpha_digest(self) -> str | None:
+        """The same of ``alpha``, or None where all is opaque."""
+        return None if self.alpha is None else pixel_digest(self.alpha)
+
+
+def pixel_digest(pixels: Pixels) -> str:
+    """SHA-256 of shape, dtype and little-endian pixels."""
+    header = f"{'x'.join(map(str, pixels.shape))}:{pixels.dtype.name}:"
+    little_endian = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+    digest = hashlib.sha256(header.encode("ascii"))
+    digest.update(np.ascontiguousarray(little_endian).data)
+    return digest.hexdigest()
 
 
 def to_float(pixels: Pixels) -> NDArray[np.float32]:
@@ -89,14 +103,19 @@ def quantize(rgb: NDArray[np.float32], bits: int) -> Pixels:
         ValueError: for NaN or infinity, another shape, no pixels, or other bits.
 
     """
-    if bits not in (8, 16):
-        raise ValueError(f"bits is {bits}, expected 8 or 16")
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"picture has shape {rgb.shape}, expected (H, W, 3) with H, W >= 1")
-    if not np.isfinite(rgb).all():
+    return levels_of(rgb, bits)
+
+
+def levels_of(values: NDArray[np.float32], bits: int) -> Pixels:
+    """:func:`quantize` of values of any shape, such as an alpha channel ``(H, W)``."""
+    if bits not in (8, 16):
+        raise ValueError(f"bits is {bits}, expected 8 or 16")
+    if not np.isfinite(values).all():
         raise ValueError("picture holds NaN or infinity")
     full_scale = 2**bits - 1
     # float32 has 24 bits of mantissa, so that level + 0.5 is still exact enough at 16 bits.
-    levels = np.clip(rgb.astype(np.float32, copy=False), 0.0, 1.0) * np.float32(full_scale)
+    levels = np.clip(values.astype(np.float32, copy=False), 0.0, 1.0) * np.float32(full_scale)
     levels += np.float32(0.5)
     return levels.astype(np.uint8) if bits == 8 else levels.astype(np.uint16)

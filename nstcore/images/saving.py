@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import imagecodecs
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 
 from nstcore.errors import ImageError
 from nstcore.images import png_chunks
-from nstcore.images.picture import Pixels, quantize
+from nstcore.images.picture import Pixels, levels_of, quantize
 from nstcore.images.records import PNG_KEYWORD, TEXT_LIMITS, exif_block, record_text
 from nstcore.images.srgb_profile import SRGB_PROFILE
 from nstcore.store.atomic import write_bytes
@@ -42,6 +42,7 @@ def save_picture(
     bits: int = 8,
     quality: int = 95,
     record: dict[str, Any] | None = None,
+    alpha: NDArray[np.float32] | None = None,
 ) -> None:
     """Write a picture in the format of its suffix, atomically, as sRGB with the profile embedded.
 
@@ -58,6 +59,7 @@ def save_picture(
         bits: bits a channel: 8, or 16 for PNG and TIFF.
         quality: of JPEG, 1 to 100.
         record: what to embed; ``read_record`` gives it back.
+        alpha: ``(H, W)`` in [0, 1], 1 = opaque; colours are not multiplied by it.  Not for JPEG.
 
     Raises:
         ImageError: when the format cannot hold the picture as asked.
@@ -77,13 +79,12 @@ def save_picture(
         raise ImageError(f"{path}: {kind} cannot hold {bits} bits; choose {able}{instead}")
     if not 1 <= quality <= 100:
         raise ImageError(f"{path}: quality is {quality}; choose 1 to 100")
-    longest = max(rgb.shape[:2])
-    if longest > _LONGEST_SIDE[kind]:
-        raise ImageError(
-            f"{path}: {kind} holds at most {_LONGEST_SIDE[kind]:,} pixels a side, this picture has "
-            f"{longest:,}; write .png or .tif"
-        )
+    if alpha is not None and kind == "JPEG":
+        raise ImageError(f"{path}: JPEG holds no transparency; write .png, .tif or .webp")
+    check_sides(path, rgb.shape[1], rgb.shape[0])
     pixels = quantize(rgb, bits)
+    if alpha is not None:
+        pixels = cast(Pixels, np.dstack([pixels, levels_of(alpha, bits)]))
     text = None if record is None else record_text(record, TEXT_LIMITS[kind], path)
     if kind == "PNG":
         data = encode_png(pixels, text)
@@ -94,10 +95,34 @@ def save_picture(
     write_bytes(path, data)
 
 
-def encode_png(pixels: Pixels, text: str | None = None) -> bytes:
-    """A PNG file of ``(H, W, 3)`` uint8 or uint16 sRGB pixels, 8 or 16 bits a channel."""
+def check_sides(path: Path, width: int, height: int) -> None:
+    """Check that a file of this name can hold a picture of this size.
+
+    Raises:
+        ImageError: when it is too large for the format.
+
+    """
+    kind, longest = FORMATS[path.suffix.lower()], max(width, height)
+    if longest > _LONGEST_SIDE[kind]:
+        raise ImageError(
+            f"{path}: {kind} holds at most {_LONGEST_SIDE[kind]:,} pixels a side, this picture has "
+            f"{longest:,}; write .png or .tif"
+        )
+
+
+def encode_grey_png(plane: Pixels) -> bytes:
+    """A PNG file of ``(H, W)`` uint8 or uint16 values that are no colours, such as alpha."""
+    return _png(plane)
+
+
+def _png(pixels: Pixels) -> bytes:
     contiguous = np.ascontiguousarray(pixels)
-    encoded = bytes(imagecodecs.png_encode(contiguous, level=4, strategy=_PNG_STRATEGY))
+    return bytes(imagecodecs.png_encode(contiguous, level=4, strategy=_PNG_STRATEGY))
+
+
+def encode_png(pixels: Pixels, text: str | None = None) -> bytes:
+    """A PNG file of ``(H, W, 3 or 4)`` uint8 or uint16 sRGB pixels, 8 or 16 bits a channel."""
+    encoded = _png(pixels)
     after_header = len(png_chunks.SIGNATURE) + 8 + 13 + 4
     chunks = png_chunks.icc_chunk(SRGB_PROFILE)
     if text is not None:
@@ -112,6 +137,7 @@ def _encode_tiff(pixels: Pixels, text: str | None) -> bytes:
         pixels,
         byteorder="<",
         photometric="rgb",
+        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
         compression="adobe_deflate",
         predictor=True,
         iccprofile=SRGB_PROFILE,
@@ -130,7 +156,7 @@ def _encode_with_pillow(pixels: Pixels, kind: str, quality: int, text: str | Non
         # No optimize: with it Pillow cannot encode a noisy picture ("Suspension not allowed here").
         options.update(quality=quality, subsampling=0)
     else:
-        # exact: keep colours under transparent pixels as well; here only a promise, all is opaque.
+        # exact: keep colours under transparent pixels as well.
         options.update(lossless=True, exact=True, quality=30, method=3)
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **options)

@@ -76,8 +76,13 @@ def resize(rgb: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.flo
         return rgb
     resized = np.empty((height, width, 3), dtype=np.float32)
     for channel in range(3):
-        plane = np.ascontiguousarray(rgb[:, :, channel], dtype=np.float32)
-        image = Image.fromarray(plane)  # mode "F": no rounding to 8 bits on the way
-        resampled = image.resize((width, height), Image.Resampling.LANCZOS)
-        resized[:, :, channel] = np.asarray(resampled)
-    return np.clip(resized, 0.0, 1.0, out=resized)
+        resized[:, :, channel] = resize_plane(rgb[:, :, channel], size_wh)
+    return resized
+
+
+def resize_plane(plane: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:
+    """:func:`resize` of one channel ``(H, W)``, such as alpha."""
+    contiguous = np.ascontiguousarray(plane, dtype=np.float32)
+    image = Image.fromarray(contiguous)  # mode "F": no rounding to 8 bits on the way
+    resampled = np.asarray(image.resize(size_wh, Image.Resampling.LANCZOS))
+    return np.asarray(np.clip(resampled, 0, 1), dtype=np.float32)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import (
+    TVForm,
     affine_moments,
     gatys_content_loss,
     gatys_style_loss,
@@ -134,6 +135,7 @@ class Objective:
         statistic: ``gram``: styles are compared by their Gram matrices.  ``w2``: by the squared
             Wasserstein-2 distance of Gaussians with their means and covariances, over the trace of
             the style's second moment; relative only.
+        tv_form: see :func:`~nstcore.losses.functional.total_variation`.
         guides: layer -> where its regions lie, of every style layer; None for no regions.  With them
             ``style`` has moments for every region, and a layer's loss is the sum of the regions'
             own losses, each times its share.
@@ -155,12 +157,14 @@ class Objective:
         tv_weight: Tensor,
         normalization: Normalization = "relative",
         statistic: Statistic = "gram",
+        tv_form: TVForm = "squared",
         guides: Mapping[str, Guide] | None = None,
     ) -> None:
         if statistic == "w2" and normalization == "gatys":
             raise ValueError("the article has no Wasserstein distance")
         self.encoder = encoder
         self.statistic: Statistic = statistic
+        self.tv_form: TVForm = tv_form
         self.normalization: Normalization = normalization
         self.content_weight = content_weight
         self.style_weight = style_weight
@@ -239,6 +243,20 @@ class Objective:
     def guide(self, layer: str) -> Guide | None:
         """Where the regions lie in a style layer; None without a guide."""
         return None if self.guides is None else self.guides[layer]
+
+    def weighted(
+        self,
+        *,
+        content: Tensor | None = None,
+        style: Tensor | None = None,
+        tv: Tensor | None = None,
+    ) -> Objective:
+        """The same with other weights, each (N,); None for its own."""
+        other = copy.copy(self)
+        other.content_weight = self.content_weight if content is None else content
+        other.style_weight = self.style_weight if style is None else style
+        other.tv_weight = self.tv_weight if tv is None else tv
+        return other
 
     def content_squares(
         self, layer: str, features: Tensor, window: tuple[slice, slice] | None = None
@@ -328,7 +346,7 @@ class Objective:
         Args:
             moments: of every style layer, over the whole picture.
             squares: :meth:`content_squares` of every content layer, over the whole picture.
-            tv: (N,), :func:`total_variation`.
+            tv: (N,), :meth:`total_variation` of the whole picture.
         """
         style_layers = {
             layer: self._style_loss(layer, moments[layer]) for layer in self.style_layers
@@ -357,7 +375,11 @@ class Objective:
         squares = {
             layer: self.content_squares(layer, features[layer]) for layer in self.content_layers
         }
-        return self.losses(moments, squares, total_variation(image))
+        return self.losses(moments, squares, self.total_variation(image))
+
+    def total_variation(self, image: Tensor) -> Tensor:
+        """Total variation (N,) of ``image`` (N, 3, H, W) in the objective's form."""
+        return total_variation(image, self.tv_form)
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nstcore.encoders.layers import LAYERS, deepest, stage
 from nstcore.encoders.vgg import VGG
-from nstcore.losses.functional import guided_gram_and_mean, total_variation
+from nstcore.losses.functional import guided_gram_and_mean
 from nstcore.losses.guides import Guide
 from nstcore.losses.objective import Losses, Moments, Objective, layer_moments
 
@@ -243,7 +243,7 @@ class TiledObjective:
             totals = _add_up(self._measure(_crop(image, tile.outer), tile, image) for tile in tiles)
         leaf = image.detach().requires_grad_()
         totals = [total.requires_grad_() for total in totals]
-        losses = self._losses(totals, total_variation(leaf))
+        losses = self._losses(totals, self.objective.total_variation(leaf))
         # The pictures are independent: the gradient of the sum holds each one's own.
         # Means count under an encoder with adapters only.
         gradient, *slopes = torch.autograd.grad(

@@ -25,7 +25,8 @@ from nstcore.losses.guides import Guide, layer_guides, stack_guides
 from nstcore.losses.objective import Losses, Moments, Objective
 from nstcore.losses.tiles import TiledObjective, tiled_features
 from nstcore.optimize.adam import BatchedAdam
-from nstcore.optimize.descend import Descent, Narrow, Options, Watch
+from nstcore.optimize.balance import balanced
+from nstcore.optimize.descend import Descent, Evaluate, Narrow, Options, Watch
 from nstcore.optimize.descend_adam import AdamDescent
 from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
@@ -39,13 +40,17 @@ Pixels = NDArray[np.float32]
 WEIGHTS = ("content_weight", "style_weight", "tv_weight", "learning_rate")
 """Settings that may differ between the pictures of one batch; all others shape the computation."""
 
+INPUTS = ("weights", "init_file", "color_match", "luminance_space")
+"""Settings that have had their effect when a picture's task is made."""
+
 
 @dataclass(frozen=True)
 class Task:
     """One picture to be made.
 
     Attributes:
-        content: (H, W, 3) float32 in [0, 1], at the full size of the result.
+        content: (H, W, 3) float32 in [0, 1], at the full size of the result; grey for
+            ``color: luminance``, as all other pictures then.
         styles: for every level, coarse to fine: layer -> moments (on any device), each with N = 1.
         settings: all settings.
         seed: the random seed.
@@ -74,7 +79,7 @@ Progress = Callable[[int, int, Losses], None]
 
 def compatible(settings: Settings) -> str:
     """What must be equal for two pictures of one size to be optimized in one batch."""
-    return settings.model_dump_json(exclude={*WEIGHTS, "weights", "init_file", "region_weights"})
+    return settings.model_dump_json(exclude={*WEIGHTS, *INPUTS, "region_weights"})
 
 
 def stylize(
@@ -122,7 +127,9 @@ def stylize(
         )
         for name in WEIGHTS
     }
-    sizes = [fit_size((width, height), size) for size in settings.level_sizes()]
+    sizes = [fit_size((width, height), size, settings.size_by) for size in settings.level_sizes()]
+    # By area, a fitted picture fitted again may come out a pixel wider.
+    sizes[-1] = (width, height)
     plan = settings.level_iterations()
     # A panorama's coarse levels may be too low for the encoder to see anything.
     smallest = 2 ** (stage(deepest(settings.layers)) - 1)
@@ -135,6 +142,11 @@ def stylize(
     else:
         log.info("going on at level %d, iteration %d", saved.level, saved.iteration)
         images = torch.zeros(len(tasks), 3, *reversed(sizes[saved.level]), device=device)
+    only = _grey_only if settings.color == "luminance" else _as_it_is
+
+    def evaluator(objective: Objective) -> Evaluate:
+        return only(TiledObjective(objective, tile).evaluate)
+
     adam: BatchedAdam | None = None
     for level in levels if saved is None else levels[levels.index(saved.level) :]:
         (level_width, level_height), iterations = sizes[level], plan[level]
@@ -151,20 +163,24 @@ def stylize(
             content_weight=weight["content_weight"],
             style_weight=weight["style_weight"],
             tv_weight=weight["tv_weight"],
-            normalization=settings.normalization,
+            normalization="gatys" if settings.normalization == "gatys" else "relative",
             statistic=settings.statistic,
+            tv_form=settings.tv_form,
             guides=guides,
         )
+        if settings.normalization == "gradient":
+            whole = balanced(whole, level_height, level_width, evaluator)
         objective = TiledObjective(whole, tile)
+        evaluate = only(objective.evaluate)
         options: Options = {
             "tolerance": settings.tolerance,
-            "narrow": _narrower(objective),
+            "narrow": _narrower(objective, only),
             "watch": _watcher(progress, done, total),
         }
         descent: Descent
         if settings.optimizer == "lbfgs":
             descent = LBFGSDescent(
-                objective.evaluate,
+                evaluate,
                 images,
                 iterations,
                 learning_rate=weight["learning_rate"],
@@ -173,7 +189,7 @@ def stylize(
             )
         else:
             adam = _adam(adam, images, weight["learning_rate"], settings.averaging)
-            descent = AdamDescent(objective.evaluate, images, iterations, optimizer=adam, **options)
+            descent = AdamDescent(evaluate, images, iterations, optimizer=adam, **options)
         earlier = 0.0
         if saved is not None and saved.level == level:
             descent.load(saved.iteration, saved.rows)
@@ -225,7 +241,11 @@ def _start(tasks: Sequence[Task], size: tuple[int, int]) -> Tensor:
                 raise ValueError("init: file needs a picture to start from")
             start = to_tensor(resize(source, size))[0]
         starts.append(add_noise(start, task.settings.init_noise, random))
-    return torch.stack(starts)
+    images = torch.stack(starts)
+    if tasks[0].settings.color == "luminance":
+        # Contents and styles are grey there; noise has three channels, of which one is taken.
+        images = images[:, :1].expand_as(images).contiguous()
+    return images
 
 
 def _content_targets(
@@ -310,8 +330,26 @@ def _adam(
     return previous.resized(lambda state: resample(state, height, width, smooth=False))
 
 
-def _narrower(objective: TiledObjective) -> Narrow:
-    return lambda rows: objective.select(rows).evaluate
+def _narrower(objective: TiledObjective, only: Callable[[Evaluate], Evaluate]) -> Narrow:
+    return lambda rows: only(objective.select(rows).evaluate)
+
+
+def _as_it_is(evaluate: Evaluate) -> Evaluate:
+    return evaluate
+
+
+def _grey_only(evaluate: Evaluate) -> Evaluate:
+    """An objective among grey pictures: the gradient is projected onto equal channels.
+
+    Pictures that are not grey count as their first channel.  A network's channels do not see red, green
+    and blue alike, so that a grey picture would get colours even where content and style are grey.
+    """
+
+    def projected(images: Tensor) -> tuple[Losses, Tensor]:
+        losses, gradient = evaluate(images[:, :1].expand_as(images).contiguous())
+        return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
+
+    return projected
 
 
 def _watcher(progress: Progress | None, done: int, total: int) -> Watch | None:

@@ -76,7 +76,7 @@ def _remove_stale_sheets(plan: Plan) -> None:
 def sources(plan: Plan) -> dict[str, dict[str, list[Path]]]:
     """The prepared pictures of every content and style, for the heads of rows and columns."""
     run = Path(plan.config.run_dir)
-    largest = max(plan.sizes)
+    largest = list(plan.sizes)[-1]
     return {
         "content": {
             content: [run / paths.CONTENT.format(content=content, size=largest)]

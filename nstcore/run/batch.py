@@ -22,9 +22,11 @@ from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
-from nstcore.images import decode, load_float, save_picture, to_float
+from nstcore.images import load_float, save_picture
 from nstcore.images.regions import Regions
 from nstcore.run import prepare
+from nstcore.run.colors import finished_picture
+from nstcore.run.seen import Seen
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
@@ -42,9 +44,6 @@ SCHEMA = 1
 
 STYLE_FACTS = ("path", "digest", "weight", "width", "height", "region", "guide")
 """What a record says of each picture of a style, as far as it is there."""
-
-COLOR_SAMPLES = 1 << 16
-"""Pixels from which the colours of a blend are taken."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,8 @@ class _Session:
         self.stop = stop
         self._engine: Engine | None = None
         self._judges: dict[tuple[str, str], Any] = {}
-        self._pixels: dict[Path, NDArray[np.float32]] = {}
-        self._guides: dict[tuple[str, int], Regions | None] = {}
+        self.seen = Seen(plan, store, lambda: self.engine)
+        self._guides: dict[tuple[str, str], Regions | None] = {}
 
     @property
     def engine(self) -> Engine:
@@ -207,8 +206,8 @@ class _Session:
         }
 
     def _inputs(self, cell: Cell) -> dict[str, Any]:
-        content = prepare.content_facts(self.plan, cell.content, cell.settings.size)
-        guide = prepare.content_guide_facts(self.plan, cell.content, cell.settings.size)
+        content = prepare.content_facts(self.plan, cell.content, cell.settings)
+        guide = prepare.content_guide_facts(self.plan, cell.content, cell.settings)
         return {
             "content": {
                 **{k: content[k] for k in ("path", "digest", "width", "height")},
@@ -242,11 +241,19 @@ class _Session:
         }
         embedded = {name: value for name, value in record.items() if name != "trace"}
         pixels = made.result.image
+        if item.cell.settings.color != "style":
+            content = self.seen.prepared_content(item.cell)
+            pixels = finished_picture(item.cell.settings, pixels, content)
         return self.store.put(
             item.key,
             f".{output.format}",
             lambda path: save_picture(
-                path, pixels, bits=output.bits, quality=output.quality, record=embedded
+                path,
+                pixels,
+                bits=output.bits,
+                quality=output.quality,
+                record=embedded,
+                alpha=self.seen.alpha(item.cell),
             ),
             record,
         )
@@ -256,7 +263,7 @@ class _Session:
         reason = made.reason or "failed"
         log.error("%s: %s", item.cell.image, reason)
         settings = item.cell.settings
-        content = prepare.content_facts(self.plan, item.cell.content, settings.size)
+        content = prepare.content_facts(self.plan, item.cell.content, settings)
         destination = self._in_run(item.cell.image)
         destination.parent.mkdir(parents=True, exist_ok=True)
         save_picture(destination, _placeholder(content["width"], content["height"], reason))
@@ -285,11 +292,11 @@ class _Session:
         assert item.stored is not None
         judge = prepare.judge_settings(self.plan)
         cell = item.cell
-        guide = prepare.content_guide_facts(self.plan, cell.content, judge.size)
+        guide = prepare.content_guide_facts(self.plan, cell.content, judge)
         image = item.stored.record["image"]["sha256"]
         key = evaluation_key(
             image,
-            prepare.content_facts(self.plan, cell.content, judge.size)["digest"],
+            prepare.content_facts(self.plan, cell.content, judge)["digest"],
             prepare.identity_of_style(self.plan, cell.style, cell.content),
             prepare.encoder_facts(self.plan, judge)["sha256"],
             judge.size,
@@ -317,10 +324,12 @@ class _Session:
             self._judges[name] = self.engine.judge(
                 settings,
                 prepare.encoder_file(self.plan, settings),
-                self._load(paths.CONTENT, content=cell.content, size=settings.size),
+                self.seen.load(
+                    paths.CONTENT, content=cell.content, size=paths.size_label(settings)
+                ),
                 self._shown(cell.style),
                 self._in_run(paths.TARGET.format(style=cell.style, target=target)),
-                self._regions(cell.content, settings.size),
+                self._regions(cell.content, settings),
             )
         return self._judges[name]
 
@@ -329,29 +338,17 @@ class _Session:
 
         cell = item.cell
         settings = cell.settings
-        layers = prepare.style_layers(settings)
-        start = None
-        if settings.init_file is not None:
-            background = self.plan.config.background
-            start = to_float(decode(Path(settings.init_file), background=background).pixels)
         return Job(
             label=cell.image,
             settings=settings,
             seed=cell.point.seed,
-            content=self._load(paths.CONTENT, content=cell.content, size=settings.size),
-            targets=[
-                self._in_run(
-                    paths.TARGET.format(
-                        style=cell.style, target=paths.target_id(settings, layers, size)
-                    )
-                )
-                for size in prepare.style_sizes(settings)
-            ],
+            content=self.seen.content(cell),
+            targets=self.seen.targets(cell),
             weights=prepare.encoder_file(self.plan, settings),
-            style_picture=self._style_colors(cell.style) if settings.init == "style" else None,
-            start=start,
+            style_picture=self.seen.style_colors(cell) if settings.init == "style" else None,
+            start=self.seen.start(cell),
             checkpoint=self.store.checkpoints(item.key),
-            regions=self._regions(cell.content, settings.size),
+            regions=self._regions(cell.content, settings),
         )
 
     def _shown(self, style: str) -> list[Shown]:
@@ -361,7 +358,7 @@ class _Session:
         source = self.plan.styles[style]
         return [
             Shown(
-                self._load(paths.STYLE, style=style, index=i),
+                self.seen.load(paths.STYLE, style=style, index=i),
                 weight,
                 source.regions[i] if source.regions else None,
                 prepare.style_regions(self.plan, style, i),
@@ -369,33 +366,15 @@ class _Session:
             for i, weight in enumerate(source.weights)
         ]
 
-    def _regions(self, content: str, size: int) -> Regions | None:
+    def _regions(self, content: str, settings: Settings) -> Regions | None:
         """The regions of a content, read once."""
-        if (content, size) not in self._guides:
-            self._guides[content, size] = prepare.content_regions(self.plan, content, size)
-        return self._guides[content, size]
-
-    def _style_colors(self, style: str) -> NDArray[np.float32]:
-        """A picture with a style's colours: of a blend, each part's in its share, in no order."""
-        facts = prepare.style_facts(self.plan, style)
-        if len(facts) == 1:
-            return self._load(paths.STYLE, style=style, index=0)
-        parts = []
-        for index in sorted(range(len(facts)), key=lambda i: str(facts[i]["digest"])):
-            pixels = self._load(paths.STYLE, style=style, index=index).reshape(-1, 3)
-            count = max(1, round(facts[index]["weight"] * COLOR_SAMPLES))
-            parts.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
-        return np.concatenate(parts)[np.newaxis]
-
-    def _load(self, pattern: str, **parts: Any) -> NDArray[np.float32]:
-        """A prepared picture, read once."""
-        path = self._in_run(pattern.format(**parts))
-        if path not in self._pixels:
-            self._pixels[path] = load_float(path)
-        return self._pixels[path]
+        name = (content, paths.size_label(settings))
+        if name not in self._guides:
+            self._guides[name] = prepare.content_regions(self.plan, content, settings)
+        return self._guides[name]
 
     def _in_run(self, path: str) -> Path:
-        return Path(self.plan.config.run_dir) / path
+        return self.seen.in_run(path)
 
 
 def _versions() -> dict[str, str]:

@@ -70,10 +70,18 @@ def style_target(
     configure(where, deterministic)
     encoder = load_encoder(settings, weights, layers, device=where)
     # Tiles are exact, and a style that fits into one is seen whole.
-    moments = picture_moments(
-        encoder, pixels, size, layers, where, STYLE_TILE, regions, settings.guide_propagation
+    found = picture_moments(
+        encoder,
+        pixels,
+        size,
+        layers,
+        where,
+        STYLE_TILE,
+        settings.size_by,
+        regions,
+        settings.guide_propagation,
     )
-    save_moments(file, moments, facts)
+    save_moments(file, found, facts)
 
 
 @dataclass
@@ -369,6 +377,32 @@ class Engine:
                 for layer, value in loaded.items()
             }
         return self._targets[path]
+
+    def style_target(
+        self,
+        file: Path,
+        pixels: Pixels,
+        size: int,
+        settings: Settings,
+        layers: tuple[str, ...],
+        weights: Path,
+        facts: dict[str, Any],
+        regions: Regions | None = None,
+    ) -> None:
+        """:func:`style_target` with an encoder that is loaded already, or stays for the next one."""
+        encoder = self.encoder(settings, weights, layers)
+        found = picture_moments(
+            encoder,
+            pixels,
+            size,
+            layers,
+            self.device,
+            STYLE_TILE,
+            settings.size_by,
+            regions,
+            settings.guide_propagation,
+        )
+        save_moments(file, found, facts)
 
     def judge(
         self,

@@ -191,7 +191,8 @@ def pass_values(
     kept = {layer: kept_values(layer, settings, width, height, device, regions) for layer in layers}
     size = {layer: _width_of(layer, settings) * _area(layer, width, height) for layer in layers}
     used = set(settings.layers)
-    alive = sum(kept.values()) + 9 * width * height  # the normalized picture, and total variation
+    # The normalized picture, and total variation: both differences, or squares and roots as well.
+    alive = sum(kept.values()) + (15 if settings.tv_form == "isotropic" else 9) * width * height
     waiting = sum(size[layer] for layer in used)
     most = alive + waiting
     if regions:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from nstcore.images.regions import (
     read_guide,
     save_regions,
 )
+from nstcore.images.saving import check_sides
 from nstcore.store.atomic import write_json, write_text
 from nstcore.store.cells import Store, link
 from nstcore.store.digests import cell_key, guide_identity, style_identity, target_key
@@ -37,12 +38,25 @@ NATIVE = 1 << 30
 
 
 def prepare_content(plan: Plan, content: str) -> None:
-    """Write a content at every size of the run, with its facts beside it."""
-    for size in plan.sizes:
-        destination = _in_run(plan, paths.CONTENT, content=content, size=size)
+    """Write a content at every size of the run, with its facts beside it.
+
+    Raises:
+        ImageError: if it cannot be read, or the pictures made of it would not fit into their format.
+    """
+    output = plan.config.output
+    for label, (size, by) in plan.sizes.items():
+        destination = _in_run(plan, paths.CONTENT, content=content, size=label)
         facts = prepare(
-            Path(plan.contents[content].path), destination, size, background=plan.config.background
+            Path(plan.contents[content].path),
+            destination,
+            size,
+            by=by,
+            background=plan.config.background,
+            alpha=_in_run(plan, paths.CONTENT_ALPHA, content=content, size=label)
+            if output.preserve_alpha
+            else None,
         )
+        check_sides(Path(f"{content}.{output.format}"), facts["width"], facts["height"])
         write_json(destination.with_suffix(".json"), facts)
         log.info("content %s: %d x %d px", content, facts["width"], facts["height"])
 
@@ -67,12 +81,12 @@ def prepare_content_guide(plan: Plan, content: str) -> None:
     guide = plan.contents[content].guide
     assert guide is not None
     regions = read_guide(guide)
-    for size in plan.sizes:
+    for label in plan.sizes:
         _prepare_guide(
-            _in_run(plan, paths.CONTENT_GUIDE, content=content, size=size),
+            _in_run(plan, paths.CONTENT_GUIDE, content=content, size=label),
             guide,
             regions,
-            content_facts(plan, content, size),
+            _facts(plan, paths.CONTENT_FACTS, content=content, size=label),
         )
     log.info("content %s: regions %s", content, ", ".join(regions.names))
 
@@ -131,9 +145,14 @@ def judge_settings(plan: Plan) -> Settings:
 
 
 def target_requests(plan: Plan) -> dict[str, tuple[Settings, tuple[str, ...], int]]:
-    """Target id -> settings of the encoder, layers and long side, of every target a style needs."""
+    """Target id -> settings of the encoder, layers and size, of every target a style needs.
+
+    Where the content has a say in the style's colours, its job makes the targets itself.
+    """
     found: dict[str, tuple[Settings, tuple[str, ...], int]] = {}
     for settings in plan.settings:
+        if settings.color != "style":
+            continue
         for size in style_sizes(settings):
             layers = style_layers(settings)
             found.setdefault(paths.target_id(settings, layers, size), (settings, layers, size))
@@ -149,7 +168,7 @@ def style_layers(settings: Settings) -> tuple[str, ...]:
 
 
 def style_sizes(settings: Settings) -> list[int]:
-    """Long side at which the style is seen at every level, coarse to fine."""
+    """Size at which the style is seen at every level, coarse to fine."""
     return [settings.style_size(size) for size in settings.level_sizes()]
 
 
@@ -169,10 +188,9 @@ def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
                 fact["digest"],
                 size,
                 eye["sha256"],
-                settings.pooling,
-                settings.padding,
+                settings,
                 layers,
-                None if guide is None else (guide["digest"], settings.guide_propagation),
+                None if guide is None else guide["digest"],
             )
             for fact, guide in zip(facts, guides, strict=True)
         ]
@@ -183,11 +201,11 @@ def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
                     plan, style, index, settings, layers, size, file, facts[index], eye, threads
                 )
         if source.regions:
-            _write_regions(destination, files, source, style)
+            write_regions(destination, files, source, style)
         elif len(files) == 1:
             link(files[0], destination)
         else:
-            _write_blend(destination, files, source.weights, style)
+            write_blend(destination, files, source.weights, style)
 
 
 def _compute_target(
@@ -204,17 +222,9 @@ def _compute_target(
 ) -> None:
     from nstcore.run.engine import style_target
 
-    facts = {
-        "picture": picture,
-        "size": size,
-        "encoder": eye,
-        "pooling": settings.pooling,
-        "padding": settings.padding,
-        "layers": list(layers),
-    }
-    guide = style_guide_facts(plan, style, index)
-    if guide is not None:
-        facts |= {"guide": guide, "propagation": settings.guide_propagation}
+    facts = target_facts(
+        picture, size, settings, layers, eye, style_guide_facts(plan, style, index)
+    )
     weights = encoder_file(plan, settings)
     pixels = load_float(_in_run(plan, paths.STYLE, style=style, index=index))
     device, deterministic = plan.config.device, plan.config.deterministic
@@ -231,12 +241,35 @@ def _compute_target(
         deterministic,
         regions=style_regions(plan, style, index),
     )
-    log.info("style %s at %d px: %s", style, size, ", ".join(layers))
+    label = paths.size_label(settings, size)
+    log.info("style %s at %s px: %s", style, label, ", ".join(layers))
 
 
-def _write_blend(
-    destination: Path, files: list[Path], weights: tuple[float, ...], style: str
+def target_facts(
+    picture: dict[str, Any],
+    size: int,
+    settings: Settings,
+    layers: tuple[str, ...],
+    eye: dict[str, Any],
+    guide: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What is written into a style target: of which picture, at what size, seen by what."""
+    return {
+        "picture": picture,
+        "size": size,
+        "size_by": settings.size_by,
+        "encoder": eye,
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+        "layers": list(layers),
+        **({} if guide is None else {"guide": guide, "propagation": settings.guide_propagation}),
+    }
+
+
+def write_blend(
+    destination: Path, files: Sequence[Path], weights: Sequence[float], style: str
 ) -> None:
+    """Write the target of a blend from those of its pictures."""
     from nstcore.targets import blend, load_moments, save_moments
 
     loaded = [load_moments(file) for file in files]
@@ -246,7 +279,10 @@ def _write_blend(
     log.info("style %s: blend of %d pictures", style, len(files))
 
 
-def _write_regions(destination: Path, files: list[Path], source: StyleSource, style: str) -> None:
+def write_regions(
+    destination: Path, files: Sequence[Path], source: StyleSource, style: str
+) -> None:
+    """Write the target of a style for each region from those of its pictures, in the style's order."""
     from nstcore.targets import blend, load_moments, regional_target, save_moments
 
     loaded = [load_moments(file) for file in files]
@@ -274,9 +310,17 @@ def encoder_facts(plan: Plan, settings: Settings) -> dict[str, Any]:
     return _facts(plan, paths.ENCODER_FACTS, encoder=eye)
 
 
-def content_facts(plan: Plan, content: str, size: int) -> dict[str, Any]:
-    """What is known of a prepared content: source path, digest, width, height."""
-    return _facts(plan, paths.CONTENT_FACTS, content=content, size=size)
+def content_facts(plan: Plan, content: str, settings: Settings) -> dict[str, Any]:
+    """What is known of a content at the size of some settings: source path, digest, width, height."""
+    return _facts(plan, paths.CONTENT_FACTS, content=content, size=paths.size_label(settings))
+
+
+def content_alpha(plan: Plan, content: str, settings: Settings) -> str | None:
+    """Digest of the transparency that pictures of a content get; None where they are opaque."""
+    if not plan.config.output.preserve_alpha:
+        return None
+    found: str | None = content_facts(plan, content, settings)["alpha"]
+    return found
 
 
 def style_facts(plan: Plan, style: str) -> list[dict[str, Any]]:
@@ -311,18 +355,20 @@ def style_regions(plan: Plan, style: str, index: int) -> Regions | None:
     return load_regions(_in_run(plan, paths.STYLE_GUIDE, style=style, index=index))
 
 
-def content_guide_facts(plan: Plan, content: str, size: int) -> dict[str, Any] | None:
+def content_guide_facts(plan: Plan, content: str, settings: Settings) -> dict[str, Any] | None:
     """What is known of a content's regions: path, digest, areas; None without any."""
     if plan.contents[content].guide is None:
         return None
-    return _facts(plan, paths.CONTENT_GUIDE_FACTS, content=content, size=size)
+    label = paths.size_label(settings)
+    return _facts(plan, paths.CONTENT_GUIDE_FACTS, content=content, size=label)
 
 
-def content_regions(plan: Plan, content: str, size: int) -> Regions | None:
-    """The regions of a content at one size; None without any."""
+def content_regions(plan: Plan, content: str, settings: Settings) -> Regions | None:
+    """The regions of a content at the size of some settings; None without any."""
     if plan.contents[content].guide is None:
         return None
-    return load_regions(_in_run(plan, paths.CONTENT_GUIDE, content=content, size=size))
+    label = paths.size_label(settings)
+    return load_regions(_in_run(plan, paths.CONTENT_GUIDE, content=content, size=label))
 
 
 def identity_of_style(plan: Plan, style: str, content: str) -> list[list[Any]]:
@@ -343,7 +389,7 @@ def check_regions(plan: Plan) -> None:
     contents = {
         content: tuple(facts["regions"])
         for content in plan.contents
-        if (facts := content_guide_facts(plan, content, plan.sizes[0])) is not None
+        if (facts := content_guide_facts(plan, content, judge_settings(plan))) is not None
     }
     pictures = {
         (style, index): tuple(facts["regions"])
@@ -373,11 +419,11 @@ def _decoded_digest(path: Path, modified: int, background: str) -> str:
 def key_of(plan: Plan, cell: Cell) -> str:
     """The key of a cell whose inputs are prepared."""
     settings = cell.settings
-    guide = content_guide_facts(plan, cell.content, settings.size)
+    guide = content_guide_facts(plan, cell.content, settings)
     return cell_key(
         settings,
         seed=cell.point.seed,
-        content=content_facts(plan, cell.content, settings.size)["digest"],
+        content=content_facts(plan, cell.content, settings)["digest"],
         style=identity_of_style(plan, cell.style, cell.content),
         encoder=encoder_facts(plan, settings)["sha256"],
         output=plan.config.output,
@@ -387,6 +433,7 @@ def key_of(plan: Plan, cell: Cell) -> str:
             settings.guide_propagation,
             settings.region_weights,
         ),
+        alpha=content_alpha(plan, cell.content, settings),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -114,15 +115,18 @@ def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
 def find_sources(run_dir: Path) -> dict[str, dict[str, list[Path]]]:
     """The prepared pictures that a run left under ``inputs/``, the largest size of each.
 
-    ``<id>/<size>.png`` is a picture at one of its sizes; ``<id>/<index>.png``, with numbers smaller
-    than any size, are the pictures of a blend.
+    ``<id>/<size>.png`` is a picture at one of its sizes, perhaps with a word behind the number on what
+    the size is the size of; ``<id>/<index>.png``, with numbers smaller than any size, are the pictures of
+    a blend.
     """
     sources: dict[str, dict[str, list[Path]]] = {}
     for axis in SOURCES:
         sources[axis] = {}
         for folder in sorted((run_dir / "inputs" / f"{axis}s").glob("*/")):
             numbered = {
-                int(path.stem): path for path in folder.glob("*.png") if path.stem.isdigit()
+                int(name[1]): path
+                for path in sorted(folder.glob("*.png"))
+                if (name := re.fullmatch(r"(\d+)(short|area)?", path.stem))
             }
             parts = [numbered[n] for n in sorted(numbered) if n < _SMALLEST_SIZE]
             if numbered:

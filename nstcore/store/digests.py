@@ -63,42 +63,44 @@ def target_key(
     picture: str,
     size: int,
     encoder: str,
-    pooling: str,
-    padding: str,
+    settings: Settings,
     layers: Sequence[str],
-    guide: tuple[str, str] | None = None,
+    guide: str | None = None,
 ) -> str:
     """Identity of the moments of one style picture at one size.
 
     Args:
         picture: digest of the decoded picture.
-        size: long side at which it is seen.
+        size: at which it is seen.
         encoder: sha256 of the weights.
-        pooling: of the encoder.
-        padding: of the encoder.
+        settings: how the encoder pools and pads, and what the size is the size of.
         layers: whose moments are taken.
-        guide: digest of the picture's regions and their propagation, if it has any.
+        guide: digest of the picture's regions, if it has any; the settings tell how they propagate.
     """
-    return digest(
-        {
-            "statistics": STATISTICS,
-            "picture": picture,
-            "size": size,
-            "encoder": encoder,
-            "pooling": pooling,
-            "padding": padding,
-            "layers": sorted(layers),
-            **({} if guide is None else {"guide": list(guide)}),
-        }
-    )
+    values = {
+        "statistics": STATISTICS,
+        "picture": picture,
+        "size": size,
+        "encoder": encoder,
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+        "layers": sorted(layers),
+    }
+    # Left out for the long side, as it was before there was a choice.
+    if settings.size_by != "long":
+        values["size_by"] = settings.size_by
+    if guide is not None:
+        values["guide"] = [guide, settings.guide_propagation]
+    return digest(values)
 
 
 def canonical_settings(settings: Settings) -> dict[str, Any]:
     """Settings as far as they can change the picture, in one spelling.
 
-    Paths are left out (files count by their digests), and so are settings that the chosen optimizer
-    does not look at: two cells that cannot differ are one.  What only counts with a guide stands in
-    :func:`guide_identity`.
+    Paths are left out (files count by their digests), and so are settings that the chosen optimizer or
+    another setting does not look at: two cells that cannot differ are one.  Settings that came later
+    are left out where they have no effect, so that what was finished before has its key still.  What
+    only counts with a guide stands in :func:`guide_identity`.
     """
     values = settings.model_dump(exclude={"weights", "init_file", "iterations"})
     values["learning_rate"] = settings.step_length
@@ -107,6 +109,16 @@ def canonical_settings(settings: Settings) -> dict[str, Any]:
     for name in ("pyramid_start", "pyramid_factor", "guide_propagation", "region_weights"):
         del values[name]
     del values["averaging" if settings.optimizer == "lbfgs" else "history"]
+    if settings.tv_form == "squared" or settings.tv_weight == 0:
+        del values["tv_form"]
+    if settings.size_by == "long":
+        del values["size_by"]
+    if settings.color == "style":
+        del values["color"]
+    if settings.color != "match_content":
+        del values["color_match"]
+    if settings.color != "luminance":
+        del values["luminance_space"]
     return values
 
 
@@ -120,6 +132,7 @@ def cell_key(
     output: Output,
     start: str | None = None,
     guide: dict[str, Any] | None = None,
+    alpha: str | None = None,
 ) -> str:
     """Identity of one cell: equal keys mean the same picture file.
 
@@ -132,21 +145,25 @@ def cell_key(
         output: the picture's file format.
         start: digest of the picture in ``init_file``.
         guide: see :func:`guide_identity`.
+        alpha: digest of the transparency that is written into the file; None for none.
     """
-    return digest(
-        {
-            "algorithm": ALGORITHM,
-            "settings": canonical_settings(settings),
-            "seed": seed if settings.uses_seed else None,
-            "content": content,
-            "style": style,
-            "encoder": encoder,
-            # Quality is a matter of JPEG alone.
-            "output": output.model_dump(exclude=set() if output.format == "jpg" else {"quality"}),
-            "start": start,
-            **({} if guide is None else {"guide": guide}),
-        }
-    )
+    # Quality is a matter of JPEG alone, and transparency of a content that has some.
+    unused = {"preserve_alpha"} | ({"quality"} if output.format != "jpg" else set())
+    values = {
+        "algorithm": ALGORITHM,
+        "settings": canonical_settings(settings),
+        "seed": seed if settings.uses_seed else None,
+        "content": content,
+        "style": style,
+        "encoder": encoder,
+        "output": output.model_dump(exclude=unused),
+        "start": start,
+    }
+    if guide is not None:
+        values["guide"] = guide
+    if alpha is not None:
+        values["alpha"] = alpha
+    return digest(values)
 
 
 def evaluation_key(

@@ -171,3 +171,12 @@ def test_the_gatys_preset_is_the_article() -> None:
     assert settings.normalization == "gatys"
     assert (settings.pooling, settings.init, settings.optimizer) == ("avg", "noise", "lbfgs")
     assert settings.level_sizes() == [settings.size]
+
+
+def test_settings_without_effect_are_in_no_key() -> None:
+    """Else what was finished before a setting came would be lost."""
+    found = canonical_settings(Settings())
+    assert not {"color", "color_match", "luminance_space", "size_by", "tv_form"} & found.keys()
+    for color, own in (("match_content", "color_match"), ("luminance", "luminance_space")):
+        found = canonical_settings(Settings(color=color))  # type: ignore[arg-type]
+        assert {"color", "color_match", "luminance_space"} & found.keys() == {"color", own}

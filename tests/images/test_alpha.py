@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nstcore.errors import ImageError
-from nstcore.images import decode
+from nstcore.images import decode, load_float, prepare, read_record, save_picture
 
 BACKGROUND = "#204060"
 BEHIND = np.array([0x20, 0x40, 0x60])
@@ -150,3 +150,94 @@ def test_a_background_that_is_no_colour(tmp_path: Path, background: object) -> N
     path.write_bytes(buffer.getvalue())
     with pytest.raises(ImageError, match="write one such as '#ffffff'"):
         decode(path, background=background)  # type: ignore[arg-type]
+
+
+# --- kept ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_alpha_is_kept_beside_the_flattened_colours(
+    tmp_path: Path, rgba8: NDArray[np.uint8], suffix: str
+) -> None:
+    path = tmp_path / f"glass{suffix}"
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    Image.fromarray(rgba8).save(path, **options)
+    picture = decode(path)
+    np.testing.assert_array_equal(picture.alpha, rgba8[..., 3])
+    bare = decode(path, flat=False)
+    np.testing.assert_array_equal(bare.pixels, rgba8[..., :3])
+    assert bare.alpha_digest == picture.alpha_digest != bare.digest
+
+
+def test_an_opaque_picture_has_no_alpha(tmp_path: Path, rgba8: NDArray[np.uint8]) -> None:
+    rgba8[..., 3] = 255
+    Image.fromarray(rgba8).save(tmp_path / "opaque.png")
+    picture = decode(tmp_path / "opaque.png")
+    assert (picture.alpha, picture.alpha_digest) == (None, None)
+
+
+def test_alpha_is_turned_with_the_picture(tmp_path: Path, rgba8: NDArray[np.uint8]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn, clockwise
+    Image.fromarray(rgba8).save(tmp_path / "turned.png", exif=exif)
+    picture = decode(tmp_path / "turned.png")
+    assert picture.pixels.shape[:2] == (40, 30)
+    np.testing.assert_array_equal(picture.alpha, np.rot90(rgba8[..., 3], -1))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "bits"), [(".png", 8), (".png", 16), (".tif", 8), (".tif", 16), (".webp", 8)]
+)
+def test_alpha_is_written_and_read_by_others(tmp_path: Path, suffix: str, bits: int) -> None:
+    random = np.random.default_rng(5)
+    rgb, alpha = random.random((30, 40, 3), np.float32), random.random((30, 40), np.float32)
+    alpha[:5] = 0  # colours under what is fully transparent stay too
+    path = tmp_path / f"glass{suffix}"
+    save_picture(path, rgb, bits=bits, alpha=alpha, record={"schema": 1})
+    top = 2**bits - 1
+    wanted = np.floor(np.dstack([rgb, alpha]).astype(np.float64) * top + 0.5)
+    if (suffix, bits) == (".png", 16):
+        width, height, rows, info = png.Reader(bytes=path.read_bytes()).asDirect()
+        assert (width, height, info["planes"], info["alpha"]) == (40, 30, 4, True)
+        found = np.array([list(row) for row in rows]).reshape(30, 40, 4)
+    elif suffix == ".tif":
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.pages[0].extrasamples == (tifffile.EXTRASAMPLE.UNASSALPHA,)
+        found = tifffile.imread(path)
+    else:
+        with Image.open(path) as image:
+            assert image.mode == "RGBA"
+            found = np.asarray(image)
+    assert np.abs(found - wanted).max() <= 1
+    assert np.abs(found - wanted).mean() < 0.01
+    assert read_record(path) == {"schema": 1}
+    assert np.abs(load_float(path) - rgb).max() <= 0.51 / top, "colours without the background"
+
+
+def test_a_jpeg_has_no_transparency(tmp_path: Path) -> None:
+    path = tmp_path / "glass.jpg"
+    with pytest.raises(ImageError, match=r"no transparency; write \.png"):
+        save_picture(path, np.zeros((2, 2, 3), np.float32), alpha=np.ones((2, 2), np.float32))
+    assert not path.exists()
+
+
+def test_prepared_alpha_has_the_prepared_size(tmp_path: Path) -> None:
+    """A white disc with a soft edge: its share of the area stays."""
+    y, x = np.mgrid[0:60, 0:80]
+    disc = np.clip(20.5 - np.hypot(x - 40, y - 30), 0, 1) * 255
+    rgba = np.dstack([np.full((60, 80, 3), 40.0), disc]).round().astype(np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "disc.png")
+    facts = prepare(tmp_path / "disc.png", tmp_path / "40.png", 40, alpha=tmp_path / "40.alpha.png")
+    alpha = load_float(tmp_path / "40.alpha.png")
+    assert alpha.shape == (30, 40, 3)
+    assert np.ptp(alpha, axis=-1).max() == 0
+    assert alpha.mean() == pytest.approx(rgba[..., 3].mean() / 255, abs=2e-3)
+    assert load_float(tmp_path / "40.png")[0, 0].tolist() == [1, 1, 1], "laid over white"
+    assert len(facts["alpha"]) == 64
+    opaque = Image.fromarray(rgba).convert("RGB")
+    opaque.save(tmp_path / "opaque.png")
+    facts = prepare(
+        tmp_path / "opaque.png", tmp_path / "20.png", 20, alpha=tmp_path / "20.alpha.png"
+    )
+    assert facts["alpha"] is None
+    assert (load_float(tmp_path / "20.alpha.png") == 1).all()

@@ -45,6 +45,8 @@ LOSSES = {
     "style relative, lifted": lambda x: relative_error(_lifted(x), _lifted(TARGET)),
     "style gatys, lifted": lambda x: gatys_style_loss(_lifted(x), _lifted(TARGET)),
     "total variation": total_variation,
+    "total variation, absolute": lambda x: total_variation(x, "absolute"),
+    "total variation, isotropic": lambda x: total_variation(x, "isotropic"),
 }
 
 

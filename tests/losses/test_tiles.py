@@ -13,6 +13,7 @@ from torch import Tensor
 from nstcore.encoders.compact import load_compact
 from nstcore.encoders.layers import LAYERS, deepest
 from nstcore.encoders.vgg import VGG
+from nstcore.losses.functional import total_variation
 from nstcore.losses.objective import Objective, style_moments
 from nstcore.losses.tiles import (
     TiledObjective,
@@ -43,6 +44,7 @@ def make_objective(
     style_layers: dict[str, float],
     content_layers: dict[str, float],
     normalization: str = "relative",
+    **options: str,
 ) -> Objective:
     """An objective for pictures like ``image``, each with its own weights and content."""
     n, _, height, width = image.shape
@@ -59,6 +61,7 @@ def make_objective(
         style_weight=torch.linspace(100, 0, n, dtype=dtype),
         tv_weight=torch.linspace(0.5, 3, n, dtype=dtype),
         normalization=normalization,
+        **options,
     )
 
 
@@ -269,6 +272,18 @@ def test_tiled_equals_whole_under_the_packaged_encoder(tile, dtype):
     tiled = TiledObjective(objective, tile)
     assert len(tiled.tiles(image)) == {32: 8, 70: 2, 150: 1}[tile]
     assert worst(objective, tiled, image) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("form", ["absolute", "isotropic"])
+def test_every_form_of_total_variation_is_that_of_the_whole_picture(random_vgg, form):
+    encoder = random_vgg(depth="relu3_1", dtype=torch.float64)
+    image = picture(83, 131, n=2)
+    objective = make_objective(encoder, image, SHALLOW, {"relu3_1": 1.0}, tv_form=form)
+    tiled = TiledObjective(objective, 32)
+    assert len(tiled.tiles(image)) > 1
+    assert worst(objective, tiled, image) < 1e-9
+    losses, _ = tiled.evaluate(image)
+    torch.testing.assert_close(losses.tv, total_variation(image, form))
 
 
 def test_a_picture_that_breaks_leaves_its_neighbours_alone(random_vgg):

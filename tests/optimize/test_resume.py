@@ -134,3 +134,11 @@ def test_after_rollbacks_and_the_change_to_adam(random_vgg, tasks, monkeypatch):
     assert expected[1].rollbacks == 3
     calls = [0]
     _same(_interrupted(random_vgg(), tasks(), [5, 10, 9]), expected)
+
+
+def test_with_weights_by_gradients(random_vgg, tasks):
+    batch = tasks(normalization="gradient")
+    expected = stylize(random_vgg(), batch)
+    _same(_interrupted(random_vgg(), batch, [7, 15]), expected)
+    plain = stylize(random_vgg(), tasks())
+    assert not np.array_equal(plain[0].image, expected[0].image)

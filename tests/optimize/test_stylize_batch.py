@@ -140,6 +140,19 @@ def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normaliza
         torch.testing.assert_close(path([row])[:, 0], together[:, row], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("init", ["content", "noise", "style"])
+def test_luminance_alone_gives_grey_pictures(random_vgg, task, optimizer, init):
+    options = {**PYRAMID, "color": "luminance", "optimizer": optimizer, "init": init}
+    results = stylize(random_vgg(), [task(**options), task(style_weight=1.0, **options)])
+    for result in results:
+        assert np.ptp(result.image, axis=-1).max() == 0
+        assert result.image.std() > 0.01
+    assert np.abs(results[0].image - results[1].image).max() > 0.01
+    (alone,) = stylize(random_vgg(), [task(**options)])
+    _close(alone, results[0], 1e-3)
+
+
 def test_shared_contents_and_styles_are_the_same_as_copies_of_them(random_vgg, task):
     first = task(style_weight=1.0)
     second = Task(first.content, first.styles, first.settings.model_copy(update={"tv_weight": 1.0}))

@@ -278,7 +278,7 @@ def test_a_blend_starts_from_the_same_colours_in_any_order(plan: Plan) -> None:
         for index in range(2):
             prepare.prepare_style(blended, "night", index)
         session = _Session(blended, Store("store"), None, Stop())
-        found.append(session._style_colors("night"))
+        found.append(session.seen.style_colors(next(blended.cells())))
     assert np.array_equal(*found)
     shares = [np.asarray(Image.open(name)).mean((0, 1)) / 255 for name in ("one.png", "two.png")]
     np.testing.assert_allclose(

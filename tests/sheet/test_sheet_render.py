@@ -133,6 +133,14 @@ def test_sources_are_found_with_blends_in_order(tmp_path: Path) -> None:
     assert find_sources(tmp_path / "nowhere") == {"style": {}, "content": {}}
 
 
+def test_a_source_of_several_sizes_is_the_largest(tmp_path: Path) -> None:
+    folder = tmp_path / "inputs" / "contents" / "cat"
+    folder.mkdir(parents=True)
+    for name in ("64", "256", "512short", "512.alpha"):
+        Image.new("RGB", (9, 9)).save(folder / f"{name}.png")
+    assert [p.name for p in find_sources(tmp_path)["content"]["cat"]] == ["512short.png"]
+
+
 def test_pictures_of_all_kinds_can_be_read(tmp_path: Path) -> None:
     picture = painting(1, (80, 40))
     for suffix in ("png", "jpg", "webp", "tif"):

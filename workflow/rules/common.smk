@@ -31,7 +31,7 @@ wildcard_constraints:
     style=ID_PATTERN,
     encoder=ID_PATTERN,
     target=ID_PATTERN,
-    size=r"\d+",
+    size=r"\d+(short|area)?",
     index=r"\d+",
     page=r"[^/]+",
 
@@ -81,6 +81,15 @@ def starts(cells):
 def in_run(pattern):
     """A pattern of nstcore.grid.paths as a path from the working directory."""
     return f"{RUN}/{pattern}"
+
+
+def alpha_files(**wildcards):
+    """How opaque contents are, where that is kept; empty where it is not."""
+    if not PLAN.config.output.preserve_alpha:
+        return []
+    return expand(
+        in_run(paths.CONTENT_ALPHA), size=PLAN.sizes, allow_missing=True, **wildcards
+    )
 
 
 def sheet_files():

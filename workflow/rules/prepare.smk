@@ -7,6 +7,7 @@ rule prepare_content:
     output:
         expand(in_run(paths.CONTENT), size=PLAN.sizes, allow_missing=True),
         expand(in_run(paths.CONTENT_FACTS), size=PLAN.sizes, allow_missing=True),
+        alpha_files(),
     log:
         f"{RUN}/logs/prepare_content/{{content}}.log",
     conda:
@@ -14,7 +15,9 @@ rule prepare_content:
     params:
         frozen=FROZEN,
         background=PLAN.config.background,
-        sizes=PLAN.sizes,
+        sizes=list(PLAN.sizes),
+        preserve_alpha=PLAN.config.output.preserve_alpha,
+        format=PLAN.config.output.format,
         source=lambda wildcards: file_state(PLAN.contents[wildcards.content].path),
     script:
         "../scripts/prepare_content.py"

@@ -95,6 +95,9 @@ for number, group in enumerate(PLAN.groups):
                 content=batch_contents(wildcards, group),
                 size=PLAN.sizes,
             ),
+            alphas=lambda wildcards, group=group: alpha_files(
+                content=batch_contents(wildcards, group)
+            ),
             guides=lambda wildcards, group=group: content_guides(
                 batch_contents(wildcards, group), paths.CONTENT_GUIDE
             )
