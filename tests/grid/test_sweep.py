@@ -403,7 +403,7 @@ class TestOwnSettings:
             "style_weight=1.png",
             "style_weight=2.png",
         }
-        assert plan.sizes == [96, 256, 512]
+        assert list(plan.sizes) == ["96", "256", "512"]
 
     def test_an_own_setting_changes_its_batches_only(self, folder: Path) -> None:
         file = str(folder / "picture0.png")

@@ -72,7 +72,7 @@ def test_guides_are_prepared_at_the_sizes_of_their_pictures() -> None:
         pixels, regions = decode(folder / picture).pixels, load_regions(folder / guide)
         assert regions.masks.shape == (2, *pixels.shape[:2])
         assert regions.areas["#ff0000"] == pytest.approx(0.5, abs=0.01)
-    facts = prepare.content_guide_facts(plan, "c", 64)
+    facts = prepare.content_guide_facts(plan, "c", plan.settings[0])
     assert facts is not None
     assert (facts["path"], set(facts["regions"])) == ("guide.png", {"#ff0000", "#0000ff"})
 

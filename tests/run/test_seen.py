@@ -74,7 +74,7 @@ def target_files(plan: Plan) -> set[Path]:
 def test_luminance_alone_is_stylized(make_plan, options):
     plan = make_plan({"color": "luminance", **options})
     for content, picture in made(plan).items():
-        own = load_float(plan.contents[content])
+        own = load_float(plan.contents[content].path)
         yiq, before = rgb2yiq(picture), rgb2yiq(own)
         lengths = np.hypot(yiq[..., 1], yiq[..., 2]), np.hypot(before[..., 1], before[..., 2])
         assert (lengths[0] <= lengths[1] + 0.01).all()
@@ -88,7 +88,8 @@ def test_luminance_alone_is_stylized(make_plan, options):
 def test_matched_colours_lie_nearer_to_the_content(make_plan):
     def far(pictures: dict[str, Any], plan: Plan) -> float:
         means = [
-            p.mean((0, 1)) - load_float(plan.contents[c]).mean((0, 1)) for c, p in pictures.items()
+            p.mean((0, 1)) - load_float(plan.contents[c].path).mean((0, 1))
+            for c, p in pictures.items()
         ]
         return float(np.abs(means).mean())
 
@@ -170,7 +171,7 @@ def test_sizes_by_long_side_short_side_and_area(make_plan):
     found = {}
     for cell in plan.cells():
         with Image.open(Path(plan.config.run_dir) / cell.image) as image:
-            found[cell.point.settings.size_by] = image.size
+            found[cell.settings.size_by] = image.size
     assert found == {"long": (48, 18), "short": (128, 48), "area": (78, 29)}
     # A target each: the same number means another size of the style.
     names = [name.rpartition("-")[2] for name in prepare.target_requests(plan)]
@@ -210,7 +211,7 @@ def test_pictures_are_transparent_where_their_content_is(make_plan, kind, bits):
     plan = make_plan(few, contents=["ghost.png", "dog.png"], output=output, background="#204060")
     found = made(plan)
     files = {c.content: Path(plan.config.run_dir) / c.image for c in plan.cells()}
-    own = decode(plan.contents["ghost"])
+    own = decode(plan.contents["ghost"].path)
     picture = decode(files["ghost"])
     assert picture.bits == bits
     scale = (2**bits - 1) / 255
