@@ -333,7 +333,13 @@ def _check_sweep(config: Config) -> list[str]:
             problems.append(f"{where}: `{twice[0]}` stands twice; keep one")
             continue
         counts = {name: len(values_of(name, sweep.axes[name])) for name in names}
-        if drawn & set(names):
+        bundles = [name for name in names if isinstance(sweep.axes[name], dict)]
+        if bundles:
+            problems.append(
+                f"{where}: the values of the bundle `{bundles[0]}` have no order; give the others' "
+                "settings to the bundle instead"
+            )
+        elif drawn & set(names):
             problems.append(f"{where}: `{min(drawn & set(names))}` has no list of values to zip")
         elif len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -276,7 +276,9 @@ class Sweep(Strict):
         "may be an axis too. Another name with a map of names to settings is a bundle.",
     )
     zip: list[Annotated[list[str], Field(min_length=2)]] = Field(
-        [], description="Lists of axes that advance together and have equally many values."
+        [],
+        description="Lists of axes that advance together and have equally many values; a bundle cannot "
+        "be among them.",
     )
     exclude: list[Partial] = Field(
         [],

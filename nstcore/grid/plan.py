@@ -104,26 +104,28 @@ class Plan:
             problems += error.problems
         overrides = Overrides(self.contents, self.styles)
         problems += overrides.problems(config.sweep)
-        if not (self.contents and self.styles) and config.sweep.sample is None:
+        self._resolved: dict[tuple[str, str, str], Settings] = {}
+        if self.contents and self.styles:
+            problems += self._select(config, overrides)
+        elif config.sweep.sample is None:
             # What is wrong with the axes is told beside what is wrong with the pictures.
-            overrides = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
             axes: dict[str, Any] = {"exclude": [], "include": [], "where": None}
             sweep = config.sweep.model_copy(update=axes)
-            config = config.model_copy(update={"sweep": sweep})
-        self._resolved: dict[tuple[str, str, str], Settings] = {}
-        try:
-            self.selection: Selection = select(config, overrides)
-            problems += self._resolve(overrides)
-        except ConfigError as error:
-            problems += error.problems
+            any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
+            problems += self._select(config.model_copy(update={"sweep": sweep}), any_two)
         problems += self._missing_files()
         if not problems:
             problems += region_problems(self, *named_regions(self))
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
-    def _resolve(self, overrides: Overrides) -> Iterator[str]:
-        """Find the settings of all cells; gives what is wrong with them."""
+    def _select(self, config: Config, overrides: Overrides) -> Iterator[str]:
+        """Find all cells and their settings; gives what is wrong with them."""
+        try:
+            self.selection: Selection = select(config, overrides)
+        except ConfigError as error:
+            yield from error.problems
+            return
         for (style, content), points in self.selection.pairs.items():
             for point in points:
                 try:

@@ -171,8 +171,9 @@ def base_setting(given: Mapping[str, Any], name: str) -> Any:
 
 
 def drawn_value(axis: Axis, share: float) -> Any:
-    """The value of an axis at a share in [0, 1) of it: of a list by index."""
+    """The value of an axis at a share in [0, 1) of it: of a list by index, of a bundle by name."""
     if axis.values:
-        return axis.values[int(share * len(axis.values))]
+        values = axis.values if axis.bundle is None else sorted(axis.values)
+        return values[int(share * len(values))]
     assert axis.interval is not None
     return axis.read(axis.interval.at(share, whole=is_whole(axis.name)))

@@ -177,6 +177,7 @@ class _Selector:
     def _draw(
         self, dimensions: Sequence[Dimension], outer: Mapping[str, list[Any]]
     ) -> list[Values]:
+        """Draw the points, the same whatever the order of the axes in the configuration."""
         sample = self.sweep.sample
         assert sample is not None
         if all(axis.values for dimension in dimensions for axis in dimension):
@@ -187,12 +188,14 @@ class _Selector:
                 )
                 return []
 
+        dimensions = sorted(dimensions, key=lambda d: min(axis.name for axis in d))
+
         def place(shares: Sequence[float]) -> tuple[str, Values]:
             point: Values = {}
             for dimension, share in zip(dimensions, shares, strict=False):
                 point.update({axis.name: drawn_value(axis, share) for axis in dimension})
             for (name, values), share in zip(outer.items(), shares[len(dimensions) :], strict=True):
-                point[name] = values[int(share * len(values))]
+                point[name] = sorted(values)[int(share * len(values))]
             return digest(point), point
 
         try:

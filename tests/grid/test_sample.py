@@ -243,3 +243,27 @@ def test_an_included_cell_has_to_say_what_is_drawn(folder: Path) -> None:
             {"method": "lhs", "n": 3},
             include=[{"size": 100}],
         )
+
+
+def test_pictures_that_are_missing_are_all_that_is_told(folder: Path) -> None:
+    raw = {
+        "contents": "nowhere",
+        "styles": str(folder),
+        "sweep": {"axes": AXES, "sample": {"method": "lhs", "n": 3}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        Plan(parse_config(raw))
+    assert [line.split(":")[0] for line in caught.value.problems] == ["contents"]
+
+
+@given(method=st.sampled_from(METHODS), order=st.permutations(sorted(AXES)))
+def test_the_order_of_keys_draws_no_other_points(
+    folder: Path, method: str, order: list[str]
+) -> None:
+    def drawn(axes: dict[str, Any]) -> list[list[tuple[str, Any]]]:
+        plan = plan_of(folder, axes, {"method": method, "n": 12})
+        return [sorted(point.items()) for point in points_of(plan)]
+
+    shuffled = {name: AXES[name] for name in order}
+    shuffled["look"] = dict(reversed(AXES["look"].items()))
+    assert drawn(shuffled) == drawn(AXES)

@@ -67,11 +67,12 @@ def raw_configs(draw: st.DrawFn) -> dict[str, Any]:
     seeds = draw(st.integers(1, 3))
     every = {"style": styles, "content": contents, **axes, "seed": list(range(seeds))}
     zips = []
-    if len(names) > 1 and draw(st.booleans()):
-        pair = draw(st.permutations(names))[:2]
+    plain = [name for name in names if name != "look"]
+    if len(plain) > 1 and draw(st.booleans()):
+        pair = draw(st.permutations(plain))[:2]
         shorter = min(len(axes[name]) for name in pair)
         for name in pair:
-            axes[name] = axes[name][:shorter]
+            every[name] = axes[name] = axes[name][:shorter]
         zips = [pair]
     known = list(every)
 
@@ -81,7 +82,8 @@ def raw_configs(draw: st.DrawFn) -> dict[str, Any]:
             lambda keys: st.fixed_dictionaries({k: st.sampled_from(values[k]) for k in keys})
         )
 
-    wider = {**every, **{name: VALUES[name] for name in names}}
+    # An included cell may have a new value, but for a bundle, whose values are names of something.
+    wider = {**every, **{name: VALUES[name] for name in names if name != "look"}}
     where = draw(st.none() | st.sampled_from(CONDITIONS))
     if where is not None and "look" in where and "look" not in axes:
         where = None
@@ -336,18 +338,22 @@ class TestMistakes:
                 "exclude[1].tv_weight: input should be a valid number",
             ),
             (
-                {"zip": [["look", "tv_weight"]], "exclude": [{"look": "a", "tv_weight": 1}]},
-                "exclude[0]: look: a, tv_weight: 1 matches no cell",
+                {"zip": [["history", "tv_weight"]], "exclude": [{"history": 5, "tv_weight": 1}]},
+                "exclude[0]: history: 5, tv_weight: 1 matches no cell",
+            ),
+            (
+                {"zip": [["tv_weight", "look"]]},
+                "zip[0]: the values of the bundle `look` have no order",
             ),
             ({"zip": [["look", "twist"]]}, "zip[0]: there is no axis `twist`"),
             ({"zip": [["look", "look"]]}, "zip[0]: `look` stands twice"),
-            ({"zip": [["style_weight", "look"]]}, "zip[0]: needs equally many values of each"),
+            ({"zip": [["style_weight", "history"]]}, "zip[0]: needs equally many values of each"),
             ({"include": [{"tv_weight": 0}]}, "include[0]: tv_weight: 0 is there already"),
             ({"include": [{"look": "c"}]}, "include[0].look: 'c' is none of a, b"),
             ({"include": [{"seed": 3}]}, "include[0].seed: give `sweep.seeds` too"),
             (
-                {"zip": [["look", "tv_weight"]], "include": [{"tv_weight": 7}]},
-                "include[0]: tv_weight: 7 is new; give `look`, which is zipped with it, too",
+                {"zip": [["history", "tv_weight"]], "include": [{"tv_weight": 7}]},
+                "include[0]: tv_weight: 7 is new; give `history`, which is zipped with it, too",
             ),
             ({"include": [{}]}, "include[0]: dictionary should have at least 1 item"),
             ({"where": "style_weight > 1000"}, "where: no cell is left"),
@@ -362,6 +368,7 @@ class TestMistakes:
         axes = {
             "style_weight": [1, 2, 3],
             "tv_weight": [0, 1],
+            "history": [5, 10],
             "look": {"a": {"pooling": "max"}, "b": {"pooling": "avg"}},
         }
         files = {name: str(folder / f"{name}.png") for name in NAMES[:2]}
