@@ -24,11 +24,15 @@ from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, exp
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 from nstcore.grid.overrides import Overrides
 from nstcore.grid.points import Point, base_setting
+from nstcore.grid.refine import candidates, problems_of
 from nstcore.grid.regions import named_regions, region_problems
 from nstcore.grid.select import Selection, select
 from nstcore.images.sizing import SizeBy
 
-__all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
+__all__ = ["ID_PATTERN", "Cell", "Group", "LabelledSizes", "Plan", "Point"]
+
+LabelledSizes = dict[str, tuple[int, SizeBy]]
+"""Name of a size in paths -> the size, and what it is the size of."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Plan:
         problems += self._missing_files()
         if not problems:
             problems += region_problems(self, *named_regions(self))
+        if not problems:
+            problems += problems_of(self)
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
@@ -190,6 +196,11 @@ class Plan:
         """Axis -> value -> what people are shown in its place."""
         axes = self.selection.axes.by_name.values()
         return {axis.name: dict(axis.titles) for axis in axes if axis.titles}
+
+    @cached_property
+    def refinable(self) -> list[Cell]:
+        """Cells that ``refine`` may choose; a table of them is read once."""
+        return candidates(self)
 
     # --- batches ---------------------------------------------------------------------------------
 
@@ -375,11 +386,15 @@ class Plan:
         return len(self._all)
 
     @cached_property
-    def sizes(self) -> dict[str, tuple[int, SizeBy]]:
-        """Every size at which contents have to be prepared, ascending, by its name in paths."""
-        settings = [Settings(size=self.evaluation["size"]), *self.settings]
-        settings.sort(key=lambda one: (one.size, one.size_by))
-        return {paths.size_label(one): (one.size, one.size_by) for one in settings}
+    def sizes(self) -> LabelledSizes:
+        """Every size at which contents have to be prepared, ascending."""
+        return sizes_of([Settings(size=self.evaluation["size"]), *self.settings])
+
+
+def sizes_of(settings: Iterable[Settings]) -> LabelledSizes:
+    """The sizes of some settings, ascending."""
+    ordered = sorted(settings, key=lambda one: (one.size, one.size_by))
+    return {paths.size_label(one): (one.size, one.size_by) for one in ordered}
 
 
 def _bucket(point: Point, count: int) -> str:

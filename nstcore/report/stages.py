@@ -9,9 +9,17 @@ from typing import Any
 from nstcore.config.settings import Settings
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
+from nstcore.grid.refine import FOLDER
 from nstcore.report.build import build_report
 from nstcore.sheet import SheetSpec, page_names, write_sheets
 from nstcore.tables import collect, read_table, write_curves, write_metrics
+
+REFINED_LINKS = {
+    "Refined cells beside the small ones": f"../sheets/{FOLDER}.png",
+    "as PDF": f"../sheets/{FOLDER}.pdf",
+    "their metrics": f"../{FOLDER}.csv",
+}
+"""What the report points to, from where it stands; made after it."""
 
 
 def make_tables(plan: Plan) -> None:
@@ -25,8 +33,21 @@ def make_tables(plan: Plan) -> None:
 def make_sheet(plan: Plan, page: str) -> None:
     """Draw one page of the run's contact sheets, as PNG and as PDF."""
     run = Path(plan.config.run_dir)
+    write_sheets(
+        read_table(run / "metrics.parquet"),
+        sheet_spec(plan),
+        run,
+        run / "sheets",
+        sources=sources(plan),
+        values=plan.axis_values,
+        only=page,
+    )
+
+
+def sheet_spec(plan: Plan) -> SheetSpec:
+    """What the run's contact sheets show, and where."""
     report = plan.config.report
-    spec = SheetSpec(
+    return SheetSpec(
         title=report.title or plan.config.run,
         rows=plan.layout["rows"],
         cols=plan.layout["cols"],
@@ -35,15 +56,6 @@ def make_sheet(plan: Plan, page: str) -> None:
         run=plan.config.run,
         fixed=fixed_settings(plan),
         titles=plan.titles,
-    )
-    write_sheets(
-        read_table(run / "metrics.parquet"),
-        spec,
-        run,
-        run / "sheets",
-        sources=sources(plan),
-        values=plan.axis_values,
-        only=page,
     )
 
 
@@ -60,12 +72,15 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         titles=plan.titles,
         sources=sources(plan),
         threads=threads,
+        links=REFINED_LINKS if plan.config.refine is not None else None,
     )
 
 
 def _remove_stale_sheets(plan: Plan) -> None:
     """Remove the sheets of an earlier layout, which nothing would ever draw again."""
     pages = page_names(plan.axis_values, plan.layout["pages"])
+    if plan.config.refine is not None:
+        pages = [*pages, FOLDER]
     for path in (Path(plan.config.run_dir) / "sheets").glob("*.*"):
         if path.name.startswith("."):
             continue  # another job is writing it

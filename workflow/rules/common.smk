@@ -9,7 +9,16 @@ from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.freeze import freeze, frozen_path, open_plan
 from nstcore.grid.plan import ID_PATTERN
-from nstcore.run.prepare import encoders, target_requests
+from nstcore.grid.refine import refined_sizes, rows_of
+from nstcore.run.prepare import (
+    encoders,
+    judge_target,
+    refined_encoders,
+    refined_requests,
+    requests_of,
+    target_requests,
+)
+from nstcore.run.promote import promoted_images, refined_cell
 from nstcore.store.digests import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.sheet import page_names
 
@@ -24,6 +33,11 @@ share_checkout(Path(workflow.basedir))
 
 RUN = PLAN.config.run_dir
 FROZEN = str(frozen_path(PLAN.config))
+
+# What refined cells need beyond the grid; nothing where nothing is refined.
+REFINED_SIZES = refined_sizes(PLAN)
+REFINED_TARGETS = refined_requests(PLAN)
+REFINED_ENCODERS = {**encoders(PLAN), **refined_encoders(PLAN)}
 
 
 wildcard_constraints:
@@ -57,10 +71,10 @@ def guide_files(guide):
     return [guide] if isinstance(guide, str) else list(guide.values())
 
 
-def content_guides(contents, pattern):
-    """Prepared guides of those contents that have one, at every size."""
+def content_guides(contents, pattern, sizes=PLAN.sizes):
+    """Prepared guides of those contents that have one, at some sizes."""
     guided = [name for name in contents if PLAN.contents[name].guide is not None]
-    return expand(in_run(pattern), content=guided, size=PLAN.sizes)
+    return expand(in_run(pattern), content=guided, size=sizes)
 
 
 def style_guides(styles, pattern):
@@ -83,12 +97,12 @@ def in_run(pattern):
     return f"{RUN}/{pattern}"
 
 
-def alpha_files(**wildcards):
+def alpha_files(sizes=PLAN.sizes, **wildcards):
     """How opaque contents are, where that is kept; empty where it is not."""
     if not PLAN.config.output.preserve_alpha:
         return []
     return expand(
-        in_run(paths.CONTENT_ALPHA), size=PLAN.sizes, allow_missing=True, **wildcards
+        in_run(paths.CONTENT_ALPHA), size=sizes, allow_missing=True, **wildcards
     )
 
 
@@ -103,3 +117,62 @@ def cell_files(suffix=None):
     """Every picture of the run, or the file beside it with another suffix."""
     images = (Path(RUN) / cell.image for cell in PLAN.cells())
     return [str(image.with_suffix(suffix) if suffix else image) for image in images]
+
+
+def refined_files(suffix=None):
+    """Every refined picture, once it is known which, or the file beside it with another suffix."""
+
+    def files(wildcards):
+        if PLAN.config.refine is None:
+            return []
+        table = checkpoints.promote.get().output[0]
+        images = (Path(RUN) / image for image in promoted_images(table))
+        return [str(image.with_suffix(suffix) if suffix else image) for image in images]
+
+    return files
+
+
+def refined_results():
+    """What is made of all refined pictures together."""
+    if PLAN.config.refine is None:
+        return []
+    sheets = expand(f"{RUN}/sheets/refined.{{suffix}}", suffix=["png", "pdf"])
+    return [f"{RUN}/refined.csv", *sheets]
+
+
+def refined_labels(wildcards):
+    """The size of one refined cell and the size at which it is judged, as in paths."""
+    own = paths.size_label(refined_cell(PLAN, **dict(wildcards)).settings)
+    return sorted({own, str(PLAN.evaluation["size"])})
+
+
+def refined_inputs(pattern):
+    """Files of a refined cell's content at the sizes that it needs."""
+    return lambda wildcards: expand(
+        in_run(pattern), content=wildcards.content, size=refined_labels(wildcards)
+    )
+
+
+def refined_guides(wildcards):
+    """Prepared guides of a refined cell's content and style, with what is known of them."""
+    sizes = refined_labels(wildcards)
+    return [
+        file
+        for content, style in (
+            (paths.CONTENT_GUIDE, paths.STYLE_GUIDE),
+            (paths.CONTENT_GUIDE_FACTS, paths.STYLE_GUIDE_FACTS),
+        )
+        for file in (
+            *content_guides([wildcards.content], content, sizes),
+            *style_guides([wildcards.style], style),
+        )
+    ]
+
+
+def refined_style(pattern):
+    """Files of every picture of a refined cell's style."""
+    return lambda wildcards: expand(
+        in_run(pattern),
+        style=wildcards.style,
+        index=range(len(PLAN.styles[wildcards.style].paths)),
+    )

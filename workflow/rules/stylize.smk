@@ -101,7 +101,9 @@ for number, group in enumerate(PLAN.groups):
             guides=lambda wildcards, group=group: content_guides(
                 batch_contents(wildcards, group), paths.CONTENT_GUIDE
             )
-            + content_guides(batch_contents(wildcards, group), paths.CONTENT_GUIDE_FACTS)
+            + content_guides(
+                batch_contents(wildcards, group), paths.CONTENT_GUIDE_FACTS
+            )
             + style_guides(batch_styles(wildcards, group), paths.STYLE_GUIDE)
             + style_guides(batch_styles(wildcards, group), paths.STYLE_GUIDE_FACTS),
             styles=style_pictures(paths.STYLE, group),
