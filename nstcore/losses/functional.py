@@ -50,24 +50,9 @@ class _ConvolutionSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features)
-        channels = features.shape[1]
-        kernel = features.new_empty(channels, channels, 1, 1)
         grams, sums = [], []
         for one in torch.split(features, 1):
-            _, gram, _ = torch.ops.aten.convolution_backward(
-                one,
-                one,
-                kernel,
-                None,
-                [1, 1],
-                [0, 0],
-                [1, 1],
-                False,
-                [0, 0],
-                1,
-                [False, True, False],
-            )
-            grams.append(gram.flatten(1))
+            grams.append(_correlations(one, one))
             # The bias gradient would be this sum too, but takes oneDNN longer.
             sums.append(one.sum((0, 2, 3)))
         return torch.stack(grams), torch.stack(sums)
@@ -84,6 +69,26 @@ class _ConvolutionSums(torch.autograd.Function):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def _correlations(first: Tensor, second: Tensor) -> Tensor:
+    """Sums over positions of products of channels, (C, C), of two (1, C, H, W) on the CPU."""
+    channels = first.shape[1]
+    _, gram, _ = torch.ops.aten.convolution_backward(
+        first,
+        second,
+        first.new_empty(channels, channels, 1, 1),
+        None,
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        False,
+        [0, 0],
+        1,
+        [False, True, False],
+    )
+    found: Tensor = gram.flatten(1)
+    return found
+
+
 def gram_and_mean(features: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`gram_matrix` and :func:`channel_mean` of the same activations, in one go.
 
@@ -98,6 +103,72 @@ def gram_and_mean(features: Tensor) -> tuple[Tensor, Tensor]:
     positions = features.shape[-2] * features.shape[-1]
     gram, total = _ConvolutionSums.apply(features)
     return gram / positions, total / positions
+
+
+def guided_gram_and_mean(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Gram matrices and means of regions: :math:`\sum_p t_p F_p F_p^T` and :math:`\sum_p t_p F_p`.
+
+    Gatys et al., *Controlling Perceptual Factors in Neural Style Transfer*, arXiv 1611.07865, section 4:
+    activations are multiplied by a guidance channel T whose squares add up to 1, and correlated.  Here
+    :math:`t = T^2`; with t adding up to 1 over the positions both results are averages over a region,
+    and those of parts of a picture add up to those of the whole.
+
+    Args:
+        features: (N, C, H, W) activations.
+        weights: t of R regions, (N, R, H, W), or (1, R, H, W) when all pictures share them.
+
+    Returns:
+        (N, R, C, C) and (N, R, C).
+    """
+    gram, mean = _GuidedSums.apply(features, weights)
+    return gram, mean
+
+
+class _GuidedSums(torch.autograd.Function):
+    """The sums of :func:`guided_gram_and_mean`, without keeping a copy of the activations per region."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(features, weights)
+        n, c, h, w = features.shape
+        regions = weights.shape[1]
+        flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+        # (N or 1, R, M) @ (N, M, C) -> (N, R, C)
+        means = weights.flatten(2) @ flat
+        if _through_convolutions(features):
+            rows = [
+                torch.stack([_correlations(one * t[:, r : r + 1], one) for r in range(regions)])
+                for one, t in _with_weights(features, weights)
+            ]
+            return torch.stack(rows), means
+        shares = weights.flatten(2).unsqueeze(-1)  # (N or 1, R, M, 1)
+        # (N, C, M) @ (N, M, C) -> (N, C, C), one region after the other
+        grams = [(flat * shares[:, r]).mT @ flat for r in range(regions)]
+        return torch.stack(grams, 1), means
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gram_slope: Tensor, mean_slope: Tensor) -> tuple[Tensor, None]:
+        features, weights = ctx.saved_tensors
+        regions = weights.shape[1]
+        both = gram_slope + gram_slope.mT
+        parts = []
+        for (one, t), slope, bias in zip(
+            _with_weights(features, weights), both, mean_slope, strict=True
+        ):
+            # sum_r t_r (S_r + S_r^T) F + t_r s_r: a 1 x 1 convolution with a bias for each region.
+            total = torch.zeros_like(one)
+            for r in range(regions):
+                part = F.conv2d(one, slope[r][:, :, None, None], bias[r])
+                total.addcmul_(part, t[:, r : r + 1])
+            parts.append(total)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)), None
+
+
+def _with_weights(features: Tensor, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Each picture's (1, C, H, W) with its (1, R, H, W)."""
+    own = weights.expand(len(features), -1, -1, -1)
+    return list(zip(torch.split(features, 1), torch.split(own, 1), strict=True))
 
 
 def _through_convolutions(features: Tensor) -> bool:

@@ -17,12 +17,14 @@ from nstcore.losses.functional import (
     gatys_content_loss,
     gatys_style_loss,
     gram_and_mean,
+    guided_gram_and_mean,
     lift_gram,
     over_energy,
     relative_error,
     short_factor,
     total_variation,
 )
+from nstcore.losses.guides import Guide
 from nstcore.losses.wasserstein import (
     FLOOR,
     Gaussian,
@@ -40,12 +42,17 @@ class Moments:
     """First and second moments of one layer's activations of a style.
 
     Attributes:
-        gram: (1, C, C) or (N, C, C), averaged over positions.
-        mean: (1, C) or (N, C).
+        gram: (1, C, C) or (N, C, C), averaged over positions; with a guide (1 or N, R, C, C), averaged
+            over each of R regions.
+        mean: (1, C) or (N, C); with a guide (1 or N, R, C).
     """
 
     gram: Tensor
     mean: Tensor
+
+    def region(self, index: int) -> Moments:
+        """Those of one region, without a dimension for it."""
+        return Moments(self.gram[:, index], self.mean[:, index])
 
 
 @dataclass(frozen=True)
@@ -81,9 +88,11 @@ def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, M
     return {name: layer_moments(value) for name, value in features.items()}
 
 
-def layer_moments(features: Tensor) -> Moments:
-    """Moments of one layer's activations (N, C, H, W)."""
-    return Moments(*gram_and_mean(features))
+def layer_moments(features: Tensor, guide: Guide | None = None) -> Moments:
+    """Moments of one layer's activations (N, C, H, W), with a guide those of each of its regions."""
+    if guide is None:
+        return Moments(*gram_and_mean(features))
+    return Moments(*guided_gram_and_mean(features, guide.weights))
 
 
 def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:
@@ -119,6 +128,9 @@ class Objective:
         statistic: ``gram``: styles are compared by their Gram matrices.  ``w2``: by the squared
             Wasserstein-2 distance of Gaussians with their means and covariances, over the trace of
             the style's second moment; relative only.
+        guides: layer -> where its regions lie, of every style layer; None for no regions.  With them
+            ``style`` has moments for every region, and a layer's loss is the sum of the regions'
+            own losses, each times its share.
 
     Raises:
         ValueError: for ``w2`` with ``gatys``.
@@ -137,6 +149,7 @@ class Objective:
         tv_weight: Tensor,
         normalization: Normalization = "relative",
         statistic: Statistic = "gram",
+        guides: Mapping[str, Guide] | None = None,
     ) -> None:
         if statistic == "w2" and normalization == "gatys":
             raise ValueError("the article has no Wasserstein distance")
@@ -163,14 +176,17 @@ class Objective:
         for layer in self.content_layers:
             target = content[layer]
             self._content[layer] = (target, self._content_energy(layer, target))
-        self._style: dict[str, tuple[Tensor, Tensor]] = {}
-        self._gaussians: dict[str, tuple[Gaussian, Tensor]] = {}
+        self.guides = guides
+        # By layer and region; without a guide the whole picture is region 0.
+        self._style: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._gaussians: dict[tuple[str, int], tuple[Gaussian, Tensor]] = {}
         for layer in self.style_layers:
-            if statistic == "w2":
-                self._gaussians[layer] = self._gaussian(layer, style[layer])
-            else:
-                gram = self._seen(layer, style[layer])
-                self._style[layer] = (gram, gram.flatten(1).square().sum(1))
+            for region, moments in enumerate(self._regions(style[layer])):
+                if statistic == "w2":
+                    self._gaussians[layer, region] = self._gaussian(layer, moments)
+                else:
+                    gram = self._seen(layer, moments)
+                    self._style[layer, region] = (gram, gram.flatten(1).square().sum(1))
 
     def _content_energy(self, layer: str, target: Tensor) -> Tensor:
         """Sum of squares (N,) of activations in the space where losses are taken."""
@@ -198,13 +214,25 @@ class Objective:
         other._content = {k: (chosen(t), chosen(e)) for k, (t, e) in self._content.items()}
         other._style = {k: (chosen(t), chosen(e)) for k, (t, e) in self._style.items()}
         other._gaussians = {
-            layer: (
+            key: (
                 Gaussian(chosen(one.mean), chosen(one.root), chosen(one.trace), chosen(one.floor)),
                 chosen(energy),
             )
-            for layer, (one, energy) in self._gaussians.items()
+            for key, (one, energy) in self._gaussians.items()
         }
+        if self.guides is not None:
+            other.guides = {layer: guide.select(rows) for layer, guide in self.guides.items()}
         return other
+
+    def _regions(self, moments: Moments) -> list[Moments]:
+        """Moments of each region; without a guide there is one, the whole picture."""
+        if self.guides is None:
+            return [moments]
+        return [moments.region(index) for index in range(moments.gram.shape[1])]
+
+    def guide(self, layer: str) -> Guide | None:
+        """Where the regions lie in a style layer; None without a guide."""
+        return None if self.guides is None else self.guides[layer]
 
     def content_squares(
         self, layer: str, features: Tensor, window: tuple[slice, slice] | None = None
@@ -265,13 +293,23 @@ class Objective:
         return target_gaussian(mean, covariance, FLOOR * energy), energy
 
     def _style_loss(self, layer: str, moments: Moments) -> Tensor:
+        guide = self.guide(layer)
+        if guide is None:
+            return self._region_loss(layer, 0, moments)
+        losses = [
+            self._region_loss(layer, region, own)
+            for region, own in enumerate(self._regions(moments))
+        ]
+        return (guide.shares * torch.stack(losses, 1)).sum(1)
+
+    def _region_loss(self, layer: str, region: int, moments: Moments) -> Tensor:
         if self.statistic == "w2":
-            gaussian, spread = self._gaussians[layer]
+            gaussian, spread = self._gaussians[layer, region]
             return over_energy(
                 wasserstein2(*self._mean_and_covariance(layer, moments), gaussian), spread
             )
         gram = self._seen(layer, moments)
-        target, energy = self._style[layer]
+        target, energy = self._style[layer, region]
         if self.normalization == "gatys":
             return gatys_style_loss(gram, target, self._channels.get(layer))
         return relative_error(gram, target, energy)
@@ -307,7 +345,9 @@ class Objective:
     def __call__(self, image: Tensor) -> Losses:
         """Losses of ``image`` (N, 3, H, W), differentiable with respect to it."""
         features = self.encoder(image, self.layers)
-        moments = {layer: layer_moments(features[layer]) for layer in self.style_layers}
+        moments = {
+            layer: layer_moments(features[layer], self.guide(layer)) for layer in self.style_layers
+        }
         squares = {
             layer: self.content_squares(layer, features[layer]) for layer in self.content_layers
         }

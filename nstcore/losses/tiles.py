@@ -15,7 +15,7 @@ window: their activations are the whole picture's, and so are the derivatives of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from nstcore.encoders.layers import LAYERS, deepest, stage
 from nstcore.encoders.vgg import VGG
-from nstcore.losses.functional import total_variation
+from nstcore.losses.functional import guided_gram_and_mean, total_variation
+from nstcore.losses.guides import Guide
 from nstcore.losses.objective import Losses, Moments, Objective, layer_moments
 
 Window = tuple[slice, slice]
@@ -162,12 +163,22 @@ def _positions(image: Tensor, layer: str) -> int:
     return (height // stride(layer)) * (width // stride(layer))
 
 
-def _share_of_moments(core: Tensor, positions: int) -> list[Tensor]:
+def _share_of_moments(
+    core: Tensor, positions: int, guide: Guide | None, window: Window
+) -> list[Tensor]:
     """What a core's activations (N, C, h, w) add to averages over a picture with M positions.
 
+    Args:
+        core: the activations.
+        positions: M.
+        guide: the regions over which averages are taken; None for the whole picture.
+        window: the core in the activations of the whole picture.
+
     Returns:
-        To the Gram matrix, (N, C, C), and to the mean, (N, C).
+        To the Gram matrix, (N, C, C), and to the mean, (N, C); with a guide (N, R, C, C) and (N, R, C).
     """
+    if guide is not None:
+        return list(guided_gram_and_mean(core, _crop(guide.weights, window)))
     share = core.shape[-2] * core.shape[-1] / positions
     moments = layer_moments(core)
     return [moments.gram * share, moments.mean * share]
@@ -262,7 +273,12 @@ class TiledObjective:
         cores = {name: _crop(value, tile.within(name)) for name, value in features.items()}
         parts: list[Tensor] = []
         for layer in self.objective.style_layers:
-            parts += _share_of_moments(cores[layer], _positions(image, layer))
+            parts += _share_of_moments(
+                cores[layer],
+                _positions(image, layer),
+                self.objective.guide(layer),
+                tile.at(layer),
+            )
         for layer in self.objective.content_layers:
             parts.append(self.objective.content_squares(layer, cores[layer], tile.at(layer)))
         return parts
@@ -280,7 +296,11 @@ class TiledObjective:
 
 @torch.no_grad()
 def tiled_moments(
-    encoder: VGG, image: Tensor, layers: Sequence[str], tile: int | None
+    encoder: VGG,
+    image: Tensor,
+    layers: Sequence[str],
+    tile: int | None,
+    guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Moments]:
     """:func:`~nstcore.losses.objective.style_moments` in the memory of one tile, without history.
 
@@ -289,6 +309,7 @@ def tiled_moments(
         image: (N, 3, H, W) in [0, 1].
         layers: their names.
         tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
+        guides: layer -> where its regions lie, for moments of each region.
     """
 
     def measure(part: Tile) -> list[Tensor]:
@@ -297,7 +318,10 @@ def tiled_moments(
             value
             for layer in layers
             for value in _share_of_moments(
-                _crop(features[layer], part.within(layer)), _positions(image, layer)
+                _crop(features[layer], part.within(layer)),
+                _positions(image, layer),
+                None if guides is None else guides[layer],
+                part.at(layer),
             )
         ]
 
