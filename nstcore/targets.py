@@ -12,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from nstcore.encoders.vgg import VGG
-from nstcore.errors import StoreError
+from nstcore.errors import ConfigError, StoreError
 from nstcore.images import fit_size, resize
+from nstcore.images.regions import Regions
+from nstcore.losses.guides import Propagation, layer_guides
 from nstcore.losses.objective import Moments
 from nstcore.losses.tiles import tiled_moments
 from nstcore.store.atomic import atomic_path
@@ -40,6 +43,8 @@ def picture_moments(
     layers: Sequence[str],
     device: torch.device | str = "cpu",
     tile: int | None = None,
+    regions: Regions | None = None,
+    propagation: Propagation = "simple",
 ) -> dict[str, Moments]:
     """Moments of one style picture at one size.
 
@@ -50,15 +55,89 @@ def picture_moments(
         layers: whose moments are taken.
         device: where the encoder is.
         tile: side of the tiles in px in which a large style is seen; None for the whole at once.
+        regions: the picture's own, whose moments are taken too.
+        propagation: how they reach the layers.
 
     Returns:
-        Layer -> moments with N = 1, on the CPU.
+        Layer -> moments with N = 1, on the CPU; of a region under the name that :func:`term` gives, all
+        0 where there is too little of it at a layer.
     """
     height, width = pixels.shape[:2]
     seen = resize(pixels, style_size(width, height, size))
     tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
     found = tiled_moments(encoder, tensor, list(layers), tile)
+    if regions is not None:
+        masks = torch.from_numpy(regions.scaled((tensor.shape[3], tensor.shape[2]))).to(device)
+        guides = layer_guides(masks, layers, propagation, regions.names)
+        for layer, moments in tiled_moments(encoder, tensor, list(layers), tile, guides).items():
+            for index, region in enumerate(regions.names):
+                found[term(layer, region)] = moments.region(index)
     return {name: Moments(m.gram.float().cpu(), m.mean.float().cpu()) for name, m in found.items()}
+
+
+def term(layer: str, region: str) -> str:
+    """Under what name a style target has the moments of one region."""
+    return f"{layer}/{region}"
+
+
+def regional_target(parts: Mapping[str, Mapping[str, Moments]]) -> dict[str, Moments]:
+    """One target from a style for each region.
+
+    Args:
+        parts: region -> moments as of a whole style; where its picture has a guide, those of the region
+            of the same name count.
+    """
+    found: dict[str, Moments] = {}
+    for region, moments in parts.items():
+        for layer in (name for name in moments if "/" not in name):
+            (found[term(layer, region)],) = _of_regions(moments, layer, [region])
+    return found
+
+
+def _of_regions(target: Mapping[str, Moments], layer: str, names: Sequence[str]) -> list[Moments]:
+    """The moments of each region at one layer; a target without regions serves all of them.
+
+    Raises:
+        ConfigError: if the target has regions, but not these.
+    """
+    known = sorted({name.partition("/")[2] for name in target} - {""})
+    missing = [name for name in names if name not in known]
+    if known and missing:
+        raise ConfigError(
+            [f"the style has no region {', '.join(missing)}; it has: {', '.join(known)}"]
+        )
+    return [target[term(layer, name) if known else layer] for name in names]
+
+
+def by_region(
+    target: Mapping[str, Moments], layers: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, Moments], dict[str, Tensor]]:
+    """What a target has for the regions of a content; a style without regions serves all of them.
+
+    Args:
+        target: as :func:`load_moments` or :func:`picture_moments` gives it.
+        layers: whose moments are wanted.
+        names: of the content's R regions.
+
+    Returns:
+        Layer -> moments (1, R, ...), and layer -> (R,), 0 for regions that the style has too little of
+        at the layer and that cannot be compared, else 1.
+
+    Raises:
+        ConfigError: if the target has regions, but not those of the content.
+    """
+    moments: dict[str, Moments] = {}
+    there: dict[str, Tensor] = {}
+    for layer in layers:
+        own = _of_regions(target, layer, names)
+        gram = torch.stack([one.gram for one in own], 1)
+        found = gram.flatten(2).abs().sum(2)[0] > 0
+        # In place of nothing something harmless, whose loss is finite and counts for nothing.
+        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        gram = torch.where(found[:, None, None], gram, eye)
+        moments[layer] = Moments(gram, torch.stack([one.mean for one in own], 1))
+        there[layer] = found.to(gram.dtype)
+    return moments, there
 
 
 def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> dict[str, Moments]:

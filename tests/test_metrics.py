@@ -11,7 +11,7 @@ from scipy.signal import convolve2d
 
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.losses.objective import style_moments
-from nstcore.metrics import Reference, color_distance, luma_ssim, measure
+from nstcore.metrics import Reference, Shown, color_distance, luma_ssim, measure
 from nstcore.targets import blend
 
 
@@ -30,7 +30,7 @@ def reference(random_vgg, waves):
         return Reference(
             content=content,
             content_features=encoder(_tensor(content), [JUDGE_CONTENT])[JUDGE_CONTENT],
-            style=styles,
+            style=tuple(Shown(*style) for style in styles),
             style_moments=blend(parts, [weight for _, weight in styles]),
         )
 
@@ -58,7 +58,9 @@ def test_an_encoder_with_adapters_measures_adapted_activations(waves):
         layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
         features = encoder(_tensor(content), [JUDGE_CONTENT])[JUDGE_CONTENT]
         moments = style_moments(encoder, _tensor(style), layers)
-        return measure(encoder, picture, Reference(content, features, ((style, 1.0),), moments))
+        return measure(
+            encoder, picture, Reference(content, features, (Shown(style, 1.0),), moments)
+        )
 
     assert numbers(load_compact()) == pytest.approx(numbers(Adapted()), rel=1e-3)
 

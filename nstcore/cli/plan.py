@@ -51,7 +51,8 @@ def cell_keys(plan: Plan) -> list[str]:
 
     Raises:
         WeightsError: if an encoder's weights are not on this machine.
-        ImageError: if a picture cannot be read.
+        ImageError: if a picture or a guide cannot be read.
+        ConfigError: if contents and styles do not have the same regions.
     """
     with tempfile.TemporaryDirectory(prefix="nst-plan-") as folder:
         # The same plan in another place: its inputs are prepared there, and nothing is computed.
@@ -68,14 +69,19 @@ def cell_keys(plan: Plan) -> list[str]:
         for content in plan.contents:
             try:
                 prepare.prepare_content(elsewhere, content)
+                if plan.contents[content].guide is not None:
+                    prepare.prepare_content_guide(elsewhere, content)
             except ImageError as error:
                 problems.append(f"contents.{content}: {error}")
         for style, source in plan.styles.items():
             for index in range(len(source.paths)):
                 try:
                     prepare.prepare_style(elsewhere, style, index)
+                    if source.guide(index) is not None:
+                        prepare.prepare_style_guide(elsewhere, style, index)
                 except ImageError as error:
                     problems.append(f"styles.{style}: {error}")
         if problems:
             raise ImageError("\n".join(problems))
+        prepare.check_regions(elsewhere)
         return [prepare.key_of(elsewhere, cell) for cell in elsewhere.cells()]

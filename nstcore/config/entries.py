@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from nstcore.config.given import SettingsInput, Strict
+from nstcore.config.settings import Region
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-FILES, CONTENT, STYLE = "<files>", "<content>", "<style>"
+Guide = str | Annotated[dict[Region, str], Field(min_length=1)]
+"""A picture in flat colours, or a greyscale picture for each region."""
+
+_GUIDE = (
+    "Regions: a picture in flat colours, one for each region, whose name is its colour; or a map of "
+    "names to greyscale pictures, white where the region is."
+)
+
+FILES, CONTENT, STYLE, REGION = "<files>", "<content>", "<style>", "<region>"
 """How pydantic calls the alternatives in an error's location; no key can have such a name."""
 
 
@@ -22,24 +31,33 @@ class ContentEntry(Strict):
     settings: SettingsInput = Field(
         default_factory=SettingsInput, description="Settings that are others for this content."
     )
+    guide: Guide | None = Field(None, description=_GUIDE)
 
 
-class StyleEntry(Strict):
-    """One style with what is particular to it."""
+class RegionEntry(Strict):
+    """The pictures whose style one region takes."""
 
     path: str | None = Field(None, description="The picture.")
     paths: list[str] | dict[str, Share] | None = Field(
         None, description="In place of `path`: a list of pictures, or a map of them to weights."
     )
-    settings: SettingsInput = Field(
-        default_factory=SettingsInput, description="Settings that are others for this style."
+    guide: Guide | None = Field(
+        None, description=_GUIDE + " A region takes the style of the region of the same name."
     )
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> StyleEntry:
-        if (self.path is None) == (self.paths is None):
-            raise ValueError("give either `path`, for one picture, or `paths`, for a blend")
+    def _consistent(self) -> Self:
+        problem = self._problem()
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    def _problem(self) -> str | None:
+        if (self.path is None) == (self.paths is None):
+            return "give either `path`, for one picture, or `paths`, for a blend"
+        if self.guide is not None and self.path is None:
+            return "a `guide` belongs to one picture; give it with `path`"
+        return None
 
     @property
     def files(self) -> str | list[str] | dict[str, float]:
@@ -50,18 +68,54 @@ class StyleEntry(Strict):
         return self.paths
 
 
+def _is_files(value: Any, entry: type[Strict]) -> bool:
+    """A map of files has numbers only; whoever writes anything else beside a key means an entry."""
+    if isinstance(value, entry):
+        return False
+    if not isinstance(value, Mapping):
+        return True
+    plain = not any(isinstance(weight, (str, list, Mapping)) for weight in value.values())
+    return plain and not entry.model_fields.keys() & value.keys()
+
+
+def _region_kind(value: Any) -> str:
+    return FILES if _is_files(value, RegionEntry) else REGION
+
+
+RegionGiven = Annotated[
+    Annotated[str | list[str] | dict[str, Share], Tag(FILES)] | Annotated[RegionEntry, Tag(REGION)],
+    Discriminator(_region_kind),
+]
+
+
+class StyleEntry(RegionEntry):
+    """One style with what is particular to it."""
+
+    settings: SettingsInput = Field(
+        default_factory=SettingsInput, description="Settings that are others for this style."
+    )
+    regions: Annotated[dict[Region, RegionGiven], Field(min_length=1)] | None = Field(
+        None,
+        description="In place of `path`: a style for every region of the content's guide, each like "
+        "a style of its own.",
+    )
+
+    def _problem(self) -> str | None:
+        if self.regions is None:
+            return super()._problem()
+        if self.path is not None or self.paths is not None:
+            return "give either `path`, or `paths`, or `regions`"
+        if self.guide is not None:
+            return "a `guide` belongs to one picture; give it below `regions`"
+        return None
+
+
 def _content_kind(value: Any) -> str:
     return CONTENT if isinstance(value, (Mapping, ContentEntry)) else FILES
 
 
 def _style_kind(value: Any) -> str:
-    """A map of files has numbers only; whoever writes anything else beside a key means an entry."""
-    if isinstance(value, StyleEntry):
-        return STYLE
-    if not isinstance(value, Mapping):
-        return FILES
-    plain = not any(isinstance(weight, (str, list, Mapping)) for weight in value.values())
-    return FILES if plain and not StyleEntry.model_fields.keys() & value.keys() else STYLE
+    return FILES if _is_files(value, StyleEntry) else STYLE
 
 
 ContentGiven = Annotated[
@@ -74,5 +128,9 @@ StyleGiven = Annotated[
     Discriminator(_style_kind),
 ]
 
-ENTRIES: dict[str, type[Strict]] = {CONTENT: ContentEntry, STYLE: StyleEntry}
+ENTRIES: dict[str, type[Strict]] = {
+    CONTENT: ContentEntry,
+    STYLE: StyleEntry,
+    REGION: RegionEntry,
+}
 """The models behind the alternatives."""

@@ -10,9 +10,11 @@ import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -35,6 +37,12 @@ Layers = Annotated[
 ]
 """Layer -> weight; one name or a list of names, all with the weight 1, mean the same."""
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Region = Annotated[
+    str,
+    StringConstraints(pattern=r"^(#[0-9a-fA-F]{6}|[A-Za-z0-9][A-Za-z0-9._-]*)$", max_length=100),
+    AfterValidator(lambda name: name.lower() if name.startswith("#") else name),
+]
+"""Name of a region: the colour that it has in a guide, or a name of one's own."""
 
 
 class Settings(BaseModel):
@@ -85,6 +93,17 @@ class Settings(BaseModel):
     style_weight: Number = Field(5.0, description="Weight of the style loss.")
     tv_weight: Number = Field(
         8.0, description="Weight of the total variation (mean squared difference of neighbours)."
+    )
+    guide_propagation: Literal["simple", "inside", "all"] = Field(
+        "simple",
+        description="Of contents with a `guide`: which activations belong to a region. `simple`: those "
+        "over its pixels, in shares at its border; `inside`: only those that see nothing else, of which "
+        "deep layers have few; `all`: every one that sees any of it.",
+    )
+    region_weights: dict[Region, Number] = Field(
+        {},
+        description="Of contents with a `guide`: region -> factor on `style_weight` within it; 1 for "
+        "every region that is not named.",
     )
 
     # --- at what size --------------------------------------------------------------------------

@@ -5,17 +5,21 @@ from __future__ import annotations
 import glob
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.entries import ContentEntry, StyleEntry
+from nstcore.config.entries import ContentEntry, RegionEntry, StyleEntry
 from nstcore.errors import ConfigError
 from nstcore.grid.table import Entry, is_table, read_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Files that a folder or a glob is searched for; any other file can still be named by itself."""
+
+
+Guide = str | Mapping[str, str]
+"""A picture in flat colours, or region -> greyscale picture."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,17 @@ class ContentSource:
     Attributes:
         path: the picture.
         settings: settings that are others for this content, as they were given.
+        guide: its regions, if it has any.
     """
 
     path: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    guide: Guide | None = None
 
     def entry(self) -> Any:
         """What stands for it in a configuration's map of contents."""
         own = {"settings": dict(self.settings)} if self.settings else {}
+        own |= _guide_entry(self.guide)
         return {"path": self.path, **own} if own else self.path
 
 
@@ -42,21 +49,47 @@ class StyleSource:
 
     Attributes:
         paths: the pictures.
-        weights: their shares, which add up to 1.
+        weights: their shares, which add up to 1, or where regions have styles of their own in each
+            region.
         settings: settings that are others for this style, as they were given.
+        regions: of each picture the region that takes its style; empty for a style of whole pictures.
+        guides: of each picture its own regions, or None; empty where no picture has any.
     """
 
     paths: tuple[str, ...]
     weights: tuple[float, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
+    guides: tuple[Guide | None, ...] = ()
+
+    def guide(self, index: int) -> Guide | None:
+        """The regions of a picture, if it has any."""
+        return self.guides[index] if self.guides else None
+
+    def pictures(self, region: str) -> list[int]:
+        """Which pictures' style a region takes."""
+        return [i for i in range(len(self.paths)) if not self.regions or self.regions[i] == region]
 
     def entry(self) -> Any:
         """What stands for it in a configuration's map of styles."""
         own = {"settings": dict(self.settings)} if self.settings else {}
-        if len(self.paths) == 1:
-            return {"path": self.paths[0], **own} if own else self.paths[0]
-        blend = dict(zip(self.paths, self.weights, strict=True))
+        if not self.regions:
+            return self._files(range(len(self.paths)), own)
+        parts = {r: self._files(self.pictures(r), {}) for r in dict.fromkeys(self.regions)}
+        return {"regions": parts, **own}
+
+    def _files(self, indices: Sequence[int], own: dict[str, Any]) -> Any:
+        if len(indices) == 1:
+            path, guide = self.paths[indices[0]], _guide_entry(self.guide(indices[0]))
+            return {"path": path, **own, **guide} if own or guide else path
+        blend = {self.paths[i]: self.weights[i] for i in indices}
         return {"paths": blend, **own} if own else blend
+
+
+def _guide_entry(guide: Guide | None) -> dict[str, Any]:
+    if guide is None:
+        return {}
+    return {"guide": guide if isinstance(guide, str) else dict(guide)}
 
 
 ContentsGiven = str | list[str] | Mapping[str, str | ContentEntry]
@@ -80,11 +113,13 @@ def expand_contents(given: ContentsGiven) -> dict[str, ContentSource]:
     found: dict[str, ContentSource] = {}
     for name, value in entries.items():
         if isinstance(value, ContentEntry):
-            found[name] = ContentSource(value.path, value.settings.given)
+            found[name] = ContentSource(value.path, value.settings.given, value.guide)
         else:
             found[name] = ContentSource(value)
     pairs = [(name, source.path) for name, source in found.items()]
     problems = _missing_files("contents", pairs, places)
+    for name, source in found.items():
+        problems += _missing_guides(places.get(name, f"contents.{name}"), source.guide)
     if not entries:
         problems.append("contents: is empty; give at least one picture")
     if problems:
@@ -112,28 +147,71 @@ def expand_styles(given: StylesGiven) -> dict[str, StyleSource]:
     problems: list[str] = []
     for name, value in entries.items():
         where = places.get(name, f"styles.{name}")
-        files, own = value, {}
-        if isinstance(value, StyleEntry):
-            files, own = value.files, value.settings.given
-        if isinstance(files, str):
-            parts = {files: 1.0}
-        elif isinstance(files, list):
-            parts = dict.fromkeys(files, 1.0)
-            if len(parts) < len(files):
-                problems.append(f"{where}: a file stands twice; give it a weight instead")
+        own = value.settings.given if isinstance(value, StyleEntry) else {}
+        if isinstance(value, StyleEntry) and value.regions is not None:
+            parts = {
+                region: _style_files(f"{where}.regions.{region}", part, problems)
+                for region, part in value.regions.items()
+            }
+            found[name] = StyleSource(
+                tuple(path for part in parts.values() for path in part.paths),
+                tuple(weight for part in parts.values() for weight in part.weights),
+                own,
+                tuple(region for region, part in parts.items() for _ in part.paths),
+                _guides(list(parts.values())),
+            )
         else:
-            parts = dict(files)
-        if not parts:
-            problems.append(f"{where}: holds no file; give at least one")
-            continue
-        found[name] = StyleSource(tuple(parts), _shares(list(parts.values())), own)
+            found[name] = replace(_style_files(where, value, problems), settings=own)
     if not entries:
         problems.append("styles: is empty; give at least one picture")
     pairs = [(name, path) for name, source in found.items() for path in source.paths]
     problems += _missing_files("styles", pairs, places)
+    for name, source in found.items():
+        for guide in source.guides:
+            problems += _missing_guides(places.get(name, f"styles.{name}"), guide)
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _style_files(
+    where: str,
+    given: str | list[str] | Mapping[str, float] | RegionEntry,
+    problems: list[str],
+) -> StyleSource:
+    """The pictures of a style, or of one of its regions; what is wrong is added to ``problems``."""
+    guide = given.guide if isinstance(given, RegionEntry) else None
+    files = given.files if isinstance(given, RegionEntry) else given
+    if isinstance(files, str):
+        parts = {files: 1.0}
+    elif isinstance(files, list):
+        parts = dict.fromkeys(files, 1.0)
+        if len(parts) < len(files):
+            problems.append(f"{where}: a file stands twice; give it a weight instead")
+    else:
+        parts = dict(files)
+    if not parts:
+        problems.append(f"{where}: holds no file; give at least one")
+        return StyleSource((), ())
+    guides = () if guide is None else (guide,)
+    return StyleSource(tuple(parts), _shares(list(parts.values())), guides=guides)
+
+
+def _guides(parts: Sequence[StyleSource]) -> tuple[Guide | None, ...]:
+    """Of every picture of all parts its guide; empty where no picture has any."""
+    if not any(part.guides for part in parts):
+        return ()
+    return tuple(part.guide(i) for part in parts for i in range(len(part.paths)))
+
+
+def _missing_guides(where: str, guide: Guide | None) -> list[str]:
+    if guide is None:
+        return []
+    named = (
+        {"guide": guide} if isinstance(guide, str) else {f"guide.{k}": v for k, v in guide.items()}
+    )
+    found = (_missing(f"{where}.{name}", path) for name, path in named.items())
+    return [problem for problem in found if problem]
 
 
 def _shares(weights: list[float]) -> tuple[float, ...]:

@@ -11,6 +11,10 @@ CONTENT = "inputs/contents/{content}/{size}.png"
 CONTENT_FACTS = "inputs/contents/{content}/{size}.json"
 STYLE = "inputs/styles/{style}/{index}.png"
 STYLE_FACTS = "inputs/styles/{style}/{index}.json"
+CONTENT_GUIDE = "inputs/contents/{content}/{size}.guide.npz"
+CONTENT_GUIDE_FACTS = "inputs/contents/{content}/{size}.guide.json"
+STYLE_GUIDE = "inputs/styles/{style}/{index}.guide.npz"
+STYLE_GUIDE_FACTS = "inputs/styles/{style}/{index}.guide.json"
 ENCODER = "encoders/{encoder}.safetensors"
 ENCODER_FACTS = "encoders/{encoder}.json"
 TARGET = "targets/{style}/{target}.safetensors"
@@ -31,4 +35,6 @@ def target_id(settings: Settings, layers: tuple[str, ...], size: int) -> str:
     """Name of a style target: what sees, which layers, and at what long side."""
     eye = encoder_id(settings.encoder, settings.weights)
     parts = [eye, settings.pooling, settings.padding, digest(sorted(layers))[:8], str(size)]
+    if settings.guide_propagation != "simple":
+        parts.append(settings.guide_propagation)
     return "-".join(parts)

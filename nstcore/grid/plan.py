@@ -23,6 +23,7 @@ from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, exp
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 from nstcore.grid.overrides import Overrides
 from nstcore.grid.points import Point, base_setting
+from nstcore.grid.regions import named_regions, region_problems
 from nstcore.grid.select import Selection, select
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
@@ -111,6 +112,8 @@ class Plan:
             any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
             problems += self._select(config.model_copy(update={"sweep": sweep}), any_two)
         problems += self._missing_files()
+        if not problems:
+            problems += region_problems(self, *named_regions(self))
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 

@@ -4,10 +4,11 @@ Gatys, Ecker, Bethge, Hertzmann & Shechtman, *Controlling Perceptual Factors in 
 arXiv 1611.07865, section 4.  A guide has a mask for every region; a region's style statistics are
 averages over the positions of its mask, and its style loss compares them with a style of its own.
 
-A region counts by its share of the picture's area, times its ``region_weights``.  With a loss that is
-relative and averaged over the region, a pixel then has the same pull towards its style whatever
-the size of its region: one ``style_weight`` looks alike with and without a guide, and a single region
-that covers everything is no guide at all.  (The article leaves these factors, its lambda, open.)
+A region counts by its share of the picture's area, times its factor in ``region_weights``.  With a loss
+that is relative and averaged over the region, a pixel then has the same pull towards its style
+whatever the size of its region: one ``style_weight`` looks alike with and without a guide, and a
+single region that covers everything is no guide at all.  (The article leaves these factors, its
+lambda, open.)
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Guide:
         weights = self.weights if len(self.weights) == 1 else self.weights[rows]
         shares = self.shares if len(self.shares) == 1 else self.shares[rows]
         return Guide(weights, shares)
+
+    def scaled(self, factors: Tensor) -> Guide:
+        """The same with shares multiplied by (R,) or (N or 1, R); a factor of 0 leaves a region out."""
+        return replace(self, shares=self.shares * factors)
 
 
 def propagate(
@@ -94,7 +99,6 @@ def layer_guides(
     layers: Iterable[str],
     propagation: Propagation,
     names: Sequence[str],
-    factors: Mapping[str, float] | None = None,
 ) -> dict[str, Guide]:
     """The guide of one picture at every layer.
 
@@ -105,11 +109,12 @@ def layer_guides(
         layers: their names.
         propagation: see :func:`propagate`.
         names: of the R regions.
-        factors: name -> what a region's share is multiplied with; 1 where there is none.
+
+    Returns:
+        layer -> guide, with shares of the picture's area.
     """
-    given = [(factors or {}).get(name, 1.0) for name in names]
-    # The share of the area, whatever the propagation does to the masks.
-    shares = masks.mean((1, 2)) * torch.tensor(given, dtype=masks.dtype, device=masks.device)
+    # Whatever the propagation does to the masks.
+    shares = masks.mean((1, 2))
     found: dict[str, Guide] = {}
     for layer, seen in propagate(masks, layers, propagation).items():
         total = seen.sum((1, 2))
@@ -130,19 +135,15 @@ def layer_guides(
 
 
 def stack_guides(guides: Sequence[Mapping[str, Guide]]) -> dict[str, Guide]:
-    """The guides of a batch's pictures, one of each, in one."""
-    if len(guides) == 1:
-        return dict(guides[0])
+    """The guides of a batch's pictures, one of each, in one; what all share is kept once."""
+
+    def stacked(values: list[Tensor]) -> Tensor:
+        return values[0] if all(value is values[0] for value in values) else torch.cat(values)
+
     return {
         layer: Guide(
-            torch.cat([one[layer].weights for one in guides]),
-            torch.cat([one[layer].shares for one in guides]),
+            stacked([one[layer].weights for one in guides]),
+            stacked([one[layer].shares for one in guides]),
         )
         for layer in guides[0]
     }
-
-
-def without(guides: Mapping[str, Guide], layer: str, there: Tensor) -> dict[str, Guide]:
-    """The guides with regions left out of a layer: ``there`` is (N or 1, R), 1 or 0."""
-    own = guides[layer]
-    return {**guides, layer: replace(own, shares=own.shares * there)}

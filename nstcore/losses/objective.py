@@ -76,16 +76,22 @@ class Losses:
         )
 
 
-def style_moments(encoder: VGG, image: Tensor, layers: list[str]) -> dict[str, Moments]:
+def style_moments(
+    encoder: VGG, image: Tensor, layers: list[str], guides: Mapping[str, Guide] | None = None
+) -> dict[str, Moments]:
     """Moments of the chosen layers, in the encoder's own channels (before any adapter).
 
     Args:
         encoder: the network.
         image: (N, 3, H, W) in [0, 1].
         layers: their names.
+        guides: layer -> where its regions lie, for moments of each region.
     """
     features = encoder(image, layers)
-    return {name: layer_moments(value) for name, value in features.items()}
+    return {
+        name: layer_moments(value, None if guides is None else guides[name])
+        for name, value in features.items()
+    }
 
 
 def layer_moments(features: Tensor, guide: Guide | None = None) -> Moments:

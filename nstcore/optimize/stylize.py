@@ -20,6 +20,8 @@ from nstcore.config.settings import Settings
 from nstcore.encoders.layers import deepest, stage
 from nstcore.encoders.vgg import VGG
 from nstcore.images import fit_size, resize
+from nstcore.images.regions import Regions
+from nstcore.losses.guides import Guide, layer_guides, stack_guides
 from nstcore.losses.objective import Losses, Moments, Objective
 from nstcore.losses.tiles import TiledObjective, tiled_features
 from nstcore.optimize.adam import BatchedAdam
@@ -28,6 +30,7 @@ from nstcore.optimize.descend_adam import AdamDescent
 from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
 from nstcore.optimize.journal import Journal, Keeper, Result, Saved
+from nstcore.targets import by_region
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Task:
         seed: the random seed.
         style_picture: (H, W, 3), for ``init: style``.
         start: (H, W, 3), for ``init: file``.
+        regions: of the content, at its size; None to compare the picture as a whole.
     """
 
     content: Pixels
@@ -56,6 +60,12 @@ class Task:
     seed: int = 0
     style_picture: Pixels | None = None
     start: Pixels | None = None
+    regions: Regions | None = None
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """Names of the content's regions; empty without a guide."""
+        return () if self.regions is None else self.regions.names
 
 
 Progress = Callable[[int, int, Losses], None]
@@ -64,7 +74,7 @@ Progress = Callable[[int, int, Losses], None]
 
 def compatible(settings: Settings) -> str:
     """What must be equal for two pictures of one size to be optimized in one batch."""
-    return settings.model_dump_json(exclude={*WEIGHTS, "weights", "init_file"})
+    return settings.model_dump_json(exclude={*WEIGHTS, "weights", "init_file", "region_weights"})
 
 
 def stylize(
@@ -95,9 +105,10 @@ def stylize(
     if (
         len({compatible(t.settings) for t in tasks}) > 1
         or len({t.content.shape for t in tasks}) > 1
+        or len({t.region_names for t in tasks}) > 1
     ):
         raise ValueError(
-            "the pictures of a batch must agree in size and in all settings but weights"
+            "the pictures of a batch must agree in size, regions and all settings but weights"
         )
     height, width = tasks[0].content.shape[:2]
     weight = {
@@ -130,10 +141,11 @@ def stylize(
         done = sum(plan[i] for i in levels if i < level)
         started = time.perf_counter()
         images = resample(images, level_height, level_width)
+        style, guides = _style_targets(tasks, level, (level_width, level_height), device)
         whole = Objective(
             encoder,
             content=_content_targets(encoder, tasks, (level_width, level_height), device, tile),
-            style=_style_targets(tasks, level, device),
+            style=style,
             content_layers=settings.content_layers,
             style_layers=settings.style_layers,
             content_weight=weight["content_weight"],
@@ -141,6 +153,7 @@ def stylize(
             tv_weight=weight["tv_weight"],
             normalization=settings.normalization,
             statistic=settings.statistic,
+            guides=guides,
         )
         objective = TiledObjective(whole, tile)
         options: Options = {
@@ -237,17 +250,54 @@ def _content_targets(
 
 
 def _style_targets(
-    tasks: Sequence[Task], level: int, device: torch.device | str
+    tasks: Sequence[Task], level: int, size: tuple[int, int], device: torch.device | str
+) -> tuple[dict[str, Moments], dict[str, Guide] | None]:
+    """Style moments at one level, and where the regions lie for which they are.
+
+    Moments are (1, ...) when all pictures share their style, guides when they share their regions.
+    """
+    shared = len({id(task.styles[level]) for task in tasks}) == 1
+    settings = tasks[0].settings
+    layers = [name for name, value in settings.style_layers.items() if value > 0]
+    if tasks[0].regions is None:
+        chosen = [task.styles[level] for task in (tasks[:1] if shared else tasks)]
+        return _stacked(chosen, layers, device), None
+    names = tasks[0].region_names
+    masks: dict[int, dict[str, Guide]] = {}
+    guides: dict[tuple[object, ...], dict[str, Guide]] = {}
+    styles, rows = [], []
+    for task in tasks:
+        assert task.regions is not None
+        if id(task.regions) not in masks:
+            scaled = torch.from_numpy(task.regions.scaled(size)).to(device)
+            masks[id(task.regions)] = layer_guides(
+                scaled, layers, settings.guide_propagation, names
+            )
+        moments, there = by_region(task.styles[level], layers, names)
+        styles.append(moments)
+        factors = [task.settings.region_weights.get(name, 1.0) for name in names]
+        key = (id(task.regions), id(task.styles[level]), *factors)
+        if key not in guides:
+            guides[key] = {
+                layer: guide.scaled(torch.tensor(factors, device=device) * there[layer].to(device))
+                for layer, guide in masks[id(task.regions)].items()
+            }
+        rows.append(guides[key])
+    return (
+        _stacked(styles[:1] if shared else styles, layers, device),
+        stack_guides(rows if len(guides) > 1 else rows[:1]),
+    )
+
+
+def _stacked(
+    chosen: Sequence[Mapping[str, Moments]], layers: Sequence[str], device: torch.device | str
 ) -> dict[str, Moments]:
-    """Style moments at one level: (1, ...) when all pictures share their style."""
-    distinct = {id(task.styles[level]): task.styles[level] for task in tasks}
-    chosen = list(distinct.values()) if len(distinct) == 1 else [t.styles[level] for t in tasks]
     return {
         layer: Moments(
             torch.cat([moments[layer].gram for moments in chosen]).to(device),
             torch.cat([moments[layer].mean for moments in chosen]).to(device),
         )
-        for layer in chosen[0]
+        for layer in layers
     }
 
 

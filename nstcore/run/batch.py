@@ -23,13 +23,15 @@ from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import decode, load_float, save_picture, to_float
+from nstcore.images.regions import Regions
 from nstcore.run import prepare
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
-from nstcore.store.digests import ALGORITHM, evaluation_key, style_identity
+from nstcore.store.digests import ALGORITHM, evaluation_key
 
 if TYPE_CHECKING:
+    from nstcore.metrics import Shown
     from nstcore.run.engine import Engine, Job, Made, Progress
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,9 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 """Version of the record's layout."""
 
+
+STYLE_FACTS = ("path", "digest", "weight", "width", "height", "region", "guide")
+"""What a record says of each picture of a style, as far as it is there."""
 
 COLOR_SAMPLES = 1 << 16
 """Pixels from which the colours of a blend are taken."""
@@ -120,6 +125,7 @@ class _Session:
         self._engine: Engine | None = None
         self._judges: dict[tuple[str, str], Any] = {}
         self._pixels: dict[Path, NDArray[np.float32]] = {}
+        self._guides: dict[tuple[str, int], Regions | None] = {}
 
     @property
     def engine(self) -> Engine:
@@ -202,10 +208,14 @@ class _Session:
 
     def _inputs(self, cell: Cell) -> dict[str, Any]:
         content = prepare.content_facts(self.plan, cell.content, cell.settings.size)
+        guide = prepare.content_guide_facts(self.plan, cell.content, cell.settings.size)
         return {
-            "content": {k: content[k] for k in ("path", "digest", "width", "height")},
+            "content": {
+                **{k: content[k] for k in ("path", "digest", "width", "height")},
+                **({} if guide is None else {"guide": guide}),
+            },
             "style": [
-                {k: style[k] for k in ("path", "digest", "weight", "width", "height")}
+                {k: style[k] for k in STYLE_FACTS if k in style}
                 for style in prepare.style_facts(self.plan, cell.style)
             ],
             "encoder": prepare.encoder_facts(self.plan, cell.settings),
@@ -275,14 +285,15 @@ class _Session:
         assert item.stored is not None
         judge = prepare.judge_settings(self.plan)
         cell = item.cell
-        styles = prepare.style_facts(self.plan, cell.style)
+        guide = prepare.content_guide_facts(self.plan, cell.content, judge.size)
         image = item.stored.record["image"]["sha256"]
         key = evaluation_key(
             image,
             prepare.content_facts(self.plan, cell.content, judge.size)["digest"],
-            style_identity([s["digest"] for s in styles], [s["weight"] for s in styles]),
+            prepare.identity_of_style(self.plan, cell.style, cell.content),
             prepare.encoder_facts(self.plan, judge)["sha256"],
             judge.size,
+            None if guide is None else guide["digest"],
         )
         known = self.store.read("metrics", key)
         if known is not None:
@@ -303,16 +314,13 @@ class _Session:
         name = (cell.style, cell.content)
         if name not in self._judges:
             target = paths.target_id(settings, (*JUDGE_STYLE, *JUDGE_HELD_OUT), settings.size)
-            source = self.plan.styles[cell.style]
             self._judges[name] = self.engine.judge(
                 settings,
                 prepare.encoder_file(self.plan, settings),
                 self._load(paths.CONTENT, content=cell.content, size=settings.size),
-                [
-                    (self._load(paths.STYLE, style=cell.style, index=i), weight)
-                    for i, weight in enumerate(source.weights)
-                ],
+                self._shown(cell.style),
                 self._in_run(paths.TARGET.format(style=cell.style, target=target)),
+                self._regions(cell.content, settings.size),
             )
         return self._judges[name]
 
@@ -343,7 +351,29 @@ class _Session:
             style_picture=self._style_colors(cell.style) if settings.init == "style" else None,
             start=start,
             checkpoint=self.store.checkpoints(item.key),
+            regions=self._regions(cell.content, settings.size),
         )
+
+    def _shown(self, style: str) -> list[Shown]:
+        """The pictures of a style with their weights and regions."""
+        from nstcore.metrics import Shown
+
+        source = self.plan.styles[style]
+        return [
+            Shown(
+                self._load(paths.STYLE, style=style, index=i),
+                weight,
+                source.regions[i] if source.regions else None,
+                prepare.style_regions(self.plan, style, i),
+            )
+            for i, weight in enumerate(source.weights)
+        ]
+
+    def _regions(self, content: str, size: int) -> Regions | None:
+        """The regions of a content, read once."""
+        if (content, size) not in self._guides:
+            self._guides[content, size] = prepare.content_regions(self.plan, content, size)
+        return self._guides[content, size]
 
     def _style_colors(self, style: str) -> NDArray[np.float32]:
         """A picture with a style's colours: of a blend, each part's in its share, in no order."""

@@ -19,9 +19,11 @@ from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.encoders.loading import load_encoder
 from nstcore.encoders.vgg import VGG
 from nstcore.errors import UserError
-from nstcore.images import fit_size, resize
+from nstcore.images import resize
+from nstcore.images.regions import Regions
+from nstcore.losses.guides import layer_guides
 from nstcore.losses.objective import Losses, Moments
-from nstcore.metrics import Reference, measure
+from nstcore.metrics import Reference, Shown, measure
 from nstcore.optimize.journal import Result
 from nstcore.optimize.stylize import Task, compatible, stylize, to_tensor
 from nstcore.run.checkpoint import Checkpoints, Position, positions
@@ -36,7 +38,7 @@ from nstcore.run.device import (
 from nstcore.run.memory import is_out_of_memory, less_memory, plan_batch
 from nstcore.run.stopping import Stop, ToBeContinued
 from nstcore.run.work import Failure, Work
-from nstcore.targets import load_moments, picture_moments, save_moments
+from nstcore.targets import by_region, load_moments, picture_moments, save_moments
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +59,19 @@ def style_target(
     device: str,
     threads: int | None,
     deterministic: bool = False,
+    *,
+    regions: Regions | None = None,
 ) -> None:
-    """Compute the moments of one style picture at one size and write them."""
+    """Compute the moments of one style picture at one size, and of its regions, and write them."""
     bind_threads(threads)
     where = choose_device(device)
     configure(where, deterministic)
     encoder = load_encoder(settings, weights, layers, device=where)
     # Tiles are exact, and a style that fits into one is seen whole.
-    save_moments(file, picture_moments(encoder, pixels, size, layers, where, STYLE_TILE), facts)
+    moments = picture_moments(
+        encoder, pixels, size, layers, where, STYLE_TILE, regions, settings.guide_propagation
+    )
+    save_moments(file, moments, facts)
 
 
 @dataclass
@@ -81,6 +88,7 @@ class Job:
         style_picture: a picture with the style's colours, for ``init: style``.
         start: the picture of ``init: file``.
         checkpoint: folder for the states in between; None to save none.
+        regions: of the content, at its size; None without a guide.
     """
 
     label: str
@@ -92,6 +100,12 @@ class Job:
     style_picture: Pixels | None = None
     start: Pixels | None = None
     checkpoint: Path | None = None
+    regions: Regions | None = None
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """Names of the content's regions; empty without a guide."""
+        return () if self.regions is None else self.regions.names
 
 
 @dataclass(frozen=True)
@@ -243,13 +257,26 @@ class Engine:
         """Jobs that go together and fit into memory together."""
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, job in enumerate(jobs):
-            key = (job.content.shape, compatible(job.settings), str(job.weights))
+            key = (
+                job.content.shape,
+                job.region_names,
+                compatible(job.settings),
+                str(job.weights),
+            )
             groups.setdefault(key, []).append(index)
         for members in groups.values():
             first = jobs[members[0]]
             height, width = first.content.shape[:2]
             wanted = min(len(members), self.batch_size or len(members))
-            budget = plan_batch(first.settings, width, height, self.device, wanted, self.tile)
+            budget = plan_batch(
+                first.settings,
+                width,
+                height,
+                self.device,
+                wanted,
+                self.tile,
+                len(first.region_names),
+            )
             for start in range(0, len(members), budget.batch):
                 for part in self._alike(jobs, members[start : start + budget.batch]):
                     yield Work(tuple(part), budget.history, budget.tile)
@@ -281,6 +308,7 @@ class Engine:
                 job.seed,
                 job.style_picture,
                 job.start,
+                job.regions,
             )
             for job in jobs
         ]
@@ -341,8 +369,9 @@ class Engine:
         settings: Settings,
         weights: Path,
         content: Pixels,
-        styles: Sequence[tuple[Pixels, float]],
+        styles: Sequence[Shown],
         target: Path,
+        regions: Regions | None = None,
     ) -> Callable[[Pixels], dict[str, float]]:
         """A function that measures finished pictures of one content and one style.
 
@@ -352,17 +381,22 @@ class Engine:
             content: prepared at the evaluation size.
             styles: the style's pictures, at any size, with their weights.
             target: the style's moments at the evaluation size.
+            regions: of the content, at the evaluation size.
         """
         layers = (*JUDGE_STYLE, *JUDGE_HELD_OUT, JUDGE_CONTENT)
         encoder = self.encoder(settings, weights, layers)
         with torch.no_grad():
             features = encoder(to_tensor(content, self.device), [JUDGE_CONTENT])[JUDGE_CONTENT]
-        shown = tuple(
-            (resize(style, fit_size((style.shape[1], style.shape[0]), settings.size)), weight)
-            for style, weight in styles
-        )
-        reference = Reference(content, features, shown, self.moments(target))
         size = (content.shape[1], content.shape[0])
+        shown = tuple(style.resized(settings.size) for style in styles)
+        moments, guides = self.moments(target), None
+        if regions is not None:
+            masks = torch.from_numpy(regions.scaled(size)).to(self.device)
+            seen = (*JUDGE_STYLE, *JUDGE_HELD_OUT)
+            guides = layer_guides(masks, seen, settings.guide_propagation, regions.names)
+            moments, there = by_region(moments, seen, regions.names)
+            guides = {layer: guides[layer].scaled(there[layer]) for layer in seen}
+        reference = Reference(content, features, shown, moments, guides, regions)
         return lambda picture: measure(encoder, resize(picture, size), reference)
 
 

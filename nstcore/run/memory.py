@@ -67,6 +67,7 @@ def plan_batch(
     device: torch.device,
     wanted: int | None = None,
     tile: int | None = None,
+    regions: int = 0,
 ) -> Budget:
     """As many pictures at a time as ``MEMORY_SHARE`` of the free memory holds.
 
@@ -80,10 +81,11 @@ def plan_batch(
         device: where they are optimized; its memory is asked.
         wanted: how many pictures there are; None for as many as fit.
         tile: a side of tiles that is given; None to use them only where whole pictures do not fit.
+        regions: of the contents' guides; 0 without.
     """
     available = MEMORY_SHARE * free_bytes(device)
     kind = device.type
-    whole = peak_bytes(settings, width, height, 1, device=kind, tile=tile)
+    whole = peak_bytes(settings, width, height, 1, device=kind, tile=tile, regions=regions)
     if whole <= available:
         fixed = shared_bytes(settings)
         fit = int((available - fixed) / (whole - fixed))
@@ -94,7 +96,16 @@ def plan_batch(
         sides += [side for side in TILES if _outer(side, settings) < max(width, height)]
     for history in histories:
         for side in sides:
-            need = peak_bytes(settings, width, height, 1, history=history, device=kind, tile=side)
+            need = peak_bytes(
+                settings,
+                width,
+                height,
+                1,
+                history=history,
+                device=kind,
+                tile=side,
+                regions=regions,
+            )
             if need <= available:
                 budget = Budget(1, history, side)
                 log.info("%d x %d px: %s to fit %.1f GB", width, height, budget, available / 1e9)
@@ -120,6 +131,7 @@ def peak_bytes(
     history: int | None = None,
     device: str = "cpu",
     tile: int | None = None,
+    regions: int = 0,
 ) -> float:
     """Estimated most memory of a descent, in bytes, beyond what the process holds before it.
 
@@ -130,6 +142,7 @@ def peak_bytes(
         history: curvature pairs; None for those of the settings.
         device: ``cpu``, ``cuda`` or ``mps``.
         tile: side of the tiles in pixels without their overlap; None for whole pictures.
+        regions: of the contents' guides; 0 without.
     """
     pairs = settings.history if history is None else history
     copies = PICTURES + (2 * pairs if settings.optimizer == "lbfgs" else 0)
@@ -145,8 +158,12 @@ def peak_bytes(
     values = (
         3 * width * height * copies
         + content
-        + pass_values(settings, seen_width, seen_height, device)
-        + MATRICES * sum(_width_of(layer, settings) ** 2 for layer in _style_layers(settings))
+        + pass_values(settings, seen_width, seen_height, device, regions)
+        + MATRICES
+        * max(regions, 1)
+        * sum(_width_of(layer, settings) ** 2 for layer in _style_layers(settings))
+        # What every position weighs in every region, of the whole picture.
+        + regions * sum(_area(layer, width, height) for layer in _style_layers(settings))
     )
     return shared_bytes(settings) + 4.0 * SLACK * batch * values
 
@@ -162,19 +179,24 @@ def shared_bytes(settings: Settings) -> float:
     return FIXED + 2 * 4.0 * most
 
 
-def pass_values(settings: Settings, width: int, height: int, device: str = "cpu") -> int:
+def pass_values(
+    settings: Settings, width: int, height: int, device: str = "cpu", regions: int = 0
+) -> int:
     """Most values (of 4 bytes) alive in one evaluation of one picture and its gradient.
 
     The losses' own gradients come first, since autograd goes through what was computed last first,
     and wait until the network's gradient has come down to their layers.
     """
     layers = _layers(settings)
-    kept = {layer: kept_values(layer, settings, width, height, device) for layer in layers}
+    kept = {layer: kept_values(layer, settings, width, height, device, regions) for layer in layers}
     size = {layer: _width_of(layer, settings) * _area(layer, width, height) for layer in layers}
     used = set(settings.layers)
     alive = sum(kept.values()) + 9 * width * height  # the normalized picture, and total variation
     waiting = sum(size[layer] for layer in used)
     most = alive + waiting
+    if regions:
+        # The gradient of one region beside that of all, while its layer's is computed.
+        most += max(size[layer] for layer in _style_layers(settings))
     for layer in reversed(layers):
         # The gradient that arrives, added to the one that waits; the rectified one; the one handed on.
         most = max(most, alive + waiting + (2 if layer in used else 3) * size[layer])
@@ -184,7 +206,12 @@ def pass_values(settings: Settings, width: int, height: int, device: str = "cpu"
 
 
 def kept_values(
-    layer: str, settings: Settings, width: int, height: int, device: str = "cpu"
+    layer: str,
+    settings: Settings,
+    width: int,
+    height: int,
+    device: str = "cpu",
+    regions: int = 0,
 ) -> int:
     """Values (of 4 bytes) that autograd keeps of one picture for the backward pass of one layer.
 
@@ -209,7 +236,7 @@ def kept_values(
             values += count * area + pooled  # the squares and the roots
     if settings.content_layers.get(layer, 0) > 0:
         values += count * area * (2 if settings.encoder == "compact" else 1)
-    if settings.style_layers.get(layer, 0) > 0 and device != "cpu":
+    if settings.style_layers.get(layer, 0) > 0 and device != "cpu" and not regions:
         values += count * area  # gram_matrix scales a copy there
     return values
 

@@ -6,19 +6,29 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from nstcore.config.settings import Settings
 from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
-from nstcore.errors import StoreError
+from nstcore.errors import ConfigError, StoreError
 from nstcore.grid import paths
+from nstcore.grid.inputs import StyleSource
 from nstcore.grid.plan import Cell, Plan
+from nstcore.grid.regions import region_problems
 from nstcore.images import decode, load_float, prepare
+from nstcore.images.regions import (
+    Regions,
+    check_proportions,
+    load_regions,
+    read_guide,
+    save_regions,
+)
 from nstcore.store.atomic import write_json, write_text
 from nstcore.store.cells import Store, link
-from nstcore.store.digests import cell_key, style_identity, target_key
+from nstcore.store.digests import cell_key, guide_identity, style_identity, target_key
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +56,50 @@ def prepare_style(plan: Plan, style: str, index: int) -> None:
     )
     write_json(destination.with_suffix(".json"), facts)
     log.info("style %s: %s, %d x %d px", style, source, facts["width"], facts["height"])
+
+
+def prepare_content_guide(plan: Plan, content: str) -> None:
+    """Write a content's regions at every size of the run, with their facts beside them.
+
+    Raises:
+        ImageError: if the guide cannot be read, or does not cover its picture.
+    """
+    guide = plan.contents[content].guide
+    assert guide is not None
+    regions = read_guide(guide)
+    for size in plan.sizes:
+        _prepare_guide(
+            _in_run(plan, paths.CONTENT_GUIDE, content=content, size=size),
+            guide,
+            regions,
+            content_facts(plan, content, size),
+        )
+    log.info("content %s: regions %s", content, ", ".join(regions.names))
+
+
+def prepare_style_guide(plan: Plan, style: str, index: int) -> None:
+    """Write the regions of one picture of a style, at its own size; as for contents."""
+    guide = plan.styles[style].guide(index)
+    assert guide is not None
+    regions = read_guide(guide)
+    _prepare_guide(
+        _in_run(plan, paths.STYLE_GUIDE, style=style, index=index),
+        guide,
+        regions,
+        _facts(plan, paths.STYLE_FACTS, style=style, index=index),
+    )
+    log.info("style %s, picture %d: regions %s", style, index, ", ".join(regions.names))
+
+
+def _prepare_guide(
+    destination: Path, guide: str | Mapping[str, str], regions: Regions, picture: dict[str, Any]
+) -> None:
+    where = guide if isinstance(guide, str) else next(iter(guide.values()))
+    check_proportions(regions, where, picture["source_width"], picture["source_height"])
+    prepared = regions.at((picture["width"], picture["height"]))
+    save_regions(destination, prepared)
+    facts = {"path": guide, "digest": prepared.digest, "regions": prepared.areas}
+    write_json(destination.with_suffix(".json"), facts)
 
 
 def prepare_encoder(plan: Plan, encoder: str) -> None:
@@ -106,14 +160,21 @@ def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
     facts = [
         _facts(plan, paths.STYLE_FACTS, style=style, index=i) for i in range(len(source.paths))
     ]
+    guides = [style_guide_facts(plan, style, i) for i in range(len(source.paths))]
     for name, (settings, layers, size) in target_requests(plan).items():
         destination = _in_run(plan, paths.TARGET, style=style, target=name)
         eye = encoder_facts(plan, settings)
         keys = [
             target_key(
-                fact["digest"], size, eye["sha256"], settings.pooling, settings.padding, layers
+                fact["digest"],
+                size,
+                eye["sha256"],
+                settings.pooling,
+                settings.padding,
+                layers,
+                None if guide is None else (guide["digest"], settings.guide_propagation),
             )
-            for fact in facts
+            for fact, guide in zip(facts, guides, strict=True)
         ]
         files = [store.path("targets", key, ".safetensors") for key in keys]
         for index, file in enumerate(files):
@@ -121,7 +182,9 @@ def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
                 _compute_target(
                     plan, style, index, settings, layers, size, file, facts[index], eye, threads
                 )
-        if len(files) == 1:
+        if source.regions:
+            _write_regions(destination, files, source, style)
+        elif len(files) == 1:
             link(files[0], destination)
         else:
             _write_blend(destination, files, source.weights, style)
@@ -149,11 +212,24 @@ def _compute_target(
         "padding": settings.padding,
         "layers": list(layers),
     }
+    guide = style_guide_facts(plan, style, index)
+    if guide is not None:
+        facts |= {"guide": guide, "propagation": settings.guide_propagation}
     weights = encoder_file(plan, settings)
     pixels = load_float(_in_run(plan, paths.STYLE, style=style, index=index))
     device, deterministic = plan.config.device, plan.config.deterministic
     style_target(
-        file, pixels, size, settings, layers, weights, facts, device, threads, deterministic
+        file,
+        pixels,
+        size,
+        settings,
+        layers,
+        weights,
+        facts,
+        device,
+        threads,
+        deterministic,
+        regions=style_regions(plan, style, index),
     )
     log.info("style %s at %d px: %s", style, size, ", ".join(layers))
 
@@ -168,6 +244,22 @@ def _write_blend(
     parts = [{"weight": w, **facts} for w, (_, facts) in zip(weights, loaded, strict=True)]
     save_moments(destination, moments, {"blend": parts})
     log.info("style %s: blend of %d pictures", style, len(files))
+
+
+def _write_regions(destination: Path, files: list[Path], source: StyleSource, style: str) -> None:
+    from nstcore.targets import blend, load_moments, regional_target, save_moments
+
+    loaded = [load_moments(file) for file in files]
+    parts = {}
+    for region in dict.fromkeys(source.regions):
+        chosen = source.pictures(region)
+        parts[region] = blend([loaded[i][0] for i in chosen], [source.weights[i] for i in chosen])
+    facts = [
+        {"region": region, "weight": weight, **of}
+        for region, weight, (_, of) in zip(source.regions, source.weights, loaded, strict=True)
+    ]
+    save_moments(destination, regional_target(parts), {"regions": facts})
+    log.info("style %s: %d regions", style, len(parts))
 
 
 def encoder_file(plan: Plan, settings: Settings) -> Path:
@@ -188,12 +280,80 @@ def content_facts(plan: Plan, content: str, size: int) -> dict[str, Any]:
 
 
 def style_facts(plan: Plan, style: str) -> list[dict[str, Any]]:
-    """What is known of a style's prepared pictures: source path, digest, width, height, weight."""
+    """What is known of a style's prepared pictures: source path, digest, width, height, weight.
+
+    Where there are any, also the region that takes a picture's style, and the picture's own guide.
+    """
     source = plan.styles[style]
-    return [
-        {**_facts(plan, paths.STYLE_FACTS, style=style, index=i), "weight": weight}
-        for i, weight in enumerate(source.weights)
-    ]
+    found = []
+    for i, weight in enumerate(source.weights):
+        facts = {**_facts(plan, paths.STYLE_FACTS, style=style, index=i), "weight": weight}
+        if source.regions:
+            facts["region"] = source.regions[i]
+        guide = style_guide_facts(plan, style, i)
+        if guide is not None:
+            facts["guide"] = guide
+        found.append(facts)
+    return found
+
+
+def style_guide_facts(plan: Plan, style: str, index: int) -> dict[str, Any] | None:
+    """What is known of the regions of a style's picture: path, digest, areas; None without any."""
+    if plan.styles[style].guide(index) is None:
+        return None
+    return _facts(plan, paths.STYLE_GUIDE_FACTS, style=style, index=index)
+
+
+def style_regions(plan: Plan, style: str, index: int) -> Regions | None:
+    """The regions of a style's picture, at its prepared size; None without any."""
+    if plan.styles[style].guide(index) is None:
+        return None
+    return load_regions(_in_run(plan, paths.STYLE_GUIDE, style=style, index=index))
+
+
+def content_guide_facts(plan: Plan, content: str, size: int) -> dict[str, Any] | None:
+    """What is known of a content's regions: path, digest, areas; None without any."""
+    if plan.contents[content].guide is None:
+        return None
+    return _facts(plan, paths.CONTENT_GUIDE_FACTS, content=content, size=size)
+
+
+def content_regions(plan: Plan, content: str, size: int) -> Regions | None:
+    """The regions of a content at one size; None without any."""
+    if plan.contents[content].guide is None:
+        return None
+    return load_regions(_in_run(plan, paths.CONTENT_GUIDE, content=content, size=size))
+
+
+def identity_of_style(plan: Plan, style: str, content: str) -> list[list[Any]]:
+    """What a style is to one content: its regions count where the content has some too."""
+    facts = style_facts(plan, style)
+    regions = None
+    if plan.contents[content].guide is not None:
+        regions = [(s.get("region", ""), s.get("guide", {}).get("digest", "")) for s in facts]
+    return style_identity([s["digest"] for s in facts], [s["weight"] for s in facts], regions)
+
+
+def check_regions(plan: Plan) -> None:
+    """Make sure that contents and styles have the same regions, now that their guides are read.
+
+    Raises:
+        ConfigError: one line for every pair of a content and a style that do not go together.
+    """
+    contents = {
+        content: tuple(facts["regions"])
+        for content in plan.contents
+        if (facts := content_guide_facts(plan, content, plan.sizes[0])) is not None
+    }
+    pictures = {
+        (style, index): tuple(facts["regions"])
+        for style, source in plan.styles.items()
+        for index in range(len(source.paths))
+        if (facts := style_guide_facts(plan, style, index)) is not None
+    }
+    problems = region_problems(plan, contents, pictures)
+    if problems:
+        raise ConfigError(problems)
 
 
 def start_digest(settings: Settings, background: str) -> str | None:
@@ -213,20 +373,30 @@ def _decoded_digest(path: Path, modified: int, background: str) -> str:
 def key_of(plan: Plan, cell: Cell) -> str:
     """The key of a cell whose inputs are prepared."""
     settings = cell.settings
-    styles = style_facts(plan, cell.style)
+    guide = content_guide_facts(plan, cell.content, settings.size)
     return cell_key(
         settings,
         seed=cell.point.seed,
         content=content_facts(plan, cell.content, settings.size)["digest"],
-        style=style_identity([s["digest"] for s in styles], [s["weight"] for s in styles]),
+        style=identity_of_style(plan, cell.style, cell.content),
         encoder=encoder_facts(plan, settings)["sha256"],
         output=plan.config.output,
         start=start_digest(settings, plan.config.background),
+        guide=guide_identity(
+            None if guide is None else guide["digest"],
+            settings.guide_propagation,
+            settings.region_weights,
+        ),
     )
 
 
 def write_grid(plan: Plan, path: Path) -> None:
-    """Write ``grid.tsv``: one row a cell, with its key, its batch and its picture's path."""
+    """Write ``grid.tsv``: one row a cell, with its key, its batch and its picture's path.
+
+    Raises:
+        ConfigError: if contents and styles do not have the same regions.
+    """
+    check_regions(plan)
     axes = list(plan.axis_values)
     order = [
         "style",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,46 @@ def file_sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def style_identity(digests: Sequence[str], weights: Sequence[float]) -> list[list[Any]]:
-    """What a style is: the digests of its decoded pictures and their weights, in a fixed order."""
-    return sorted([d, w] for d, w in zip(digests, weights, strict=True))
+def style_identity(
+    digests: Sequence[str],
+    weights: Sequence[float],
+    regions: Sequence[tuple[str, str]] | None = None,
+) -> list[list[Any]]:
+    """What a style is: the digests of its decoded pictures and their weights, in a fixed order.
+
+    Args:
+        digests, weights: of every picture.
+        regions: of every picture the region that takes its style and the digest of its own guide, each
+            perhaps empty; None where they do not count.
+    """
+    own = regions if regions is not None and any(map(any, regions)) else [()] * len(digests)
+    return sorted([d, w, *r] for d, w, r in zip(digests, weights, own, strict=True))
+
+
+def guide_identity(
+    regions: str | None, propagation: str, factors: Mapping[str, float]
+) -> dict[str, Any] | None:
+    """What the guide of a content adds to the identity of its cells; None without one.
+
+    Args:
+        regions: digest of the content's regions.
+        propagation: how they reach the layers.
+        factors: region -> factor on the style weight.
+    """
+    if regions is None:
+        return None
+    named = {name: factor for name, factor in factors.items() if factor != 1}
+    return {"regions": regions, "propagation": propagation, "factors": named}
 
 
 def target_key(
-    picture: str, size: int, encoder: str, pooling: str, padding: str, layers: Sequence[str]
+    picture: str,
+    size: int,
+    encoder: str,
+    pooling: str,
+    padding: str,
+    layers: Sequence[str],
+    guide: tuple[str, str] | None = None,
 ) -> str:
     """Identity of the moments of one style picture at one size.
 
@@ -44,6 +77,7 @@ def target_key(
         pooling: of the encoder.
         padding: of the encoder.
         layers: whose moments are taken.
+        guide: digest of the picture's regions and their propagation, if it has any.
     """
     return digest(
         {
@@ -54,6 +88,7 @@ def target_key(
             "pooling": pooling,
             "padding": padding,
             "layers": sorted(layers),
+            **({} if guide is None else {"guide": list(guide)}),
         }
     )
 
@@ -62,13 +97,14 @@ def canonical_settings(settings: Settings) -> dict[str, Any]:
     """Settings as far as they can change the picture, in one spelling.
 
     Paths are left out (files count by their digests), and so are settings that the chosen optimizer
-    does not look at: two cells that cannot differ are one.
+    does not look at: two cells that cannot differ are one.  What only counts with a guide stands in
+    :func:`guide_identity`.
     """
     values = settings.model_dump(exclude={"weights", "init_file", "iterations"})
     values["learning_rate"] = settings.step_length
     values["iterations"] = settings.level_iterations()
     values["levels"] = settings.level_sizes()
-    for name in ("pyramid_start", "pyramid_factor"):
+    for name in ("pyramid_start", "pyramid_factor", "guide_propagation", "region_weights"):
         del values[name]
     del values["averaging" if settings.optimizer == "lbfgs" else "history"]
     return values
@@ -83,6 +119,7 @@ def cell_key(
     encoder: str,
     output: Output,
     start: str | None = None,
+    guide: dict[str, Any] | None = None,
 ) -> str:
     """Identity of one cell: equal keys mean the same picture file.
 
@@ -94,6 +131,7 @@ def cell_key(
         encoder: sha256 of the weights.
         output: the picture's file format.
         start: digest of the picture in ``init_file``.
+        guide: see :func:`guide_identity`.
     """
     return digest(
         {
@@ -106,12 +144,18 @@ def cell_key(
             # Quality is a matter of JPEG alone.
             "output": output.model_dump(exclude=set() if output.format == "jpg" else {"quality"}),
             "start": start,
+            **({} if guide is None else {"guide": guide}),
         }
     )
 
 
 def evaluation_key(
-    image: str, content: str, style: list[list[Any]], encoder: str, size: int
+    image: str,
+    content: str,
+    style: list[list[Any]],
+    encoder: str,
+    size: int,
+    regions: str | None = None,
 ) -> str:
     """Identity of one measurement: the picture's checksum, what it is compared with, and how."""
     return digest(
@@ -122,5 +166,6 @@ def evaluation_key(
             "style": style,
             "encoder": encoder,
             "size": size,
+            **({} if regions is None else {"regions": regions}),
         }
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from nstcore.losses.functional import gram_and_mean, guided_gram_and_mean
-from nstcore.losses.guides import Guide, layer_guides, propagate, stack_guides, without
+from nstcore.losses.guides import Guide, layer_guides, propagate, stack_guides
 from nstcore.losses.objective import Moments, Objective, layer_moments, style_moments
 from nstcore.losses.tiles import TiledObjective, stride, tiled_moments
 
@@ -253,7 +253,8 @@ def test_two_halves_add_up(random_vgg, normalization: str, statistic: str) -> No
         random(1, 3, 52, 44, seed=3),
     )
     styles = [style_moments(encoder, one, list(LAYERS)) for one in (painting, other)]
-    guides = layer_guides(halves(48, 64, 24), LAYERS, "simple", "ab", {"b": 3.0})
+    guides = layer_guides(halves(48, 64, 24), LAYERS, "simple", "ab")
+    guides = {layer: guide.scaled(torch.tensor([1, 3])) for layer, guide in guides.items()}
     kind = (normalization, statistic)
     found = make_objective(encoder, image, for_each_region(*styles), guides, *kind)(image)
     features = encoder(image, LAYERS)
@@ -329,10 +330,10 @@ def batch_of_two(encoder, statistic: str) -> tuple[list[Objective], Objective, T
     image, content = random(2, 3, 96, 131), random(2, 3, 96, 131, seed=1)
     guides = [
         layer_guides(halves(96, 131, 40), LAYERS, "simple", "ab"),
-        layer_guides(rest_of(random(96, 131, seed=6)), LAYERS, "all", "ab", {"a": 2.0}),
+        layer_guides(rest_of(random(96, 131, seed=6)), LAYERS, "all", "ab"),
     ]
     # As where a style has too little of a region.
-    guides[1] = without(guides[1], "relu2_1", torch.tensor([[0.0, 1.0]], dtype=torch.float64))
+    guides[1]["relu2_1"] = guides[1]["relu2_1"].scaled(torch.tensor([0, 1]))
     paintings = [
         style_moments(encoder, random(1, 3, 50, 44, seed=s), list(LAYERS)) for s in (2, 3, 4)
     ]

@@ -46,7 +46,30 @@ def inputs_in_order():
     """Contents and styles in their order, with the shares of blends."""
     return [
         list(PLAN.contents),
-        [[n, s.paths, s.weights] for n, s in PLAN.styles.items()],
+        [[n, s.paths, s.weights, s.regions] for n, s in PLAN.styles.items()],
+    ]
+
+
+def guide_files(guide):
+    """Files of a guide as the configuration has it: one in colours, or one for each region."""
+    if guide is None:
+        return []
+    return [guide] if isinstance(guide, str) else list(guide.values())
+
+
+def content_guides(contents, pattern):
+    """Prepared guides of those contents that have one, at every size."""
+    guided = [name for name in contents if PLAN.contents[name].guide is not None]
+    return expand(in_run(pattern), content=guided, size=PLAN.sizes)
+
+
+def style_guides(styles, pattern):
+    """Prepared guides of those pictures of styles that have one."""
+    return [
+        in_run(pattern).format(style=style, index=index)
+        for style in styles
+        for index, guide in enumerate(PLAN.styles[style].guides)
+        if guide is not None
     ]
 
 

@@ -40,6 +40,52 @@ rule prepare_style:
         "../scripts/prepare_style.py"
 
 
+rule prepare_content_guide:
+    input:
+        lambda wildcards: guide_files(PLAN.contents[wildcards.content].guide),
+        expand(in_run(paths.CONTENT_FACTS), size=PLAN.sizes, allow_missing=True),
+    output:
+        expand(in_run(paths.CONTENT_GUIDE), size=PLAN.sizes, allow_missing=True),
+        expand(in_run(paths.CONTENT_GUIDE_FACTS), size=PLAN.sizes, allow_missing=True),
+    log:
+        f"{RUN}/logs/prepare_content_guide/{{content}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+        source=lambda wildcards: [
+            file_state(path)
+            for path in guide_files(PLAN.contents[wildcards.content].guide)
+        ],
+    script:
+        "../scripts/prepare_content_guide.py"
+
+
+rule prepare_style_guide:
+    input:
+        lambda wildcards: guide_files(
+            PLAN.styles[wildcards.style].guide(int(wildcards.index))
+        ),
+        in_run(paths.STYLE_FACTS),
+    output:
+        in_run(paths.STYLE_GUIDE),
+        in_run(paths.STYLE_GUIDE_FACTS),
+    log:
+        f"{RUN}/logs/prepare_style_guide/{{style}}-{{index}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+        source=lambda wildcards: [
+            file_state(path)
+            for path in guide_files(
+                PLAN.styles[wildcards.style].guide(int(wildcards.index))
+            )
+        ],
+    script:
+        "../scripts/prepare_style_guide.py"
+
+
 rule prepare_encoder:
     input:
         lambda wildcards: encoders(PLAN)[wildcards.encoder][1] or [],
@@ -67,6 +113,8 @@ rule grid:
             for style, source in PLAN.styles.items()
             for index in range(len(source.paths))
         ],
+        guide_facts=content_guides(PLAN.contents, paths.CONTENT_GUIDE_FACTS)
+        + style_guides(PLAN.styles, paths.STYLE_GUIDE_FACTS),
         encoder_facts=expand(in_run(paths.ENCODER_FACTS), encoder=encoders(PLAN)),
         starts=lambda wildcards: starts(PLAN.cells()),
     output:

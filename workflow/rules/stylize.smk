@@ -95,6 +95,12 @@ for number, group in enumerate(PLAN.groups):
                 content=batch_contents(wildcards, group),
                 size=PLAN.sizes,
             ),
+            guides=lambda wildcards, group=group: content_guides(
+                batch_contents(wildcards, group), paths.CONTENT_GUIDE
+            )
+            + content_guides(batch_contents(wildcards, group), paths.CONTENT_GUIDE_FACTS)
+            + style_guides(batch_styles(wildcards, group), paths.STYLE_GUIDE)
+            + style_guides(batch_styles(wildcards, group), paths.STYLE_GUIDE_FACTS),
             styles=style_pictures(paths.STYLE, group),
             style_facts=style_pictures(paths.STYLE_FACTS, group),
             targets=lambda wildcards, group=group: expand(
@@ -137,7 +143,8 @@ for number, group in enumerate(PLAN.groups):
                 file_state(path) for path in starts(batch_cells(wildcards, group))
             ],
             weights=lambda wildcards, group=group: [
-                PLAN.styles[style].weights for style in batch_styles(wildcards, group)
+                [PLAN.styles[style].weights, PLAN.styles[style].regions]
+                for style in batch_styles(wildcards, group)
             ],
             algorithm=[ALGORITHM, EVALUATION],
         script:

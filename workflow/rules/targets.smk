@@ -14,6 +14,8 @@ rule style_target:
             style=wildcards.style,
             index=range(len(PLAN.styles[wildcards.style].paths)),
         ),
+        guides=lambda wildcards: style_guides([wildcards.style], paths.STYLE_GUIDE)
+        + style_guides([wildcards.style], paths.STYLE_GUIDE_FACTS),
         encoders=expand(in_run(paths.ENCODER), encoder=encoders(PLAN)),
         encoder_facts=expand(in_run(paths.ENCODER_FACTS), encoder=encoders(PLAN)),
     output:
@@ -26,6 +28,7 @@ rule style_target:
     params:
         frozen=FROZEN,
         weights=lambda wildcards: list(PLAN.styles[wildcards.style].weights),
+        regions=lambda wildcards: list(PLAN.styles[wildcards.style].regions),
         statistics=STATISTICS,
     script:
         "../scripts/style_target.py"
