@@ -18,7 +18,11 @@ from nstcore.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 FULL: dict[str, Any] = {
     "run": "full",
-    "contents": {"cat": "cat.png", "dog": {"path": "dog.png", "settings": {"size": 96}}},
+    "contents": {
+        "cat": "cat.png",
+        "dog": {"path": "dog.png", "settings": {"size": 96}},
+        "fox": {"path": "fox.png", "guide": {"head": "head.png", "tail": "tail.png"}},
+    },
     "styles": {
         "night": "night.png",
         "both": {"a.png": 1, "b.png": 0.5},
@@ -26,12 +30,21 @@ FULL: dict[str, Any] = {
         "wave": {"path": "wave.png", "settings": {"style_scale": 2}},
         "dusk": {"paths": {"a.png": 2, "b.png": 1}},
         "dawn": {"paths": ["a.png", "b.png"], "settings": {"preset": "fast"}},
+        "sky": {"path": "a.png", "guide": "guide.png"},
+        "each": {
+            "regions": {
+                "#ff0000": "a.png",
+                "#0000FF": {"a.png": 1, "b.png": 2},
+                "sky": {"path": "a.png", "guide": {"sky": "sky.png"}},
+            }
+        },
     },
     "settings": {
         "preset": "gatys",
         "size": 64,
         "style_layers": {"relu1_1": 1},
         "iterations": [2, 1],
+        "region_weights": {"#ff0000": 2, "sky": 0},
     },
     "sweep": {
         "axes": {

@@ -57,6 +57,31 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
 
 
+def test_regions_come_back(raw: dict[str, Any]) -> None:
+    guide = {"on": "a.png", "1e5": "b.png"}
+    plan = Plan(
+        parse_config(
+            {
+                **raw,
+                "contents": {"cat": {"path": "a.png", "guide": guide}},
+                "styles": {
+                    "sky": {"path": "a.png", "guide": {**guide, "null": "b.png"}},
+                    "each": {
+                        "regions": {
+                            "1e5": {"a.png": 0.1, "b.png": 0.7},
+                            "on": {"path": "b.png", "guide": guide},
+                        },
+                        "settings": {"region_weights": {"1e5": 3, "on": 1e-7}},
+                    },
+                },
+            }
+        )
+    )
+    again = open_frozen(freeze(plan))
+    assert again.contents == plan.contents
+    assert again.styles == plan.styles
+
+
 def test_the_plan_comes_back(raw: dict[str, Any]) -> None:
     plan = Plan(parse_config(raw))
     again = open_frozen(freeze(plan))
