@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import torch
 from scipy.signal import convolve2d
 
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
+from nstcore.images.regions import Regions
+from nstcore.losses.guides import layer_guides
 from nstcore.losses.objective import style_moments
 from nstcore.metrics import Reference, Shown, color_distance, luma_ssim, measure
-from nstcore.targets import blend
+from nstcore.targets import blend, by_region, regional_target
 
 
 def _tensor(pixels: np.ndarray) -> torch.Tensor:
@@ -119,6 +122,65 @@ def test_losses_equal_plain_numpy(random_vgg, waves, reference):
     assert found["style_loss_held_out"] == pytest.approx(mean, rel=1e-3)
     across, down = (np.mean(np.diff(picture, axis=axis) ** 2) for axis in (1, 0))
     assert found["tv"] == pytest.approx(across + down, rel=1e-5)
+
+
+def columns(height: int, width: int, at: int) -> Regions:
+    left = np.zeros((height, width), np.uint8)
+    left[:, :at] = 255
+    return Regions(("left", "right"), np.stack([left, 255 - left]))
+
+
+def guided(reference: Reference, levels: dict, *styles: Shown) -> Reference:
+    """The same reference with two regions, the left three quarters and the right quarter."""
+    height, width = reference.content.shape[:2]
+    regions = columns(height, width, width * 3 // 4)
+    masks = torch.from_numpy(regions.scaled((width, height)))
+    layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
+    moments, _ = by_region(levels, layers, regions.names)
+    guides = layer_guides(masks, layers, "simple", regions.names)
+    return replace(reference, style=styles, style_moments=moments, guides=guides, regions=regions)
+
+
+def test_regions_are_compared_each_with_its_own_style(random_vgg, waves, reference):
+    encoder = random_vgg()
+    picture, content = waves(64, 128, 5), waves(64, 128, 0)
+    paintings = {"left": waves(70, 50, 1), "right": waves(40, 90, 2)}
+    layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
+    parts = {name: style_moments(encoder, _tensor(p), layers) for name, p in paintings.items()}
+    plain = reference(content, (paintings["left"], 1.0))
+    shown = [Shown(p, 1.0, name) for name, p in paintings.items()]
+    found = measure(encoder, picture, guided(plain, regional_target(parts), *shown))
+    for layer in JUDGE_STYLE:
+        features = encoder(_tensor(picture), [layer])[layer][0].double().numpy()
+        cut = features.shape[2] * 3 // 4
+        expected = 0.0
+        for name, part, share in (
+            ("left", features[..., :cut], 0.75),
+            ("right", features[..., cut:], 0.25),
+        ):
+            f = part.reshape(len(part), -1)
+            g, a = f @ f.T / f.shape[1], parts[name][layer].gram[0].double().numpy()
+            expected += share * ((g - a) ** 2).sum() / (a**2).sum()
+        assert found[f"style_loss_{layer}"] == pytest.approx(expected, rel=1e-3)
+    colors = [
+        color_distance(picture[:, :96], paintings["left"]),
+        color_distance(picture[:, 96:], paintings["right"]),
+    ]
+    assert found["color_distance"] == pytest.approx(0.75 * colors[0] + 0.25 * colors[1])
+    for name in ("content_loss", "ssim", "tv", "clipped"):
+        assert found[name] == measure(encoder, picture, plain)[name]
+
+
+def test_colours_of_a_guided_style_are_those_of_its_region(random_vgg, waves, reference):
+    content, style = waves(64, 128, 0), waves(40, 80, 1)
+    plain = reference(content, (style, 1.0))
+    shown = Shown(style, 1.0, None, columns(40, 80, 30))
+    found = measure(random_vgg(), content, guided(plain, plain.style_moments, shown))
+    colors = [
+        color_distance(content[:, :96], style[:, :30]),
+        color_distance(content[:, 96:], style[:, 30:]),
+    ]
+    assert found["color_distance"] == pytest.approx(0.75 * colors[0] + 0.25 * colors[1])
 
 
 def test_more_noise_is_worse(random_vgg, waves, reference):

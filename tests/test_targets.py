@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from nstcore.errors import StoreError
 from nstcore.images import resize
+from nstcore.images.regions import Regions
 from nstcore.losses.functional import channel_mean, gram_matrix
 from nstcore.losses.objective import Moments, style_moments
-from nstcore.targets import blend, load_moments, picture_moments, save_moments, style_size
+from nstcore.targets import (
+    blend,
+    by_region,
+    load_moments,
+    picture_moments,
+    regional_target,
+    save_moments,
+    style_size,
+)
 
 STYLE = ["relu1_1", "relu3_1", "relu5_1"]
 
@@ -117,6 +126,68 @@ def test_through_the_encoder_only_the_seam_differs(random_vgg):
     for name in ("gram", "mean"):
         one, other = (getattr(x["relu1_1"], name) for x in (found, whole))
         assert 0 < float((one - other).norm() / other.norm()) < 0.01
+
+
+def test_a_style_blended_with_itself_is_the_style(random_vgg, waves, moments):
+    again = picture_moments(random_vgg(), waves(40, 56, 3), 48, STYLE)
+    for share in (0.5, 0.2, 0.01):
+        _equal(blend([moments, again], [share, 1 - share]), moments)
+
+
+# --- regions -------------------------------------------------------------------------
+
+
+def test_a_picture_s_regions_have_averages_of_their_own(random_vgg, waves):
+    """By plain numpy, with the masks of the size of each layer's activations."""
+    picture = waves(40, 56, 3)
+    mask = np.zeros((40, 56), np.uint8)
+    mask[:, :24] = 255
+    regions = Regions(("left", "rest"), np.stack([mask, 255 - mask]))
+    layers = ["relu1_1", "relu3_1"]
+    found = picture_moments(random_vgg(), picture, 56, layers, regions=regions)
+    tensor = torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0)
+    for layer, features in random_vgg()(tensor, layers).items():
+        step = 56 // features.shape[3]
+        for name, part in (
+            ("left", features[..., : 24 // step]),
+            ("rest", features[..., 24 // step :]),
+        ):
+            f = part[0].flatten(1).double().numpy()
+            own = found[f"{layer}/{name}"]
+            np.testing.assert_allclose(own.gram[0].numpy(), f @ f.T / f.shape[1], rtol=1e-4)
+            np.testing.assert_allclose(own.mean[0].numpy(), f.mean(1), rtol=1e-4)
+    _equal(
+        {layer: found[layer] for layer in layers},
+        picture_moments(random_vgg(), picture, 56, layers),
+        rtol=0,
+        atol=0,
+    )
+
+
+def test_regions_are_saved_beside_the_whole(random_vgg, waves, tmp_path):
+    regions = Regions(("a", "b.c"), np.full((2, 40, 56), 128, np.uint8))
+    moments = picture_moments(random_vgg(), waves(40, 56, 3), 48, STYLE, regions=regions)
+    save_moments(tmp_path / "48.safetensors", moments, {})
+    found, _ = load_moments(tmp_path / "48.safetensors")
+    _equal(found, moments, rtol=0, atol=0)
+    assert "relu1_1/b.c" in found
+
+
+def test_a_target_of_regions_takes_each_from_its_style(random_vgg, waves, moments):
+    regions = Regions(("a", "b"), np.stack([np.full((40, 56), v, np.uint8) for v in (255, 0)]))
+    guided = picture_moments(random_vgg(), waves(40, 56, 8), 48, STYLE, regions=regions)
+    target = regional_target({"a": guided, "b": moments, "c": moments})
+    found, there = by_region(target, STYLE, ["b", "a"])
+    for layer in STYLE:
+        torch.testing.assert_close(found[layer].region(0).gram, moments[layer].gram)
+        torch.testing.assert_close(found[layer].region(1).gram, guided[f"{layer}/a"].gram)
+        assert there[layer].tolist() == [1, 1]
+    # The guide has nothing of b: it is left out, and what stands in its place is finite.
+    found, there = by_region(guided, STYLE, ["a", "b"])
+    for layer in STYLE:
+        assert there[layer].tolist() == [1, 0]
+        assert found[layer].gram.isfinite().all()
+        assert found[layer].region(1).gram.any()
 
 
 # --- files ---------------------------------------------------------------------------

@@ -67,12 +67,14 @@ class Config(Strict):
     contents: str | list[str] | dict[Id, ContentGiven] = Field(
         description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, a "
         "sheet `*.tsv`, or a map of ids to files. Paths start from the folder where the command is run. "
-        "In a map, a content may also be `{path: file, settings: {...}}`, with settings of its own."
+        "In a map, a content may also be `{path: file, settings: {...}, guide: ...}`, with settings and "
+        "regions of its own."
     )
     styles: str | list[str] | dict[Id, StyleGiven] = Field(
         description="Pictures whose style is taken, like `contents`. In a map, a style may also be a "
-        "list of files or a map of files to weights: a blend; or `{path: file, settings: {...}}`, "
-        "with `paths` in place of `path` for a blend."
+        "list of files or a map of files to weights: a blend; or `{path: file, settings: {...}, "
+        "guide: ...}`, with `paths` in place of `path` for a blend, or `regions` for a style of each "
+        "region."
     )
     settings: SettingsInput = Field(
         SettingsInput(), description="Settings that are the same for all cells."

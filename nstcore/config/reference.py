@@ -50,6 +50,32 @@ sea     photos/sea.jpg          30
 
 An empty field is a setting that is not given.
 
+## Regions
+
+A content may have a `guide`, which divides it into regions: a picture in flat colours, one for each
+region and without smoothing, whose colours are the regions' names; or a map of names to greyscale
+pictures, white where the region is. A guide has the proportions of its picture.
+
+```yaml
+contents:
+  cat: {path: cat.png, guide: cat_guide.png}
+  sea: {path: sea.jpg, guide: {sky: sea_sky.png, water: sea_water.png}}
+styles:
+  wave: great_wave.jpg                                     # serves all regions
+  dusk: {path: scream.jpg, guide: scream_guide.png}        # each region takes the one of its name
+  both:                                                    # each region has a style of its own
+    regions:
+      "#ff0000": great_wave.jpg
+      "#0000ff": {path: night.jpg, guide: night_guide.png}
+```
+
+Styles are then compared region by region (Gatys et al. 2017, arXiv 1611.07865, section 4). A region
+counts by its share of the area: a pixel feels the same pull to its style in a small region as in a
+large one, and as without a guide. `region_weights` multiplies it. A region that covers less than
+one position of a layer is left out there, and the log says so. The content loss and
+`tv_weight` know no regions. A style with regions must have those of every content it meets that has
+a guide; with contents that have none, it is compared as a whole.
+
 ## The grid
 
 Every content is stylized with every style, at every point of the product of `sweep.axes`, with

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nstcore.demo.guides import GUIDES, write_guides
 from nstcore.demo.photos import PHOTOS, write_photos
 from nstcore.store.atomic import write_text
 
-__all__ = ["PHOTOS", "credits_text", "write_demo", "write_photos"]
+__all__ = ["GUIDES", "PHOTOS", "credits_text", "write_demo", "write_guides", "write_photos"]
 
 
 def write_demo(directory: Path | str) -> list[Path]:
     """Write the demo's pictures below ``directory``; what exists is left as it is.
 
-    ``contents/`` takes the photographs, ``styles/`` the painted styles, ``README.md`` says where
-    each comes from.  Painting all styles takes about half a minute; a checkout has them already.
+    ``contents/`` takes the photographs, ``styles/`` the painted styles, ``guides/`` regions of some
+    of both, ``README.md`` says where each comes from.  Painting all styles takes about half a minute;
+    a checkout has them already.
 
     Returns:
         All the files of the demo, whether written now or found.
@@ -27,6 +29,7 @@ def write_demo(directory: Path | str) -> list[Path]:
     directory = Path(directory)
     files = list(write_photos(directory / "contents", replace=False).values())
     files += write_styles(directory / "styles", replace=False).values()
+    files += write_guides(directory / "guides", replace=False).values()
     readme = directory / "README.md"
     if not readme.exists():
         write_text(readme, credits_text())
@@ -42,6 +45,7 @@ def credits_text() -> str:
         for name, photo in PHOTOS.items()
     ]
     styles = [f"| `styles/{name}.jpg` | {style.about} | MIT |" for name, style in STYLES.items()]
+    guides = [f"| `guides/{name}.png` | {guide.about} | MIT |" for name, guide in GUIDES.items()]
     return "\n".join(
         [
             "# The demo's pictures",
@@ -66,6 +70,14 @@ def credits_text() -> str:
             "| file | picture | licence |",
             "|---|---|---|",
             *styles,
+            "",
+            "## Guides",
+            "",
+            "Regions of pictures of the same name, drawn by `nstcore/demo/guides.py`.",
+            "",
+            "| file | regions | licence |",
+            "|---|---|---|",
+            *guides,
             "",
         ]
     )

@@ -39,12 +39,12 @@ GUIDES: dict[str, DemoGuide] = {
             *((290, 300), (303, 272), (314, 248), (320, 225), (330, 205), (350, 182)),
             *((361, 152), (358, 112), (352, 80), (362, 65), (378, 32), (397, -1)),
         ),
-        "of `contents/cat.png`: the cat red, what is behind it blue",
+        "the cat red, what is behind it blue",
     ),
     "sunset": DemoGuide(
         (640, 512),
         ((-1, -1), (640, -1), (640, 205), (-1, 205)),
-        "of `styles/sunset.jpg`: the burning sky red, land and water blue",
+        "the burning sky red, land and water blue",
     ),
 }
 """Every guide of the demo by the id of its picture."""

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from nstcore.demo import PHOTOS, credits_text, write_demo, write_photos
+from nstcore.demo import GUIDES, PHOTOS, credits_text, write_demo, write_photos
 from nstcore.demo.paint import STYLES
 from nstcore.errors import UserError
 
@@ -58,7 +58,7 @@ def test_the_whole_demo_is_written_once(tmp_path, monkeypatch):
     monkeypatch.setattr("nstcore.demo.paint.paint_style", lambda name: np.zeros((8, 8, 3), "f4"))
     files = write_demo(tmp_path)
     assert all(path.is_file() for path in files)
-    assert len(files) == len(PHOTOS) + len(STYLES) + 1
+    assert len(files) == len(PHOTOS) + len(STYLES) + len(GUIDES) + 1
     assert {path.stem for path in (tmp_path / "styles").iterdir()} == set(STYLES)
     for path in files:
         path.write_bytes(b"mine")
@@ -73,5 +73,5 @@ def test_the_committed_credits_are_current():
 def test_the_credits_name_every_picture_and_a_licence():
     lines = credits_text().splitlines()
     for name in (*PHOTOS, *STYLES):
-        (line,) = [line for line in lines if f"/{name}." in line]
+        (line,) = [x for x in lines if f"contents/{name}." in x or f"styles/{name}." in x]
         assert line.rstrip(" |").endswith(("MIT", "CC0")) or "public domain" in line
