@@ -14,6 +14,7 @@ import torch
 from nstcore.config.settings import Settings
 from nstcore.encoders.compact import CompactEncoder
 from nstcore.encoders.vgg import VGG
+from nstcore.images.regions import Regions
 from nstcore.losses.objective import style_moments
 from nstcore.optimize.lbfgs import BatchedLBFGS
 from nstcore.optimize.stylize import Task, stylize, to_tensor
@@ -33,18 +34,22 @@ def fill_history(history: int) -> None:
     BatchedLBFGS.__init__ = filled  # type: ignore[method-assign]
 
 
-def descend(encoder: VGG, settings: Settings, side: int, batch: int) -> None:
+def descend(encoder: VGG, settings: Settings, side: int, batch: int, regions: int) -> None:
     random = np.random.default_rng(0)
     style = to_tensor(random.random((64, 64, 3), dtype=np.float32))
     moments = style_moments(encoder, style, list(settings.style_layers))
+    guide = None
+    if regions:
+        masks = random.integers(0, 256, (regions, side, side), dtype=np.uint8)
+        guide = Regions(tuple(f"region{i}" for i in range(regions)), masks)
     tasks = [
-        Task(random.random((side, side, 3), dtype=np.float32), [moments], settings)
+        Task(random.random((side, side, 3), dtype=np.float32), [moments], settings, regions=guide)
         for _ in range(batch)
     ]
     assert all(result.status == "ok" for result in stylize(encoder, tasks))
 
 
-def main(side: int, batch: int, given: dict[str, Any]) -> None:
+def main(side: int, batch: int, given: dict[str, Any], regions: int) -> None:
     torch.set_num_threads(1)
     settings = Settings(**{**given, "size": side, "pyramid_start": side, "iterations": 3})
     fill_history(settings.history)
@@ -57,11 +62,11 @@ def main(side: int, batch: int, given: dict[str, Any]) -> None:
     encoder.to(memory_format=torch.channels_last)
     # What is loaded at first use is no part of the descent.
     small = Settings(**{**given, "size": 32, "pyramid_start": 32, "iterations": 3})
-    descend(encoder, small, 32, 1)
+    descend(encoder, small, 32, 1, regions)
     before = psutil.Process().memory_info().rss
-    descend(encoder, settings, side, batch)
+    descend(encoder, settings, side, batch, regions)
     sys.stdout.write(json.dumps({"measured": process_peak_bytes() - before}))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4]))

@@ -16,6 +16,7 @@ import torch
 from nstcore.config.settings import Settings
 from nstcore.encoders.compact import CompactEncoder
 from nstcore.encoders.vgg import VGG
+from nstcore.losses.guides import layer_guides
 from nstcore.losses.objective import Objective, style_moments
 from nstcore.run import memory
 from nstcore.run.memory import (
@@ -58,7 +59,8 @@ CASES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str) -> None:
+@pytest.mark.parametrize("regions", [0, 2])
+def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regions: int) -> None:
     """Saved tensors of one evaluation, by torch's own hooks; Gram matrices left out."""
     settings = Settings(**case)
     # In float64 a CPU takes Gram matrices as a GPU does.
@@ -73,10 +75,15 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str) -> No
     encoder.to(dtype).to(memory_format=torch.channels_last)
     image = torch.rand(1, 3, height, width, dtype=dtype)
     one = torch.ones(1, dtype=dtype)
+    guides = None
+    if regions:
+        masks = torch.rand(regions, height, width, dtype=dtype)
+        guides = layer_guides(masks, settings.style_layers, "simple", "ab")
     objective = Objective(
         encoder,
         content=encoder(image, list(settings.content_layers)),
-        style=style_moments(encoder, image, list(settings.style_layers)),
+        style=style_moments(encoder, image, list(settings.style_layers), guides),
+        guides=guides,
         content_layers=settings.content_layers,
         style_layers=settings.style_layers,
         content_weight=one,
@@ -85,12 +92,16 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str) -> No
     )
     channels = {64, 128, 256, 512, 16, 32, 17, 33, 65, 129, 257}
     targets = {target.data_ptr() for target, _ in objective._content.values()}
+    # Counted apart: all pictures may share them.
+    targets |= {guide.weights.data_ptr() for guide in (guides or {}).values()}
     kept: dict[int, float] = {}
     alive: list[torch.Tensor] = []
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        square = tensor.numel() in {count**2 for count in channels}
+        square = tensor.numel() in {
+            many * count**2 for count in channels for many in (1, max(regions, 1))
+        }
         filters = tensor.dim() == 4 and tensor.shape[-1] in (1, 3)
         if not (square or filters or tensor.data_ptr() in targets):
             # Where a maximum was is a whole number of 8 bytes in any case.
@@ -102,7 +113,7 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str) -> No
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         objective(image.clone().requires_grad_())
     layers = encoder.layers
-    counted = sum(kept_values(layer, settings, width, height, device) for layer in layers)
+    counted = sum(kept_values(layer, settings, width, height, device, regions) for layer in layers)
     counted += 9 * width * height
     assert sum(kept.values()) == pytest.approx(counted, rel=0.015)
 
@@ -119,15 +130,17 @@ def test_what_costs_more_memory_is_estimated_to() -> None:
     layers = {"style_layers": shallow, "content_layers": shallow}
     assert need(encoder="vgg19", **layers) < need(encoder="vgg19")
     assert peak_bytes(Settings(), 2048, 2048, 1, tile=512) < need(2048, 2048)
+    counts = [peak_bytes(Settings(), 512, 384, 2, regions=regions) for regions in range(5)]
+    assert counts == sorted(counts)
 
 
-def check_peak(side: int, batch: int, **given: Any) -> None:
+def check_peak(side: int, batch: int, regions: int = 0, **given: Any) -> None:
     """Compare the estimate with what a process of its own takes."""
     probe = Path(__file__).with_name("memory_probe.py")
-    words = [sys.executable, str(probe), str(side), str(batch), json.dumps(given)]
+    words = [sys.executable, str(probe), str(side), str(batch), json.dumps(given), str(regions)]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     measured = json.loads(said)["measured"]
-    predicted = peak_bytes(Settings(**given), side, side, batch)
+    predicted = peak_bytes(Settings(**given), side, side, batch, regions=regions)
     # The table of all cases: pytest -m slow -rP tests/run/test_memory.py
     sys.stdout.write(
         f"{side} px, {batch}, {given}: measured {measured / 1e6:.0f} MB, "
@@ -163,12 +176,19 @@ def test_so_it_is_for_other_settings(given: dict[str, Any]) -> None:
     check_peak(512, 2, **given)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["compact", "vgg19"])
+def test_so_it_is_with_regions(encoder: str) -> None:
+    check_peak(384, 2, regions=4, encoder=encoder, history=5)
+
+
 class TestPlan:
     def test_as_many_as_fit_and_no_more_than_there_are(self, free: Free) -> None:
         free(peak_bytes(Settings(), 256, 256, 7))
         assert plan_batch(Settings(), 256, 256, CPU) == Budget(7, HISTORY, None)
         assert plan_batch(Settings(), 256, 256, CPU, wanted=3) == Budget(3, HISTORY, None)
         assert plan_batch(Settings(), 256, 256, CPU, wanted=9).batch == 7
+        assert plan_batch(Settings(), 256, 256, CPU, regions=30).batch < 7
         free(peak_bytes(Settings(), 256, 256, 7) - 1000)
         assert plan_batch(Settings(), 256, 256, CPU).batch == 6
 
