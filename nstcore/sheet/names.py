@@ -28,8 +28,8 @@ def value_text(axis: str, value: Any) -> str:
     """Spell one value of an axis, alike for a configuration's value and for a table's.
 
     ``10``, ``10.0`` and ``"10"`` are all "10"; lists are joined with "+", as are the names of a map
-    whose values are all equal; truth is "true" or "false"; nothing is "none".  Ids of styles and
-    contents stay as they are.
+    whose values are all equal (but for ``region_weights``); truth is "true" or "false"; nothing is
+    "none".  Ids of styles and contents stay as they are.
     """
     if axis in SOURCES:
         return str(value)
@@ -40,8 +40,11 @@ def value_text(axis: str, value: Any) -> str:
     if value is None or type(value).__name__ == "NAType" or value != value:
         return "none"
     if isinstance(value, Mapping):
+        if not value:
+            return "none"
         texts = [value_text("", entry) for entry in value.values()]
-        if len(set(texts)) == 1:
+        # Layers' weights only matter beside each other; a region's is a factor.
+        if len(set(texts)) == 1 and axis != "region_weights":
             return "+".join(value)
         return "+".join(f"{name}={text}" for name, text in zip(value, texts, strict=True))
     if isinstance(value, Sequence):

@@ -49,6 +49,16 @@ def test_a_value_reads_alike_in_the_configuration_and_in_the_table(value: Any, t
     assert value_text("style_weight", value) == text
 
 
+def test_equal_factors_of_regions_are_told_apart() -> None:
+    values = [{"#0000ff": 1.0}, '{"#0000ff": 0.1}', {"#0000ff": 2, "#ff0000": 2}, {}]
+    assert [value_text("region_weights", value) for value in values] == [
+        "#0000ff=1",
+        "#0000ff=0.1",
+        "#0000ff=2+#ff0000=2",
+        "none",
+    ]
+
+
 def test_ids_are_never_read_as_numbers() -> None:
     assert value_text("content", "001") == "001"
     assert value_text("style", "1e3") == "1e3"
