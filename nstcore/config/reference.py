@@ -73,8 +73,8 @@ Styles are then compared region by region (Gatys et al. 2017, arXiv 1611.07865, 
 counts by its share of the area: a pixel feels the same pull to its style in a small region as in a
 large one, and as without a guide. `region_weights` multiplies it. A region that covers less than
 one position of a layer is left out there, and the log says so. The content loss and
-`tv_weight` know no regions. A style with regions must have those of every content it meets that has
-a guide; with contents that have none, it is compared as a whole.
+`tv_weight` know no regions. A style with regions must have all those of the contents it meets. A
+content without a guide sees a painting with a guide as a whole, and cannot have a style of `regions`.
 
 ## The grid
 

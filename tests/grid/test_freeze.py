@@ -62,7 +62,8 @@ def test_regions_come_back(raw: dict[str, Any]) -> None:
     plan = Plan(
         parse_config(
             {
-                **raw,
+                **{name: value for name, value in raw.items() if name != "sweep"},
+                "batch_by": [],
                 "contents": {"cat": {"path": "a.png", "guide": guide}},
                 "styles": {
                     "sky": {"path": "a.png", "guide": {**guide, "null": "b.png"}},
