@@ -33,8 +33,20 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("config", type=Path, help="the configuration, a YAML file")
     run.set_defaults(function=_run, takes_rest=True)
 
-    plan = commands.add_parser("plan", help="count a configuration's cells before running it")
+    plan = commands.add_parser(
+        "plan",
+        help="what a configuration's grid is and will take, before running it",
+        description="Show the cells of a configuration, what the store has of them, the time, memory "
+        "and disk that the others will take, and what would go wrong late in the run.",
+    )
     plan.add_argument("config", type=Path, help="the configuration, a YAML file")
+    plan.add_argument(
+        "--no-probe",
+        dest="probe",
+        action="store_false",
+        help="measure nothing, and leave out how long it takes",
+    )
+    plan.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     plan.set_defaults(function=_plan)
 
     stylize = commands.add_parser("stylize", help="make one picture, without the workflow")
@@ -121,7 +133,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> int:
     from nstcore.cli.plan import show_plan
 
-    return show_plan(arguments.config)
+    return show_plan(arguments.config, probe=arguments.probe, as_json=arguments.json)
 
 
 def _stylize(arguments: argparse.Namespace) -> int:

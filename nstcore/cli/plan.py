@@ -2,48 +2,291 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from nstcore.encoders.weights import locate
-from nstcore.errors import ImageError, WeightsError
+from nstcore.errors import ImageError, UserError
 from nstcore.grid import paths
 from nstcore.grid.freeze import read_plan
 from nstcore.grid.names import spell_value
-from nstcore.grid.plan import Plan
+from nstcore.grid.plan import Cell, Plan
 from nstcore.run import prepare
+from nstcore.run.amounts import about_bytes, about_seconds
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store
 from nstcore.store.digests import file_sha256
 
+if TYPE_CHECKING:
+    from nstcore.report.forecast import Sheet
+    from nstcore.run.disk import Disk
+    from nstcore.run.estimate import Cost, Machine
+    from nstcore.run.speed import Rates
 
-def show_plan(config: Path) -> int:
-    """Print the axes of a configuration, its cells and batches, and what the store has of them."""
+
+@dataclass
+class Outlook:
+    """Everything that is said about a run before it starts.
+
+    Attributes:
+        plan: the run.
+        keys: of all cells in their order; None while a picture or an encoder's weights lack.
+        new: the cells that have to be made, one for each key; all where keys are not known.
+        device: what cells are made on; None if it is not there.
+        batches: batch -> what its missing cells take.
+        seconds: of what is missing, with everything around; None without a probe.
+        seconds_all: of the whole run, as if nothing were there.
+        disk: of what is missing.
+        sheets: the contact sheets.
+        warnings: what would go wrong late.
+        problems: what keeps cells from being made at all.
+    """
+
+    plan: Plan
+    keys: list[str] | None = None
+    new: list[Cell] = field(default_factory=list)
+    device: str | None = None
+    batches: dict[str, Cost] = field(default_factory=dict)
+    seconds: float | None = None
+    seconds_all: float | None = None
+    disk: Disk | None = None
+    sheets: list[Sheet] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def present(self) -> int | None:
+        """Cells that the store has; None where that cannot be told."""
+        if self.keys is None:
+            return None
+        store = Store(self.plan.config.store_dir)
+        return sum(store.has(key) for key in self.keys)
+
+
+def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int:
+    """Print what a run would be, and what the store has of it.
+
+    Args:
+        config: the configuration.
+        probe: whether to measure how fast this machine is; without it no times are told.
+        as_json: one JSON object in place of text.
+
+    Raises:
+        ImageError: after everything else has been told, if pictures cannot be read.
+    """
     plan = read_plan(config)
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
+    if not as_json:
+        show_axes(console, plan)
+    outlook = look_ahead(plan, probe=probe)
+    if as_json:
+        json.dump(as_values(outlook), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        show_outlook(console, outlook)
+    if outlook.problems:
+        raise ImageError("\n".join(outlook.problems))
+    return 0
+
+
+def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
+    """Find out what a run would take."""
+    from nstcore.report.forecast import forecast_sheets, sheet_warnings
+    from nstcore.run.disk import estimate_disk
+    from nstcore.run.estimate import (
+        Machine,
+        Sizes,
+        estimate_around,
+        estimate_batch,
+        missing_weights,
+    )
+    from nstcore.run.foresee import foresee, long_names
+
+    outlook = Outlook(plan, new=list(plan.cells()))
+    sizes = Sizes.of(plan)
+    outlook.problems += sizes.problems
+    outlook.warnings += missing_weights(plan)
+    names_fit = not list(long_names(plan))
+    if not sizes.problems and not outlook.warnings and names_fit:
+        try:
+            outlook.keys = cell_keys(plan)
+            outlook.new = _new(plan, outlook.keys)
+        except ImageError as error:
+            outlook.problems += str(error).splitlines()
+    machine: Machine | None = None
+    try:
+        machine = Machine.here(plan.config)
+        outlook.device = machine.kind
+    except UserError as error:
+        outlook.warnings.append(str(error))
+    rates = _measure(plan, machine) if probe and machine is not None else None
+    everything = list(plan.cells())
+    whole: dict[str, Cost] = {}
+    if machine is not None:
+        for batches, cells in ((outlook.batches, outlook.new), (whole, everything)):
+            for name, members in _by_batch(cells).items():
+                batches[name] = estimate_batch(plan, members, sizes, machine, rates)
+    if rates is not None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        done = not outlook.new and (Path(plan.config.run_dir) / "summary.json").is_file()
+        around = 0.0 if done else estimate_around(plan, sizes, rates, cores)
+        outlook.seconds = around + _sum(outlook.batches)
+        outlook.seconds_all = estimate_around(plan, sizes, rates, cores, again=True) + _sum(whole)
+    outlook.sheets = forecast_sheets(plan, sizes)
+    works = [work for cost in outlook.batches.values() for work in cost.works]
+    paper = sum(sheet.bytes for sheet in outlook.sheets)
+    outlook.disk = estimate_disk(plan, outlook.new, sizes, works, paper)
+    outlook.warnings += foresee(plan, sizes, works, machine, outlook.disk)
+    outlook.warnings += sheet_warnings(outlook.sheets, plan.config.report.thumbnail)
+    return outlook
+
+
+def _measure(plan: Plan, machine: Machine) -> Rates:
+    import torch
+
+    from nstcore.run.probe import rates_for
+
+    return rates_for(
+        plan.settings,
+        [prepare.judge_settings(plan)],
+        torch.device(machine.kind),
+        half=machine.half,
+        store=Store(plan.config.store_dir),
+    )
+
+
+def _new(plan: Plan, keys: Sequence[str]) -> list[Cell]:
+    """Cells that the store lacks: of several that are equal, the first."""
+    store = Store(plan.config.store_dir)
+    first = dict(zip(reversed(keys), reversed(list(plan.cells())), strict=True))
+    return [first[key] for key in dict.fromkeys(keys) if not store.has(key)]
+
+
+def _by_batch(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.batch, []).append(cell)
+    return found
+
+
+def _sum(batches: dict[str, Cost]) -> float:
+    return sum(cost.seconds or 0.0 for cost in batches.values())
+
+
+def show_axes(console: Console, plan: Plan) -> None:
+    """Print the axes of a run, its cells and its batches."""
     table = Table("axis", "values", "", title=f"run {plan.config.run}", title_justify="left")
     for axis, values in plan.axis_values.items():
         shown = ", ".join(spell_value(value) for value in values)
         table.add_row(axis, str(len(values)), shown)
     console.print(table)
     batches = {cell.batch for cell in plan.cells()}
-    cells = f"{plan.cell_count} cell" + "s" * (plan.cell_count != 1)
-    console.print(f"{cells} in {len(batches)} batch" + "es" * (len(batches) != 1))
-    try:
-        keys = cell_keys(plan)
-    except WeightsError as error:
-        console.print(f"what is in the store cannot be told yet: {error}", soft_wrap=True)
-        return 0
-    store = Store(plan.config.store_dir)
-    new = {key for key in set(keys) if not store.has(key)}
-    present = sum(key not in new for key in keys)
-    twins = len(keys) - present - len(new)
-    alike = f" ({twins} more are equal to one of them)" if twins else ""
-    console.print(f"{present} already in the store, {len(new)} to compute{alike}")
-    return 0
+    console.print(f"{_count(plan.cell_count, 'cell')} in {_count(len(batches), 'batch')}")
+
+
+def show_outlook(console: Console, outlook: Outlook) -> None:
+    """Print what a run would take."""
+    if outlook.keys is None:
+        reason = (outlook.problems or outlook.warnings or ["names are too long"])[0]
+        console.print(f"what is in the store cannot be told yet: {reason}")
+    else:
+        present = outlook.present or 0
+        twins = len(outlook.keys) - present - len(outlook.new)
+        alike = f" ({twins} more are equal to one of them)" if twins else ""
+        console.print(f"{present} already in the store, {len(outlook.new)} to compute{alike}")
+    if outlook.seconds is not None and outlook.seconds_all is not None:
+        show_time(console, outlook)
+    works = [(name, work) for name, cost in outlook.batches.items() for work in cost.works]
+    if works:
+        name, work = max(works, key=lambda pair: pair[1].bytes)
+        most = max(cost.bytes for cost in outlook.batches.values())
+        together = _count(work.budget.batch, "picture")
+        how = f"{outlook.device}, {together} at a time"
+        how += f" in tiles of {work.budget.tile} px" if work.budget.tile else ""
+        console.print(f"memory: about {about_bytes(most)} at most ({how}; {name})")
+    if outlook.disk is not None:
+        disk = outlook.disk
+        console.print(
+            f"disk: at most {about_bytes(disk.total)} (pictures {about_bytes(disk.pictures)}, inputs "
+            f"{about_bytes(disk.inputs)}, sheets {about_bytes(disk.sheets)})"
+        )
+    shown = [
+        f"{sheet.name} {width} x {height} px"
+        for sheet in outlook.sheets
+        for width, height in sheet.parts
+    ]
+    more = f", and {len(shown) - 6} more" if len(shown) > 6 else ""
+    console.print(f"{_count(len(shown), 'contact sheet')}: {', '.join(shown[:6])}{more}")
+    for line in outlook.warnings:
+        console.print(f"[yellow]warning:[/] {_plain(line)}")
+
+
+def show_time(console: Console, outlook: Outlook) -> None:
+    """Print how long it takes."""
+    assert outlook.seconds is not None
+    assert outlook.seconds_all is not None
+    whole = f"{about_seconds(outlook.seconds_all)} for the whole grid"
+    if outlook.new:
+        name, cost = max(outlook.batches.items(), key=lambda pair: pair[1].seconds or 0.0)
+        longest = f"; the longest batch, {name}, {about_seconds(cost.seconds or 0.0)}"
+        console.print(
+            f"time: about {about_seconds(outlook.seconds)} for what is missing{longest}; about {whole} "
+            f"(as fast as this machine is now; pictures that converge early take less)"
+        )
+    else:
+        console.print(
+            f"time: about {about_seconds(outlook.seconds)} for what is missing; about {whole}"
+        )
+
+
+def as_values(outlook: Outlook) -> dict[str, Any]:
+    """Everything, for programs: seconds, bytes and pixels, not rounded."""
+    disk = outlook.disk
+    return {
+        "run": outlook.plan.config.run,
+        "axes": outlook.plan.axis_values,
+        "cells": outlook.plan.cell_count,
+        "present": outlook.present,
+        "new": len(outlook.new),
+        "device": outlook.device,
+        "seconds": outlook.seconds,
+        "seconds_all": outlook.seconds_all,
+        "batches": {
+            name: {
+                "new": sum(len(work.cells) for work in cost.works),
+                "seconds": cost.seconds,
+                "memory_bytes": cost.bytes,
+                "together": max((work.budget.batch for work in cost.works), default=0),
+                "tile": next((w.budget.tile for w in cost.works if w.budget.tile), None),
+                "history": min((work.budget.history for work in cost.works), default=None),
+            }
+            for name, cost in outlook.batches.items()
+        },
+        "disk_bytes": None if disk is None else {**asdict(disk), "total": disk.total},
+        "sheets": [asdict(sheet) for sheet in outlook.sheets],
+        "warnings": outlook.warnings,
+        "problems": outlook.problems,
+    }
+
+
+def _count(number: int, thing: str) -> str:
+    """``1 batch``, ``2 batches``."""
+    ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
+    return f"{number} {thing}{ending}"
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is markup to rich."""
+    return text.replace("[", r"\[")
 
 
 def cell_keys(plan: Plan) -> list[str]:

@@ -25,8 +25,21 @@ def make_tables(plan: Plan) -> None:
 def make_sheet(plan: Plan, page: str) -> None:
     """Draw one page of the run's contact sheets, as PNG and as PDF."""
     run = Path(plan.config.run_dir)
+    write_sheets(
+        read_table(run / "metrics.parquet"),
+        sheet_spec(plan),
+        run,
+        run / "sheets",
+        sources=sources(plan),
+        values=plan.axis_values,
+        only=page,
+    )
+
+
+def sheet_spec(plan: Plan) -> SheetSpec:
+    """What the run's contact sheets show, and where."""
     report = plan.config.report
-    spec = SheetSpec(
+    return SheetSpec(
         title=report.title or plan.config.run,
         rows=plan.layout["rows"],
         cols=plan.layout["cols"],
@@ -35,15 +48,6 @@ def make_sheet(plan: Plan, page: str) -> None:
         run=plan.config.run,
         fixed=fixed_settings(plan),
         titles=plan.titles,
-    )
-    write_sheets(
-        read_table(run / "metrics.parquet"),
-        spec,
-        run,
-        run / "sheets",
-        sources=sources(plan),
-        values=plan.axis_values,
-        only=page,
     )
 
 

@@ -14,8 +14,8 @@ from nstcore.run.gpus import Claim, choose
 log = logging.getLogger(__name__)
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device that a configuration means; of several GPUs one that this process has to itself.
+def device_kind(wanted: str) -> str:
+    """The kind of device that a configuration means.
 
     Args:
         wanted: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -33,9 +33,32 @@ def choose_device(wanted: str) -> torch.device:
     if not available[wanted]:
         there = ", ".join(name for name, has in available.items() if has)
         raise UserError(f"device: {wanted} is not available on this machine; there is: {there}")
-    if wanted == "cuda":
-        return own_gpu()
-    return torch.device(wanted)
+    return wanted
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that a configuration means; of several GPUs one that this process has to itself.
+
+    Args:
+        wanted: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    kind = device_kind(wanted)
+    return own_gpu() if kind == "cuda" else torch.device(kind)
+
+
+def convolves_in_half(precision: str, device: str) -> bool:
+    """Whether pictures are made with convolutions in bfloat16.
+
+    Args:
+        precision: as in the configuration.
+        device: its kind.
+    """
+    if precision == "auto":
+        return device == "cuda" and torch.cuda.is_bf16_supported(False)
+    return precision == "bfloat16"
 
 
 def visible_gpus() -> list[str]:

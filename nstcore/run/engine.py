@@ -29,6 +29,7 @@ from nstcore.run.device import (
     bind_threads,
     choose_device,
     configure,
+    convolves_in_half,
     describe,
     peak_memory_mb,
     reset_peak_memory,
@@ -311,9 +312,7 @@ class Engine:
     @property
     def half(self) -> bool:
         """Whether pictures are made with convolutions in bfloat16."""
-        if self.precision == "auto":
-            return self.device.type == "cuda" and torch.cuda.is_bf16_supported(False)
-        return self.precision == "bfloat16"
+        return convolves_in_half(self.precision, self.device.type)
 
     def encoder(
         self, settings: Settings, weights: Path, layers: Sequence[str], *, half: bool = False

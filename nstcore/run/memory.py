@@ -81,34 +81,55 @@ def plan_batch(
         wanted: how many pictures there are; None for as many as fit.
         tile: a side of tiles that is given; None to use them only where whole pictures do not fit.
     """
-    available = MEMORY_SHARE * free_bytes(device)
-    kind = device.type
-    whole = peak_bytes(settings, width, height, 1, device=kind, tile=tile)
+    free = free_bytes(device)
+    budget, need = fit_batch(settings, width, height, device.type, free, wanted, tile)
+    if need > MEMORY_SHARE * free:
+        log.warning(
+            "%d x %d px need about %.1f GB and %.1f GB are free; %s is tried",
+            width,
+            height,
+            need / 1e9,
+            free / 1e9,
+            budget,
+        )
+    elif (budget.history, budget.tile) != (settings.history, tile):
+        fits = MEMORY_SHARE * free / 1e9
+        log.info("%d x %d px: %s to fit %.1f GB", width, height, budget, fits)
+    return budget
+
+
+def fit_batch(
+    settings: Settings,
+    width: int,
+    height: int,
+    device: str,
+    free: float,
+    wanted: int | None = None,
+    tile: int | None = None,
+) -> tuple[Budget, float]:
+    """What :func:`plan_batch` decides where so many bytes are free, on this machine or another.
+
+    Returns:
+        The budget, and the bytes that one picture needs with it: more than ``MEMORY_SHARE`` of
+        ``free`` where nothing helps.
+    """
+    available = MEMORY_SHARE * free
+    whole = peak_bytes(settings, width, height, 1, device=device, tile=tile)
     if whole <= available:
         fixed = shared_bytes(settings)
         fit = int((available - fixed) / (whole - fixed))
-        return Budget(fit if wanted is None else max(1, min(fit, wanted)), settings.history, tile)
+        count = fit if wanted is None else max(1, min(fit, wanted))
+        return Budget(count, settings.history, tile), whole
     histories = list(_histories(settings))
     sides: list[int | None] = [tile]
     if tile is None:
         sides += [side for side in TILES if _outer(side, settings) < max(width, height)]
     for history in histories:
         for side in sides:
-            need = peak_bytes(settings, width, height, 1, history=history, device=kind, tile=side)
+            need = peak_bytes(settings, width, height, 1, history=history, device=device, tile=side)
             if need <= available:
-                budget = Budget(1, history, side)
-                log.info("%d x %d px: %s to fit %.1f GB", width, height, budget, available / 1e9)
-                return budget
-    budget = Budget(1, histories[-1], sides[-1])
-    log.warning(
-        "%d x %d px need about %.1f GB and %.1f GB are free; %s is tried",
-        width,
-        height,
-        need / 1e9,
-        available / MEMORY_SHARE / 1e9,
-        budget,
-    )
-    return budget
+                return Budget(1, history, side), need
+    return Budget(1, histories[-1], sides[-1]), need
 
 
 def peak_bytes(

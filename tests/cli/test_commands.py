@@ -176,7 +176,7 @@ class TestPlan:
     def test_it_counts(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
         raw = write_config(contents=["photo.png", "paint.png"], batch_by=["content"])
         before = set(pictures.rglob("*"))
-        assert main(["plan", "config.yaml"]) == 0
+        assert main(["plan", "config.yaml", "--no-probe"]) == 0
         said = capsys.readouterr().out
         assert "6 cells in 2 batches" in said
         assert "0 already in the store, 6 to compute" in said
@@ -189,17 +189,18 @@ class TestPlan:
         for key in keys[:2]:
             record = {"image": {"width": 1, "height": 1, "bits": 8}}
             store.put(key, ".png", lambda path: path.write_bytes(b"x") and None, record)
-        assert main(["plan", "config.yaml"]) == 0
+        assert main(["plan", "config.yaml", "--no-probe"]) == 0
         assert "2 already in the store, 4 to compute" in capsys.readouterr().out
 
     def test_weights_that_are_not_here_yet(
         self, pictures: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         write_config(settings={"size": 64, "encoder": "vgg19"})
-        assert main(["plan", "config.yaml"]) == 0
+        assert main(["plan", "config.yaml", "--no-probe"]) == 0
         said = capsys.readouterr().out
-        assert "3 cells in 1 batches" in said or "3 cells in 1 batch" in said
+        assert "3 cells in 1 batch\n" in said
         assert "cannot be told yet" in said
+        assert "warning: vgg19: there is no file" in said
 
     def test_mistakes(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "no.yaml" in complaint(capsys, "plan", "no.yaml")
@@ -209,10 +210,69 @@ class TestPlan:
         assert "nowhere" in complaint(capsys, "plan", "config.yaml")
         Path("photo.png").write_bytes(b"no picture")
         write_config()
-        assert main(["plan", "config.yaml"]) == 1
+        assert main(["plan", "config.yaml", "--no-probe"]) == 1
         said = capsys.readouterr()
         assert re.fullmatch(r"nst: .*photo\.png: .*\n", said.err)
         assert "3 cells" in said.out, "what can be told is told"
+
+    def test_everything_for_programs(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Image.new("RGB", (400, 20)).save("wide.png")
+        weights = [float(number) for number in range(1, 61)]
+        write_config(
+            contents=["photo.png", "wide.png"],
+            settings={"encoder": "vgg19", "weights": "weights.pth", "size": 800},
+            sweep={"axes": {"style_weight": weights}},
+            evaluation={"size": 64},
+        )
+        assert main(["plan", "config.yaml", "--no-probe", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["cells"], said["present"], said["new"]) == (120, 0, 120)
+        assert said["axes"]["style_weight"] == weights
+        assert said["seconds"] is None
+        assert set(said["batches"]) == {"paint/photo", "paint/wide"}
+        assert said["batches"]["paint/photo"]["memory_bytes"] > 1e8
+        assert said["disk_bytes"]["total"] > said["disk_bytes"]["pictures"] > 0
+        assert [sheet["name"] for sheet in said["sheets"]] == ["all"]
+        kinds = sorted(line.split(":")[0] for line in said["warnings"])
+        assert kinds == ["contents.wide", "report"]
+        assert said["problems"] == []
+
+    def test_names_too_long_are_told_and_not_stumbled_over(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_config(results="x" * 300)
+        assert main(["plan", "config.yaml", "--no-probe"]) == 0
+        said = capsys.readouterr().out
+        assert "warning: results: the name xxx" in said
+        assert "cannot be told yet" in said
+
+    def test_a_device_that_is_not_there(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_config(device="mps")
+        assert main(["plan", "config.yaml"]) == 0
+        assert "warning: device: mps is not available" in capsys.readouterr().out
+
+    @pytest.mark.slow
+    def test_it_tells_the_time(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write_config(settings={"size": 64}, sweep={"axes": {"iterations": [10, 1000]}})
+        before = set(pictures.rglob("*"))
+        assert main(["plan", "config.yaml", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["seconds"] > 1
+        assert said["seconds_all"] == pytest.approx(said["seconds"])
+        assert set(pictures.rglob("*")) == before, "looking leaves nothing"
+        Path("results/.store").mkdir(parents=True)
+        seconds = []
+        for iterations in (10, 1000):
+            write_config(settings={"size": 64}, sweep={"axes": {"iterations": [iterations]}})
+            assert main(["plan", "config.yaml", "--json"]) == 0
+            seconds.append(json.loads(capsys.readouterr().out)["seconds"])
+        assert seconds[1] > seconds[0]
+        assert main(["plan", "config.yaml"]) == 0
+        assert re.search(r"^time: about .* for what is missing", capsys.readouterr().out, re.M)
 
 
 class TestGc:

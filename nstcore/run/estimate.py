@@ -1,0 +1,329 @@
+"""What a run will take in time and memory, before it is started.
+
+Memory is counted (:mod:`nstcore.run.memory`), and time follows from the settings and from what
+:mod:`nstcore.run.probe` measured of a machine.  Time is that of all iterations: a picture that
+converges early takes less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nstcore.config.model import Config
+from nstcore.config.settings import Settings
+from nstcore.encoders.layers import deepest, stage
+from nstcore.encoders.weights import locate
+from nstcore.errors import ImageError, WeightsError
+from nstcore.grid import paths
+from nstcore.grid.plan import Cell, Plan
+from nstcore.images import fit_size
+from nstcore.images.header import upright_size
+from nstcore.losses.tiles import receptive_margin, stride, tile_grid
+from nstcore.optimize.stylize import compatible
+from nstcore.run import prepare
+from nstcore.run.device import convolves_in_half, device_kind
+from nstcore.run.free_memory import free_bytes
+from nstcore.run.memory import MEMORY_SHARE, Budget, fit_batch, peak_bytes
+from nstcore.run.speed import Rates, iteration_key, judge_key
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+JOB_SECONDS = 0.3
+"""What Snakemake itself takes to start a job on this machine, measured."""
+
+FORWARD = 1 / 3
+"""Share of an iteration that the network's forward pass takes; backward takes twice as long."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Native sizes of a run's pictures, upright.
+
+    Attributes:
+        contents: content -> size.
+        styles: style -> size of each of its pictures.
+        problems: one line for each picture that cannot be read; it is in neither of the others.
+    """
+
+    contents: Mapping[str, Size]
+    styles: Mapping[str, Sequence[Size]]
+    problems: Sequence[str]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Sizes:
+        """Read them from the headers of the files."""
+        problems: list[str] = []
+        contents: dict[str, Size] = {}
+        styles: dict[str, list[Size]] = {}
+        for content, one in plan.contents.items():
+            try:
+                contents[content] = upright_size(one.path)
+            except ImageError as error:
+                problems.append(f"contents.{content}: {error}")
+        for style, source in plan.styles.items():
+            for path in source.paths:
+                try:
+                    styles.setdefault(style, []).append(upright_size(path))
+                except ImageError as error:
+                    problems.append(f"styles.{style}: {error}")
+        return cls(contents, styles, problems)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where cells are optimized.
+
+    Attributes:
+        kind: ``cpu``, ``cuda`` or ``mps``.
+        free: bytes that a job may take there.
+        half: whether the encoder convolves in bfloat16.
+    """
+
+    kind: str
+    free: float
+    half: bool = False
+
+    @classmethod
+    def here(cls, config: Config) -> Machine:
+        """This machine, as the configuration will use it.
+
+        Raises:
+            UserError: if the configuration's device is not there.
+        """
+        kind = device_kind(config.device)
+        return cls(kind, free_bytes(torch.device(kind)), convolves_in_half(config.precision, kind))
+
+    @property
+    def share(self) -> float:
+        """Bytes that one batch may take by our estimate."""
+        return MEMORY_SHARE * self.free
+
+    @property
+    def precision(self) -> str:
+        """What the encoder convolves in."""
+        return "bfloat16" if self.half else "float32"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Pictures of one batch that are made at the same time.
+
+    Attributes:
+        cells: what is made.
+        settings: of the first; those that matter here are the same for all.
+        size: of the pictures.
+        budget: how they are made to fit.
+        bytes: that they take together.
+        fits: whether that is what one batch may take of the free memory.
+    """
+
+    cells: tuple[Cell, ...]
+    settings: Settings
+    size: Size
+    budget: Budget
+    bytes: float
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a batch takes.
+
+    Attributes:
+        seconds: None where no speed is known.
+        bytes: most memory, on a GPU that of the GPU.
+        works: how its pictures are shared out.
+    """
+
+    seconds: float | None
+    bytes: float
+    works: Sequence[Work]
+
+
+def estimate_batch(
+    plan: Plan,
+    cells: Iterable[Cell],
+    sizes: Sizes,
+    machine: Machine,
+    rates: Rates | None = None,
+) -> Cost:
+    """Time and memory of one job.
+
+    Args:
+        plan: the run.
+        cells: of one batch, as far as they have to be made; those of unreadable pictures are left out.
+        sizes: of the run's pictures.
+        machine: where the job runs.
+        rates: how fast that is; None to leave time out.
+    """
+    works = list(_works(plan, cells, sizes, machine))
+    most = max((work.bytes for work in works), default=0.0)
+    if rates is None:
+        return Cost(None, most, works)
+    if machine.kind != "cuda":
+        most += rates.process_bytes
+    seconds = rates.start + JOB_SECONDS if works else rates.light_start + JOB_SECONDS
+    judge = plan.evaluation
+    for work in works:
+        speed = rates.iterations[iteration_key(work.settings, machine.precision)]
+        for (width, height), iterations in levels(work.settings, work.size):
+            pixels = width * height * tiles_factor((width, height), work.budget.tile, work.settings)
+            # One more for the targets of the level.
+            seconds += (iterations + 1) * speed.seconds(pixels, len(work.cells))
+        seen = fit_size(work.size, judge["size"])
+        written = work.size[0] * work.size[1] * plan.config.output.bits / 8
+        seconds += len(work.cells) * (
+            written * (rates.save + rates.load)
+            + seen[0] * seen[1] * rates.judges[judge_key(judge["encoder"], judge["weights"])]
+        )
+    return Cost(seconds, most, works)
+
+
+def _works(plan: Plan, cells: Iterable[Cell], sizes: Sizes, machine: Machine) -> Iterator[Work]:
+    """How the engine will share out cells: what goes together, as many as fit."""
+    groups: dict[tuple[Size, str, str | None], list[Cell]] = {}
+    for cell in cells:
+        settings = cell.settings
+        if cell.content in sizes.contents:
+            size = fit_size(sizes.contents[cell.content], settings.size)
+            groups.setdefault((size, compatible(settings), settings.weights), []).append(cell)
+    config = plan.config
+    for (size, _, _), members in groups.items():
+        settings = members[0].settings
+        wanted = min(len(members), config.batch_size or len(members))
+        budget, need = fit_batch(settings, *size, machine.kind, machine.free, wanted, config.tile)
+        for start in range(0, len(members), budget.batch):
+            part = tuple(members[start : start + budget.batch])
+            taken = peak_bytes(
+                settings,
+                *size,
+                len(part),
+                history=budget.history,
+                device=machine.kind,
+                tile=budget.tile,
+            )
+            yield Work(part, settings, size, budget, taken, need <= machine.share)
+
+
+def levels(settings: Settings, size: Size) -> list[tuple[Size, int]]:
+    """Size and iterations of every level of a picture, coarse to fine, as ``stylize`` goes through them.
+
+    Args:
+        settings: of the picture.
+        size: of the finished picture.
+    """
+    all_levels = [
+        (fit_size(size, long), iterations)
+        for long, iterations in zip(
+            settings.level_sizes(), settings.level_iterations(), strict=True
+        )
+    ]
+    smallest = smallest_side(settings.layers)
+    return [level for level in all_levels if min(level[0]) >= smallest] or all_levels[-1:]
+
+
+def smallest_side(layers: Iterable[str]) -> int:
+    """Pixels that the short side of a picture needs to get through the encoder's poolings."""
+    return 1 << (stage(deepest(layers)) - 1)
+
+
+def tiles_factor(size: Size, tile: int | None, settings: Settings) -> float:
+    """How many times longer an iteration takes in tiles, where a picture needs more than one.
+
+    Outer windows overlap, and each of them goes forward twice and backward once.
+    """
+    if tile is None:
+        return 1.0
+    width, height = size
+    tiles = tile_grid(
+        height, width, tile, receptive_margin(settings.layers), stride(deepest(settings.layers))
+    )
+    if len(tiles) == 1:
+        return 1.0
+    seen = 0
+    for rows, columns in (one.outer for one in tiles):
+        seen += (rows.stop - rows.start) * (columns.stop - columns.start)
+    return (1 + FORWARD) * seen / (width * height)
+
+
+def estimate_around(
+    plan: Plan, sizes: Sizes, rates: Rates, cores: int, *, again: bool = False
+) -> float:
+    """Seconds of all jobs before and after the batches.
+
+    Args:
+        plan: the run.
+        sizes: of its pictures.
+        rates: of this machine.
+        cores: how many jobs that only handle files run at the same time.
+        again: whether to count what stands in the run's folder already.
+    """
+    run = Path(plan.config.run_dir)
+
+    def there(pattern: str, **parts: object) -> bool:
+        return not again and (run / pattern.format(**parts)).is_file()
+
+    light = heavy = 0.0
+    for content, native in sizes.contents.items():
+        missing = [s for s in plan.sizes if not there(paths.CONTENT, content=content, size=s)]
+        if missing:
+            written = sum(area(fit_size(native, size)) for size in missing)
+            light += rates.light_start + JOB_SECONDS
+            light += area(native) * rates.load + written * rates.save
+    requests = prepare.target_requests(plan)
+    for style, pictures in sizes.styles.items():
+        for index, native in enumerate(pictures):
+            if not there(paths.STYLE, style=style, index=index):
+                light += rates.light_start + JOB_SECONDS
+                light += area(native) * (rates.load + rates.save)
+        wanted = [
+            request
+            for name, request in requests.items()
+            if not there(paths.TARGET, style=style, target=name)
+        ]
+        if wanted:
+            heavy += rates.start + JOB_SECONDS
+            for settings, _, long in wanted:
+                pixels = sum(area(fit_size(p, min(long, max(p)))) for p in pictures)
+                heavy += FORWARD * pixels * _slowest(rates, settings)
+    for encoder in prepare.encoders(plan):
+        if not there(paths.ENCODER, encoder=encoder):
+            heavy += rates.start + JOB_SECONDS
+    shown = sum(
+        area(fit_size(sizes.contents[c.content], c.settings.size))
+        for c in plan.cells()
+        if c.content in sizes.contents
+    )
+    # The grid, the tables, the sheets, the report, the check; sheets and report read every picture.
+    light += 5 * (rates.light_start + JOB_SECONDS) + 2 * shown * rates.load
+    return light / max(1, cores) + heavy
+
+
+def _slowest(rates: Rates, settings: Settings) -> float:
+    """Seconds a pixel of an iteration of the encoder of some settings, the slowest that is known."""
+    for precision in ("float32", "bfloat16"):
+        speed = rates.iterations.get(iteration_key(settings, precision))
+        if speed is not None:
+            return speed.pixel
+    return max((speed.pixel for speed in rates.iterations.values()), default=0.0)
+
+
+def area(size: Size) -> int:
+    """Pixels of a picture."""
+    return size[0] * size[1]
+
+
+def missing_weights(plan: Plan) -> list[str]:
+    """One line for every encoder whose weights are not on this machine."""
+    lines = []
+    for encoder, weights in prepare.encoders(plan).values():
+        try:
+            locate(encoder, weights)
+        except WeightsError as error:
+            lines.append(str(error))
+    return lines
