@@ -14,6 +14,7 @@ include: "workflow/rules/targets.smk"
 include: "workflow/rules/stylize.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/refine.smk"
 
 
 rule all:
@@ -27,6 +28,9 @@ rule all:
         f"{RUN}/metrics.parquet",
         f"{RUN}/loss_curves.parquet",
         sheet_files(),
+        refined_files(),
+        refined_files(paths.RECORD_SUFFIX),
+        refined_results(),
         f"{RUN}/report/index.html",
         f"{RUN}/summary.json",
 

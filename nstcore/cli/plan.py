@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from nstcore.grid import paths
 from nstcore.grid.freeze import read_plan
 from nstcore.grid.names import spell_value
 from nstcore.grid.plan import Cell, Plan
+from nstcore.grid.refine import most_refined, refined_settings
 from nstcore.run import prepare
 from nstcore.run.amounts import about_bytes, about_seconds
 from nstcore.store.atomic import write_json
@@ -29,7 +31,7 @@ from nstcore.store.digests import file_sha256
 if TYPE_CHECKING:
     from nstcore.report.forecast import Sheet
     from nstcore.run.disk import Disk
-    from nstcore.run.estimate import Cost, Machine
+    from nstcore.run.estimate import Cost, Machine, Sizes
     from nstcore.run.speed import Rates
 
 
@@ -43,9 +45,11 @@ class Outlook:
         new: the cells that have to be made, one for each key; all where keys are not known.
         device: what cells are made on; None if it is not there.
         batches: batch -> what its missing cells take.
+        refined: the same for cells that are made again, as many as there can be.
         seconds: of what is missing, with everything around; None without a probe.
         seconds_all: of the whole run, as if nothing were there.
         disk: of what is missing.
+        disk_free: bytes that are free where the results will stand.
         sheets: the contact sheets.
         warnings: what would go wrong late.
         problems: what keeps cells from being made at all.
@@ -56,9 +60,11 @@ class Outlook:
     new: list[Cell] = field(default_factory=list)
     device: str | None = None
     batches: dict[str, Cost] = field(default_factory=dict)
+    refined: dict[str, Cost] = field(default_factory=dict)
     seconds: float | None = None
     seconds_all: float | None = None
     disk: Disk | None = None
+    disk_free: float = 0.0
     sheets: list[Sheet] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -101,22 +107,16 @@ def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int
 def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     """Find out what a run would take."""
     from nstcore.report.forecast import forecast_sheets, sheet_warnings
-    from nstcore.run.disk import estimate_disk
-    from nstcore.run.estimate import (
-        Machine,
-        Sizes,
-        estimate_around,
-        estimate_batch,
-        missing_weights,
-    )
-    from nstcore.run.foresee import foresee, long_names
+    from nstcore.run.disk import estimate_disk, existing
+    from nstcore.run.estimate import Machine, Sizes, missing_weights
+    from nstcore.run.foresee import foresee, long_names, too_many_pixels
 
     outlook = Outlook(plan, new=list(plan.cells()))
     sizes = Sizes.of(plan)
     outlook.problems += sizes.problems
     outlook.warnings += missing_weights(plan)
-    names_fit = not list(long_names(plan))
-    if not sizes.problems and not outlook.warnings and names_fit:
+    # Keys come from prepared pictures, which have to be made for that: not where that must fail.
+    if not [*sizes.problems, *outlook.warnings, *long_names(plan), *too_many_pixels(plan, sizes)]:
         try:
             outlook.keys = cell_keys(plan)
             outlook.new = _new(plan, outlook.keys)
@@ -128,26 +128,42 @@ def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
         outlook.device = machine.kind
     except UserError as error:
         outlook.warnings.append(str(error))
-    rates = _measure(plan, machine) if probe and machine is not None else None
-    everything = list(plan.cells())
-    whole: dict[str, Cost] = {}
     if machine is not None:
-        for batches, cells in ((outlook.batches, outlook.new), (whole, everything)):
-            for name, members in _by_batch(cells).items():
-                batches[name] = estimate_batch(plan, members, sizes, machine, rates)
-    if rates is not None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        done = not outlook.new and (Path(plan.config.run_dir) / "summary.json").is_file()
-        around = 0.0 if done else estimate_around(plan, sizes, rates, cores)
-        outlook.seconds = around + _sum(outlook.batches)
-        outlook.seconds_all = estimate_around(plan, sizes, rates, cores, again=True) + _sum(whole)
+        add_costs(outlook, sizes, machine, _measure(plan, machine) if probe else None)
     outlook.sheets = forecast_sheets(plan, sizes)
-    works = [work for cost in outlook.batches.values() for work in cost.works]
+    costs = [*outlook.batches.values(), *outlook.refined.values()]
+    works = [work for cost in costs for work in cost.works]
+    cells = [*outlook.new, *most_refined(plan)]
     paper = sum(sheet.bytes for sheet in outlook.sheets)
-    outlook.disk = estimate_disk(plan, outlook.new, sizes, works, paper)
+    outlook.disk = estimate_disk(plan, cells, sizes, works, paper)
+    outlook.disk_free = shutil.disk_usage(existing(plan.config.run_dir)).free
     outlook.warnings += foresee(plan, sizes, works, machine, outlook.disk)
     outlook.warnings += sheet_warnings(outlook.sheets, plan.config.report.thumbnail)
     return outlook
+
+
+def add_costs(outlook: Outlook, sizes: Sizes, machine: Machine, rates: Rates | None) -> None:
+    """Find out what the cells of a run take on a machine, in time only where its speed is known."""
+    from nstcore.run.estimate import estimate_around, estimate_batch
+
+    plan = outlook.plan
+    again = most_refined(plan)
+    whole: dict[str, Cost] = {}
+    for batches, cells in (
+        (outlook.batches, outlook.new),
+        (outlook.refined, again),
+        (whole, [*plan.cells(), *again]),
+    ):
+        for name, members in _by_batch(cells).items():
+            batches[name] = estimate_batch(plan, members, sizes, machine, rates)
+    if rates is None:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    outlook.seconds_all = estimate_around(plan, sizes, rates, cores, again=True) + _sum(whole)
+    outlook.seconds = 0.0
+    if outlook.new or not (Path(plan.config.run_dir) / "summary.json").is_file():
+        outlook.seconds = estimate_around(plan, sizes, rates, cores)
+        outlook.seconds += _sum(outlook.batches) + _sum(outlook.refined)
 
 
 def _measure(plan: Plan, machine: Machine) -> Rates:
@@ -156,7 +172,7 @@ def _measure(plan: Plan, machine: Machine) -> Rates:
     from nstcore.run.probe import rates_for
 
     return rates_for(
-        plan.settings,
+        [*plan.settings, *refined_settings(plan)],
         [prepare.judge_settings(plan)],
         torch.device(machine.kind),
         half=machine.half,
@@ -191,13 +207,16 @@ def show_axes(console: Console, plan: Plan) -> None:
     console.print(table)
     batches = {cell.batch for cell in plan.cells()}
     console.print(f"{_count(plan.cell_count, 'cell')} in {_count(len(batches), 'batch')}")
+    again = len(most_refined(plan))
+    if again:
+        console.print(f"up to {_count(again, 'cell')} refined when they are finished")
 
 
 def show_outlook(console: Console, outlook: Outlook) -> None:
     """Print what a run would take."""
     if outlook.keys is None:
-        reason = (outlook.problems or outlook.warnings or ["names are too long"])[0]
-        console.print(f"what is in the store cannot be told yet: {reason}")
+        reason = [*outlook.problems, *outlook.warnings][0]
+        console.print(f"what is in the store cannot be told yet: {_plain(reason)}")
     else:
         present = outlook.present or 0
         twins = len(outlook.keys) - present - len(outlook.new)
@@ -205,10 +224,11 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
         console.print(f"{present} already in the store, {len(outlook.new)} to compute{alike}")
     if outlook.seconds is not None and outlook.seconds_all is not None:
         show_time(console, outlook)
-    works = [(name, work) for name, cost in outlook.batches.items() for work in cost.works]
+    costs = {**outlook.batches, **outlook.refined}
+    works = [(name, work) for name, cost in costs.items() for work in cost.works]
     if works:
         name, work = max(works, key=lambda pair: pair[1].bytes)
-        most = max(cost.bytes for cost in outlook.batches.values())
+        most = max(cost.bytes for cost in costs.values())
         together = _count(work.budget.batch, "picture")
         how = f"{outlook.device}, {together} at a time"
         how += f" in tiles of {work.budget.tile} px" if work.budget.tile else ""
@@ -217,7 +237,8 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
         disk = outlook.disk
         console.print(
             f"disk: at most {about_bytes(disk.total)} (pictures {about_bytes(disk.pictures)}, inputs "
-            f"{about_bytes(disk.inputs)}, sheets {about_bytes(disk.sheets)})"
+            f"{about_bytes(disk.inputs)}, sheets {about_bytes(disk.sheets)}), and "
+            f"{about_bytes(outlook.disk_free)} free"
         )
     shown = [
         f"{sheet.name} {width} x {height} px"
@@ -236,7 +257,8 @@ def show_time(console: Console, outlook: Outlook) -> None:
     assert outlook.seconds_all is not None
     whole = f"{about_seconds(outlook.seconds_all)} for the whole grid"
     if outlook.new:
-        name, cost = max(outlook.batches.items(), key=lambda pair: pair[1].seconds or 0.0)
+        costs = {**outlook.batches, **outlook.refined}
+        name, cost = max(costs.items(), key=lambda pair: pair[1].seconds or 0.0)
         longest = f"; the longest batch, {name}, {about_seconds(cost.seconds or 0.0)}"
         console.print(
             f"time: about {about_seconds(outlook.seconds)} for what is missing{longest}; about {whole} "
@@ -260,21 +282,24 @@ def as_values(outlook: Outlook) -> dict[str, Any]:
         "device": outlook.device,
         "seconds": outlook.seconds,
         "seconds_all": outlook.seconds_all,
-        "batches": {
-            name: {
-                "new": sum(len(work.cells) for work in cost.works),
-                "seconds": cost.seconds,
-                "memory_bytes": cost.bytes,
-                "together": max((work.budget.batch for work in cost.works), default=0),
-                "tile": next((w.budget.tile for w in cost.works if w.budget.tile), None),
-                "history": min((work.budget.history for work in cost.works), default=None),
-            }
-            for name, cost in outlook.batches.items()
-        },
+        "batches": {name: _cost_values(cost) for name, cost in outlook.batches.items()},
+        "refined_at_most": {name: _cost_values(cost) for name, cost in outlook.refined.items()},
+        "disk_free_bytes": outlook.disk_free,
         "disk_bytes": None if disk is None else {**asdict(disk), "total": disk.total},
         "sheets": [asdict(sheet) for sheet in outlook.sheets],
         "warnings": outlook.warnings,
         "problems": outlook.problems,
+    }
+
+
+def _cost_values(cost: Cost) -> dict[str, Any]:
+    return {
+        "new": sum(len(work.cells) for work in cost.works),
+        "seconds": cost.seconds,
+        "memory_bytes": cost.bytes,
+        "together": max((work.budget.batch for work in cost.works), default=0),
+        "tile": next((work.budget.tile for work in cost.works if work.budget.tile), None),
+        "history": min((work.budget.history for work in cost.works), default=None),
     }
 
 

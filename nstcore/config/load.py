@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -481,11 +481,13 @@ def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[B
     for part in location if start is None else location[start + 1 :]:
         field = current.model_fields.get(str(part)) if current else None
         annotation = field.annotation if field else None
-        current = (
-            annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
-            else None
-        )
+        # A section that may be left out is a model or None.
+        models = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        current = models[0] if len(models) == 1 else None
     return current
 
 

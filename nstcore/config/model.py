@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, field_validator
 
 from nstcore.config.entries import ContentGiven, StyleGiven
 from nstcore.config.given import Id, SettingsInput, Strict
+from nstcore.config.refine import Refine
 from nstcore.config.sweep import Sweep
 from nstcore.encoders.layers import EncoderName
 
@@ -129,6 +130,10 @@ class Config(Strict):
     output: Output = Field(Output(), description="Files of the finished pictures.")
     evaluation: Evaluation = Field(Evaluation(), description="How finished pictures are measured.")
     report: Report = Field(Report(), description="Layout of contact sheets and report.")
+    refine: Refine | None = Field(
+        None,
+        description="Which cells are made again, larger, when the grid is finished; empty: none.",
+    )
     allow_failures: bool = Field(
         False,
         description="Whether a run in which single cells failed counts as a success. If not, it ends "

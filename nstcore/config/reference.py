@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from nstcore.config.model import Config, Evaluation, Output, Report
+from nstcore.config.refine import Refine
 from nstcore.config.settings import PRESETS, Settings
 from nstcore.config.sweep import Sample, Sweep
 
@@ -134,6 +135,24 @@ encoder's weights. Where two runs share a cell they share its file in the store
 (`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
 """
 
+_REFINE = """\
+## Refinement
+
+`refine` makes chosen cells again, larger, when the grid is finished. Each starts from its own small
+picture, so that the composition stays and only the fine levels are computed:
+
+```yaml
+refine:
+  choose: pareto                # or a table with rows of grid.tsv, or such rows
+  count: 3                      # for each style and content
+  settings: {size: 1024, iterations: [150]}
+```
+
+The pictures stand in `refined/`, beside the small ones on the sheet `refined`, and as rows of
+`refined.csv`. A refined cell is known by its small picture, too: it is computed again only when that
+changes.
+
+"""
 
 _PRESETS = """\
 `fast` and `best` leave the encoder, the style weight and the size as they are. At the same style
@@ -152,7 +171,7 @@ at these weights hardly more than the style is left. Lower `style_weight` to bri
 
 def reference_text() -> str:
     """The whole page, as Markdown."""
-    parts = [_INTRODUCTION, _PATHS]
+    parts = [_INTRODUCTION, _PATHS, _REFINE]
     parts.append("## Keys\n\n" + _table(Config, ""))
     for name, model in (
         ("sweep", Sweep),
@@ -160,6 +179,7 @@ def reference_text() -> str:
         ("output", Output),
         ("evaluation", Evaluation),
         ("report", Report),
+        ("refine", Refine),
     ):
         parts.append(f"### {name}\n\n" + _table(model, f"{name}."))
     parts.append(

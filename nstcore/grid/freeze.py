@@ -14,6 +14,7 @@ from nstcore.config.load import dump_yaml, given_settings, located, parse_config
 from nstcore.config.model import Config
 from nstcore.errors import ConfigError
 from nstcore.grid.plan import Plan
+from nstcore.grid.refine import rows_of
 from nstcore.store.atomic import write_text
 
 NAME = "config.yaml"
@@ -40,6 +41,9 @@ def freeze(plan: Plan) -> Path:
     if plan.selection.drawn is not None:
         # Drawn once: another version of SciPy might draw other points.
         values["sweep"]["sample"]["points"] = plan.selection.drawn
+    rows = rows_of(plan)
+    if rows is not None:
+        values["refine"]["choose"] = rows
     path = frozen_path(config)
     write_text(path, _HEADER + dump_yaml(values))
     return path

@@ -23,6 +23,7 @@ from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, exp
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 from nstcore.grid.overrides import Overrides
 from nstcore.grid.points import Point, base_setting
+from nstcore.grid.refine import candidates, problems_of
 from nstcore.grid.select import Selection, select
 
 __all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
@@ -111,6 +112,8 @@ class Plan:
             any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
             problems += self._select(config.model_copy(update={"sweep": sweep}), any_two)
         problems += self._missing_files()
+        if not problems:
+            problems += problems_of(self)
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
@@ -185,6 +188,11 @@ class Plan:
         """Axis -> value -> what people are shown in its place."""
         axes = self.selection.axes.by_name.values()
         return {axis.name: dict(axis.titles) for axis in axes if axis.titles}
+
+    @cached_property
+    def refinable(self) -> list[Cell]:
+        """Cells that ``refine`` may choose; a table of them is read once."""
+        return candidates(self)
 
     # --- batches ---------------------------------------------------------------------------------
 

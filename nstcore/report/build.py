@@ -49,6 +49,7 @@ def build_report(
     sources: Sources | None = None,
     thumb: int = 320,
     threads: int | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> None:
     """Build the report of a run from whatever there is of it.
 
@@ -64,6 +65,7 @@ def build_report(
         sources: pictures of styles and contents (default: those under ``inputs/``).
         thumb: longest side of a thumbnail in pixels.
         threads: how many pictures are read at the same time (default: up to four).
+        links: words -> file relative to the page, for what else the run has to show.
 
     Raises:
         StoreError: the grid cannot be read.
@@ -94,10 +96,10 @@ def build_report(
     cells["thumb"], cells["view"] = _pictures(run_dir, metrics, records, thumbs)
     thumbs.remove_unused()
     _write_curves(folder / "curves", records)
-    write_text(out_html, render(payload))
+    write_text(out_html, render(payload, links))
 
 
-def render(payload: Mapping[str, Any]) -> str:
+def render(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:
     """Fill the page's template.
 
     The page forbids itself by a content security policy everything but its own style, its own
@@ -116,6 +118,7 @@ def render(payload: Mapping[str, Any]) -> str:
     program = "'use strict';\n(() => {\n" + "\n".join(parts) + "\n})();\n"
     return environment.get_template("index.html.j2").render(
         title=payload["title"],
+        links=links or {},
         style=Markup(style),
         program=Markup(program),
         style_digest=_digest(style),

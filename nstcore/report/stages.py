@@ -9,9 +9,17 @@ from typing import Any
 from nstcore.config.settings import Settings
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
+from nstcore.grid.refine import FOLDER
 from nstcore.report.build import build_report
 from nstcore.sheet import SheetSpec, page_names, write_sheets
 from nstcore.tables import collect, read_table, write_curves, write_metrics
+
+REFINED_LINKS = {
+    "Refined cells beside the small ones": f"../sheets/{FOLDER}.png",
+    "as PDF": f"../sheets/{FOLDER}.pdf",
+    "their metrics": f"../{FOLDER}.csv",
+}
+"""What the report points to, from where it stands; made after it."""
 
 
 def make_tables(plan: Plan) -> None:
@@ -64,12 +72,15 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         titles=plan.titles,
         sources=sources(plan),
         threads=threads,
+        links=REFINED_LINKS if plan.config.refine is not None else None,
     )
 
 
 def _remove_stale_sheets(plan: Plan) -> None:
     """Remove the sheets of an earlier layout, which nothing would ever draw again."""
     pages = page_names(plan.axis_values, plan.layout["pages"])
+    if plan.config.refine is not None:
+        pages = [*pages, FOLDER]
     for path in (Path(plan.config.run_dir) / "sheets").glob("*.*"):
         if path.name.startswith("."):
             continue  # another job is writing it

@@ -9,6 +9,7 @@ from typing import Any
 from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
+from nstcore.run.promote import promoted
 from nstcore.store.atomic import write_json
 
 
@@ -21,7 +22,13 @@ def check(plan: Plan, summary: Path) -> None:
         UserError: if cells failed and the configuration does not allow that.
     """
     failures: list[str] = []
-    for cell in plan.cells():
+    cells = list(plan.cells())
+    summary_of: dict[str, Any] = {"cells": len(cells)}
+    if plan.config.refine is not None:
+        again = [refined for _, refined in promoted(plan)]
+        summary_of["refined"] = len(again)
+        cells += again
+    for cell in cells:
         image = Path(plan.config.run_dir) / cell.image
         record = _read_record(image)
         if record is None or record["status"] != "ok":
@@ -31,10 +38,10 @@ def check(plan: Plan, summary: Path) -> None:
     if failures and not plan.config.allow_failures:
         listed = "\n".join(f"  {line}" for line in failures[:20])
         raise UserError(
-            f"{len(failures)} of {plan.cell_count} cells failed; the report shows the rest. "
+            f"{len(failures)} of {len(cells)} cells failed; the report shows the rest. "
             "The next call tries them again; `allow_failures: true` accepts them.\n" + listed
         )
-    write_json(summary, {"cells": plan.cell_count, "failed": failures})
+    write_json(summary, {**summary_of, "failed": failures})
 
 
 def _read_record(image: Path) -> dict[str, Any] | None:

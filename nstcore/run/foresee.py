@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.grid.plan import Plan
+from nstcore.grid.refine import refined_sizes
 from nstcore.images import fit_size
 from nstcore.images.raster import MAX_PIXELS
 from nstcore.run.amounts import about_bytes
@@ -37,7 +38,7 @@ def foresee(
 def too_many_pixels(plan: Plan, sizes: Sizes) -> Iterator[str]:
     """Contents at a size that could be written but not read again."""
     for content, native in sizes.contents.items():
-        for size in plan.sizes:
+        for size in (*plan.sizes, *refined_sizes(plan)):
             width, height = fit_size(native, size)
             if width * height > MAX_PIXELS:
                 most = _largest(native)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.errors import StoreError
 from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
+from nstcore.grid.refine import refined_settings
 from nstcore.images import decode, load_float, prepare
 from nstcore.store.atomic import write_json, write_text
 from nstcore.store.cells import Store, link
@@ -26,9 +28,9 @@ NATIVE = 1 << 30
 """A size that no picture has: with ``upscale=False`` it means "as large as it is"."""
 
 
-def prepare_content(plan: Plan, content: str) -> None:
-    """Write a content at every size of the run, with its facts beside it."""
-    for size in plan.sizes:
+def prepare_content(plan: Plan, content: str, sizes: Sequence[int] | None = None) -> None:
+    """Write a content at some sizes, those of the grid if none are given, with its facts beside it."""
+    for size in plan.sizes if sizes is None else sizes:
         destination = _in_run(plan, paths.CONTENT, content=content, size=size)
         facts = prepare(
             Path(plan.contents[content].path), destination, size, background=plan.config.background
@@ -52,7 +54,7 @@ def prepare_encoder(plan: Plan, encoder: str) -> None:
     """Bring the weights of one of the run's encoders into its folder."""
     from nstcore.encoders.weights import fetch
 
-    name, weights = encoders(plan)[encoder]
+    name, weights = {**encoders(plan), **refined_encoders(plan)}[encoder]
     destination = _in_run(plan, paths.ENCODER, encoder=encoder)
     fetch(name, weights, destination, destination.with_suffix(".json"))
 
@@ -70,23 +72,57 @@ def encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
     return found
 
 
+def refined_encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
+    """The same of what refined cells need beyond that."""
+    found = {
+        paths.encoder_id(s.encoder, s.weights): (s.encoder, s.weights)
+        for s in refined_settings(plan)
+    }
+    return {name: value for name, value in found.items() if name not in encoders(plan)}
+
+
 def judge_settings(plan: Plan) -> Settings:
     """Settings of the encoder that judges: it pools and pads as it was trained."""
     judge = plan.evaluation
     return Settings(encoder=judge["encoder"], weights=judge["weights"], size=judge["size"])
 
 
-def target_requests(plan: Plan) -> dict[str, tuple[Settings, tuple[str, ...], int]]:
-    """Target id -> settings of the encoder, layers and long side, of every target a style needs."""
-    found: dict[str, tuple[Settings, tuple[str, ...], int]] = {}
+Requests = dict[str, tuple[Settings, tuple[str, ...], int]]
+"""Target id -> settings of the encoder, layers and long side."""
+
+
+def requests_of(settings: Settings) -> Requests:
+    """The target of every level of one picture."""
+    layers = style_layers(settings)
+    return {
+        paths.target_id(settings, layers, size): (settings, layers, size)
+        for size in style_sizes(settings)
+    }
+
+
+def refined_requests(plan: Plan) -> Requests:
+    """Every target that a style needs for refined cells alone."""
+    found: Requests = {}
+    for settings in refined_settings(plan):
+        found |= requests_of(settings)
+    return {name: one for name, one in found.items() if name not in target_requests(plan)}
+
+
+def target_requests(plan: Plan) -> Requests:
+    """Every target that a style needs for the grid and its measurement."""
+    found: Requests = {}
     for settings in plan.settings:
-        for size in style_sizes(settings):
-            layers = style_layers(settings)
-            found.setdefault(paths.target_id(settings, layers, size), (settings, layers, size))
+        for name, request in requests_of(settings).items():
+            found.setdefault(name, request)
     judge = judge_settings(plan)
-    layers = (*JUDGE_STYLE, *JUDGE_HELD_OUT)
-    found.setdefault(paths.target_id(judge, layers, judge.size), (judge, layers, judge.size))
+    found.setdefault(judge_target(plan), (judge, (*JUDGE_STYLE, *JUDGE_HELD_OUT), judge.size))
     return found
+
+
+def judge_target(plan: Plan) -> str:
+    """Id of the target that every finished picture of a style is measured against."""
+    judge = judge_settings(plan)
+    return paths.target_id(judge, (*JUDGE_STYLE, *JUDGE_HELD_OUT), judge.size)
 
 
 def style_layers(settings: Settings) -> tuple[str, ...]:
@@ -99,14 +135,24 @@ def style_sizes(settings: Settings) -> list[int]:
     return [settings.style_size(size) for size in settings.level_sizes()]
 
 
-def make_targets(plan: Plan, style: str, *, threads: int | None = None) -> None:
-    """Write every style target of a style; what the store has is not computed again."""
+def make_targets(
+    plan: Plan, style: str, *, threads: int | None = None, requests: Requests | None = None
+) -> None:
+    """Write style targets of a style; what the store has is not computed again.
+
+    Args:
+        plan: the run.
+        style: whose.
+        threads: how many the job was granted; None for all.
+        requests: which targets; None for those of the grid.
+    """
     store = Store(plan.config.store_dir)
     source = plan.styles[style]
     facts = [
         _facts(plan, paths.STYLE_FACTS, style=style, index=i) for i in range(len(source.paths))
     ]
-    for name, (settings, layers, size) in target_requests(plan).items():
+    wanted = target_requests(plan) if requests is None else requests
+    for name, (settings, layers, size) in wanted.items():
         destination = _in_run(plan, paths.TARGET, style=style, target=name)
         eye = encoder_facts(plan, settings)
         keys = [
@@ -225,8 +271,14 @@ def key_of(plan: Plan, cell: Cell) -> str:
     )
 
 
-def write_grid(plan: Plan, path: Path) -> None:
-    """Write ``grid.tsv``: one row a cell, with its key, its batch and its picture's path."""
+def write_grid(plan: Plan, path: Path, cells: Iterable[Cell] | None = None) -> None:
+    """Write ``grid.tsv``: one row a cell, with its key, its batch and its picture's path.
+
+    Args:
+        plan: the run.
+        path: of the table.
+        cells: which; None for those of the grid.
+    """
     axes = list(plan.axis_values)
     order = [
         "style",
@@ -238,12 +290,13 @@ def write_grid(plan: Plan, path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow([*order, "key", "batch", "image"])
-    for cell in plan.cells():
+    written = list(plan.cells() if cells is None else cells)
+    for cell in written:
         values = {**cell.axes, "setting": cell.point.name}
         row = [_plain(values[name]) for name in order]
         writer.writerow([*row, key_of(plan, cell), cell.batch, cell.image])
     write_text(path, text.getvalue())
-    log.info("%d cells", plan.cell_count)
+    log.info("%d cells", len(written))
 
 
 def _plain(value: Any) -> str:

@@ -34,7 +34,7 @@ def referenced_keys(results: Iterable[Path]) -> set[str]:
             for grid in run.glob("grid.tsv"):
                 with open(grid, encoding="utf-8", newline="") as file:
                     found.update(row["key"] for row in csv.DictReader(file, delimiter="\t"))
-            for path in run.glob("cells/**/*.json"):
+            for path in (*run.glob("cells/**/*.json"), *run.glob("refined/**/*.json")):
                 try:
                     found.add(json.loads(path.read_text(encoding="utf-8"))["key"])
                 except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):

@@ -248,6 +248,29 @@ class TestPlan:
         assert "warning: results: the name xxx" in said
         assert "cannot be told yet" in said
 
+    def test_what_cannot_be_prepared_is_not_tried(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_config(settings={"size": 32768, "encoder": "vgg19", "weights": "weights.pth"})
+        assert main(["plan", "config.yaml", "--no-probe", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["present"] is None
+        assert "895 megapixels" in said["warnings"][0]
+
+    def test_refined_cells_are_counted_at_most(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        refine = {"count": 2, "settings": {"size": 1024}}
+        write_config(settings={"size": 64}, contents=["photo.png", "paint.png"], refine=refine)
+        assert main(["plan", "config.yaml", "--no-probe"]) == 0
+        assert "up to 4 cells refined" in capsys.readouterr().out
+        assert main(["plan", "config.yaml", "--no-probe", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert len(said["refined_at_most"]) == 4
+        small = max(batch["memory_bytes"] for batch in said["batches"].values())
+        assert all(one["memory_bytes"] > small for one in said["refined_at_most"].values())
+        assert {one["new"] for one in said["refined_at_most"].values()} == {1}
+
     def test_a_device_that_is_not_there(
         self, pictures: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

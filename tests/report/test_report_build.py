@@ -56,6 +56,17 @@ def edit(folder: Path, number: int, /, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def test_links_to_what_else_there_is(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    page, _, _ = built(run, links={EVIL: "../sheets/refined.png"})
+    links = [attrs["href"] for tag, attrs in page.elements if tag == "a"]
+    assert "../sheets/refined.png" in links
+    assert EVIL in "".join(page.of("a"))
+    assert len(page.of("script")) == 2, "a link's words are words"
+    page, _, _ = built(run)
+    assert not [tag for tag, attrs in page.elements if attrs.get("id") == "links"]
+
+
 def test_the_page_holds_every_cell_with_its_files(tmp_path: Path) -> None:
     run = write_run(tmp_path, seeds=(0, 1))
     _, data, _ = built(run, title="A title", layout={"rows": ["content"], "cols": ["style"]})

@@ -83,6 +83,14 @@ def test_less_memory_makes_smaller_batches_that_take_longer(tmp_path: Path) -> N
     assert tight.seconds > ample.seconds
 
 
+def test_a_gpu_is_estimated_where_there_is_none(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    rates = unit_rates(plan, process_bytes=1e12)
+    on_gpu = cost(plan, Machine("cuda", 8e10), rates)
+    assert on_gpu.bytes < 8e10, "what the process takes is no memory of the GPU"
+    assert cost(plan, PLENTY, rates).bytes > 1e12
+
+
 def test_the_configurations_batch_size_and_tiles_count(tmp_path: Path) -> None:
     axes = {"axes": {"style_weight": [1, 2, 3]}}
     plan = make_plan(tmp_path, sweep=axes, batch_size=2, tile=64)

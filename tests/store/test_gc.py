@@ -46,6 +46,13 @@ def test_only_runs_are_asked(results: Path) -> None:
     assert referenced_keys([results]) == set(KEYS[:3])
 
 
+def test_refined_cells_are_referred_to(results: Path) -> None:
+    refined = results / "b" / "refined" / "night" / "cat"
+    refined.mkdir(parents=True)
+    (refined / "default.json").write_text(json.dumps({"key": KEYS[4]}))
+    assert referenced_keys([results]) == {*KEYS[:3], KEYS[4]}
+
+
 def test_looking_removes_nothing(results: Path) -> None:
     before = all_files(results)
     garbage = find_garbage(Store(results / ".store"), [results])

@@ -79,10 +79,16 @@ class Bench:
             text=True,
         )
 
-    def call(self, *words: str, extra: Mapping[str, str] | None = None) -> tuple[int, str]:
+    def call(
+        self, *words: str, extra: Mapping[str, str] | None = None, timeout: float = 300
+    ) -> tuple[int, str]:
         """Run a command; returns its exit status and all it said."""
-        process = self.start(*words, extra=extra)
-        said, _ = process.communicate(timeout=300)
+        with self.start(*words, extra=extra) as process:
+            try:
+                said, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return process.returncode, said
 
     def nst(self, *words: str, extra: Mapping[str, str] | None = None) -> tuple[int, str]:

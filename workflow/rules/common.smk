@@ -9,7 +9,16 @@ from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.freeze import freeze, frozen_path, open_plan
 from nstcore.grid.plan import ID_PATTERN
-from nstcore.run.prepare import encoders, target_requests
+from nstcore.grid.refine import refined_sizes, rows_of
+from nstcore.run.prepare import (
+    encoders,
+    judge_target,
+    refined_encoders,
+    refined_requests,
+    requests_of,
+    target_requests,
+)
+from nstcore.run.promote import promoted_images, refined_cell
 from nstcore.store.digests import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.sheet import page_names
 
@@ -24,6 +33,11 @@ share_checkout(Path(workflow.basedir))
 
 RUN = PLAN.config.run_dir
 FROZEN = str(frozen_path(PLAN.config))
+
+# What refined cells need beyond the grid; nothing where nothing is refined.
+REFINED_SIZES = refined_sizes(PLAN)
+REFINED_TARGETS = refined_requests(PLAN)
+REFINED_ENCODERS = {**encoders(PLAN), **refined_encoders(PLAN)}
 
 
 wildcard_constraints:
@@ -71,3 +85,47 @@ def cell_files(suffix=None):
     """Every picture of the run, or the file beside it with another suffix."""
     images = (Path(RUN) / cell.image for cell in PLAN.cells())
     return [str(image.with_suffix(suffix) if suffix else image) for image in images]
+
+
+def refined_files(suffix=None):
+    """Every refined picture, once it is known which, or the file beside it with another suffix."""
+
+    def files(wildcards):
+        if PLAN.config.refine is None:
+            return []
+        table = checkpoints.promote.get().output[0]
+        images = (Path(RUN) / image for image in promoted_images(table))
+        return [str(image.with_suffix(suffix) if suffix else image) for image in images]
+
+    return files
+
+
+def refined_results():
+    """What is made of all refined pictures together."""
+    if PLAN.config.refine is None:
+        return []
+    sheets = expand(f"{RUN}/sheets/refined.{{suffix}}", suffix=["png", "pdf"])
+    return [f"{RUN}/refined.csv", *sheets]
+
+
+def refined_inputs(pattern):
+    """Files of the size of one refined cell and of the size at which it is judged."""
+    return lambda wildcards: expand(
+        in_run(pattern),
+        content=wildcards.content,
+        size=sorted(
+            {
+                refined_cell(PLAN, **dict(wildcards)).settings.size,
+                PLAN.evaluation["size"],
+            }
+        ),
+    )
+
+
+def refined_style(pattern):
+    """Files of every picture of a refined cell's style."""
+    return lambda wildcards: expand(
+        in_run(pattern),
+        style=wildcards.style,
+        index=range(len(PLAN.styles[wildcards.style].paths)),
+    )

@@ -42,7 +42,7 @@ rule prepare_style:
 
 rule prepare_encoder:
     input:
-        lambda wildcards: encoders(PLAN)[wildcards.encoder][1] or [],
+        lambda wildcards: REFINED_ENCODERS[wildcards.encoder][1] or [],
     output:
         in_run(paths.ENCODER),
         in_run(paths.ENCODER_FACTS),
@@ -52,7 +52,7 @@ rule prepare_encoder:
         "../../environment.yml"
     params:
         frozen=FROZEN,
-        source=lambda wildcards: file_state(encoders(PLAN)[wildcards.encoder][1]),
+        source=lambda wildcards: file_state(REFINED_ENCODERS[wildcards.encoder][1]),
     script:
         "../scripts/prepare_encoder.py"
 

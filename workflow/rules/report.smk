@@ -53,7 +53,9 @@ rule check:
         f"{RUN}/metrics.csv",
         f"{RUN}/report/index.html",
         sheet_files(),
+        refined_results(),
         records=cell_files(paths.RECORD_SUFFIX),
+        refined=refined_files(paths.RECORD_SUFFIX),
     output:
         f"{RUN}/summary.json",
     log:

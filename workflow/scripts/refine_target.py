@@ -1,0 +1,10 @@
+from nstcore.run.job import job
+from nstcore.run.prepare import make_targets, refined_requests
+
+with job(snakemake.params.frozen, snakemake.log[0]) as plan:
+    make_targets(
+        plan,
+        snakemake.wildcards.style,
+        threads=snakemake.threads,
+        requests=refined_requests(plan),
+    )
