@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from nstcore.grid.plan import Plan
-from nstcore.images import fit_size
 from nstcore.report.stages import sheet_spec
-from nstcore.run.estimate import Sizes
+from nstcore.run.estimate import Sizes, picture_size
 from nstcore.sheet import plan_pages
 from nstcore.sheet.layout import MAX_AREA
 from nstcore.sheet.page import Page
@@ -62,7 +61,7 @@ def _table(plan: Plan, sizes: Sizes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for cell in plan.cells():
         native = sizes.contents.get(cell.content)
-        width, height = fit_size(native, cell.settings.size) if native else (None, None)
+        width, height = picture_size(native, cell.settings) if native else (None, None)
         axes = dict(cell.axes)
         rows.append(
             {

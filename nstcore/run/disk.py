@@ -14,9 +14,9 @@ import numpy as np
 from nstcore.config.model import Output
 from nstcore.encoders.layers import VGG19_WIDTHS, channels
 from nstcore.grid.plan import Cell, Plan
-from nstcore.images import fit_size, save_picture
+from nstcore.images import save_picture
 from nstcore.run import prepare
-from nstcore.run.estimate import Sizes, Work, area
+from nstcore.run.estimate import Sizes, Work, area, picture_size, prepared_sizes
 
 RECORD_BYTES, ENTRY_BYTES = 4000, 350
 """Of a cell's record: without its trace, and each of the trace's entries, one in ten iterations."""
@@ -71,12 +71,16 @@ def estimate_disk(
         if cell.content not in sizes.contents:
             continue
         settings = cell.settings
-        size = fit_size(sizes.contents[cell.content], settings.size)
+        size = picture_size(sizes.contents[cell.content], settings)
         pictures += area(size) * picture_bytes(plan.config.output)
         entries = sum(iterations // 10 + 1 for iterations in settings.level_iterations())
         records += 2 * (RECORD_BYTES + entries * ENTRY_BYTES)
     # A picture of 16 bits stays one when it is prepared.
-    inputs = 6.0 * sum(area(fit_size(n, s)) for n in sizes.contents.values() for s in plan.sizes)
+    inputs = 6.0 * sum(
+        area(size)
+        for native in sizes.contents.values()
+        for size in prepared_sizes(plan, native).values()
+    )
     inputs += 6.0 * sum(area(native) for style in sizes.styles.values() for native in style)
     for _, layers, _ in prepare.target_requests(plan).values():
         values = sum(channels(layer, VGG19_WIDTHS) ** 2 for layer in layers)

@@ -190,7 +190,7 @@ def _works(plan: Plan, cells: Iterable[Cell], sizes: Sizes, machine: Machine) ->
     for cell in cells:
         settings = cell.settings
         if cell.content in sizes.contents:
-            size = fit_size(sizes.contents[cell.content], settings.size)
+            size = picture_size(sizes.contents[cell.content], settings)
             groups.setdefault((size, compatible(settings), settings.weights), []).append(cell)
     config = plan.config
     for (size, _, _), members in groups.items():
@@ -208,6 +208,16 @@ def _works(plan: Plan, cells: Iterable[Cell], sizes: Sizes, machine: Machine) ->
                 tile=budget.tile,
             )
             yield Work(part, settings, size, budget, taken, need <= machine.share)
+
+
+def picture_size(native: Size, settings: Settings) -> Size:
+    """Width and height of a cell's picture, of a content of some native size."""
+    return fit_size(native, settings.size)
+
+
+def prepared_sizes(plan: Plan, native: Size) -> dict[int, Size]:
+    """Width and height of a content at every size at which it is prepared, by its name in paths."""
+    return {size: fit_size(native, size) for size in plan.sizes}
 
 
 def levels(settings: Settings, size: Size) -> list[tuple[Size, int]]:
@@ -270,9 +280,13 @@ def estimate_around(
 
     light = heavy = 0.0
     for content, native in sizes.contents.items():
-        missing = [s for s in plan.sizes if not there(paths.CONTENT, content=content, size=s)]
+        missing = [
+            size
+            for label, size in prepared_sizes(plan, native).items()
+            if not there(paths.CONTENT, content=content, size=label)
+        ]
         if missing:
-            written = sum(area(fit_size(native, size)) for size in missing)
+            written = sum(map(area, missing))
             light += rates.light_start + JOB_SECONDS
             light += area(native) * rates.load + written * rates.save
     requests = prepare.target_requests(plan)
@@ -295,7 +309,7 @@ def estimate_around(
         if not there(paths.ENCODER, encoder=encoder):
             heavy += rates.start + JOB_SECONDS
     shown = sum(
-        area(fit_size(sizes.contents[c.content], c.settings.size))
+        area(picture_size(sizes.contents[c.content], c.settings))
         for c in plan.cells()
         if c.content in sizes.contents
     )

@@ -14,7 +14,7 @@ from nstcore.images import fit_size
 from nstcore.images.raster import MAX_PIXELS
 from nstcore.run.amounts import about_bytes
 from nstcore.run.disk import Disk, existing
-from nstcore.run.estimate import Machine, Size, Sizes, Work, area, smallest_side
+from nstcore.run.estimate import Machine, Size, Sizes, Work, area, picture_size, smallest_side
 
 
 def foresee(
@@ -72,7 +72,7 @@ def too_narrow(plan: Plan, sizes: Sizes) -> Iterator[str]:
             )
         told: set[int] = set()
         for settings in (cell.settings for cell in plan.cells(content=content)):
-            width, height = fit_size(native, settings.size)
+            width, height = picture_size(native, settings)
             least = smallest_side(settings.layers)
             if min(width, height) < least and settings.size not in told:
                 told.add(settings.size)
