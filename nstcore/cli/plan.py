@@ -237,8 +237,8 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
         disk = outlook.disk
         console.print(
             f"disk: at most {about_bytes(disk.total)} (pictures {about_bytes(disk.pictures)}, inputs "
-            f"{about_bytes(disk.inputs)}, sheets {about_bytes(disk.sheets)}), and "
-            f"{about_bytes(outlook.disk_free)} free"
+            f"{about_bytes(disk.inputs)}, sheets {about_bytes(disk.sheets)}, states of what is under "
+            f"way {about_bytes(disk.states)}), and {about_bytes(outlook.disk_free)} are free"
         )
     shown = [
         f"{sheet.name} {width} x {height} px"

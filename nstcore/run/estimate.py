@@ -36,6 +36,9 @@ Size = tuple[int, int]
 JOB_SECONDS = 0.3
 """What Snakemake itself takes to start a job on this machine, measured."""
 
+PROCESS_BYTES = 6.2e8
+"""Memory of a job before its first picture, where it is not measured: Python, torch, what they load."""
+
 FORWARD = 1 / 3
 """Share of an iteration that the network's forward pass takes; backward takes twice as long."""
 
@@ -163,10 +166,10 @@ def estimate_batch(
     """
     works = list(_works(plan, cells, sizes, machine))
     most = max((work.bytes for work in works), default=0.0)
+    if machine.kind != "cuda":
+        most += PROCESS_BYTES if rates is None else rates.process_bytes
     if rates is None:
         return Cost(None, most, works)
-    if machine.kind != "cuda":
-        most += rates.process_bytes
     seconds = rates.start + JOB_SECONDS if works else rates.light_start + JOB_SECONDS
     judge = plan.evaluation
     for work in works:
