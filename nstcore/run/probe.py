@@ -61,7 +61,8 @@ _KIND = "probes"
 """In the store."""
 
 _HEAVY = """
-import nstcore.run.batch, nstcore.run.engine
+import torch, nstcore.run.batch, nstcore.run.engine
+torch.zeros(1, device="{kind}")  # a GPU takes its time to wake up
 from nstcore.run.free_memory import process_peak_bytes
 print(process_peak_bytes())
 """
@@ -96,7 +97,7 @@ def rates_for(
     rates = _kept(store, key)
     known = rates is not None
     if rates is None:
-        start, said = start_up(_HEAVY)
+        start, said = start_up(_HEAVY.format(kind=device.type))
         light, _ = start_up(_LIGHT)
         rates = Rates(describe(device), start, light, float(said), *file_speed())
     missing = {name: one for name, one in wanted.items() if name not in rates.iterations}
