@@ -11,6 +11,7 @@ if not workflow.overwrite_configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/batches.smk"
 include: "workflow/rules/stylize.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"

@@ -84,7 +84,7 @@ def test_a_refined_cell_goes_on_where_the_small_one_ended(tmp_path: Path) -> Non
     assert settings.level_iterations() == [7, 7, 7]
     kept = {"style_weight", "encoder", "style_layers", "tv_weight", "optimizer", "history"}
     assert settings.model_dump(include=kept) == cell.settings.model_dump(include=kept)
-    assert refined_sizes(plan) == [300]
+    assert list(refined_sizes(plan)) == ["300"]
     assert len(most_refined(plan)) == 2
     assert {settings.style_weight for settings in refined_settings(plan)} == {1, 10, 100}
     grid = prepare.target_requests(plan)
