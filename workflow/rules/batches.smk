@@ -32,7 +32,7 @@ def style_pictures(pattern, group):
 
 
 def is_single(group):
-    """Whether a rule has one batch that is like no other: it needs no wildcards, which take time."""
+    """Whether a group has one batch, like no other; it needs no wildcards, which take time."""
     return not group.alone and len(group.batches) == 1
 
 
