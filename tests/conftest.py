@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from nstcore.encoders.vgg import VGG
+
+# No time limits, since the machine may be busy, and the same examples at every run, so that a change is
+# what makes a test fail.  New examples: pytest --hypothesis-profile=search
+settings.register_profile("steady", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=500)
+settings.load_profile("steady")
 
 SMALL_WIDTHS = (4, 6, 8, 8, 8)
 
