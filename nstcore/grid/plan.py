@@ -19,7 +19,6 @@ from nstcore.config.load import given_settings
 from nstcore.config.model import Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
-from nstcore.grid import paths
 from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, expand_styles
 from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
 from nstcore.grid.overrides import Overrides
@@ -27,12 +26,9 @@ from nstcore.grid.points import Point, base_setting
 from nstcore.grid.refine import candidates, problems_of
 from nstcore.grid.regions import named_regions, region_problems
 from nstcore.grid.select import Selection, select
-from nstcore.images.sizing import SizeBy
+from nstcore.grid.sizes import LabelledSizes, sizes_of
 
-__all__ = ["ID_PATTERN", "Cell", "Group", "LabelledSizes", "Plan", "Point"]
-
-LabelledSizes = dict[str, tuple[int, SizeBy]]
-"""Name of a size in paths -> the size, and what it is the size of."""
+__all__ = ["ID_PATTERN", "Cell", "Group", "Plan", "Point"]
 
 
 @dataclass(frozen=True)
@@ -389,12 +385,6 @@ class Plan:
     def sizes(self) -> LabelledSizes:
         """Every size at which contents have to be prepared, ascending."""
         return sizes_of([Settings(size=self.evaluation["size"]), *self.settings])
-
-
-def sizes_of(settings: Iterable[Settings]) -> LabelledSizes:
-    """The sizes of some settings, ascending."""
-    ordered = sorted(settings, key=lambda one: (one.size, one.size_by))
-    return {paths.size_label(one): (one.size, one.size_by) for one in ordered}
 
 
 def _bucket(point: Point, count: int) -> str:

@@ -16,9 +16,10 @@ from nstcore.config.load import resolve_settings
 from nstcore.config.refine import PARETO, Row
 from nstcore.config.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
+from nstcore.grid.sizes import LabelledSizes, sizes_of
 
 if TYPE_CHECKING:
-    from nstcore.grid.plan import Cell, LabelledSizes, Plan
+    from nstcore.grid.plan import Cell, Plan
 
 FOLDER = "refined"
 """In a run's folder, and the name of the sheet."""
@@ -114,8 +115,6 @@ def refined_settings(plan: Plan) -> list[Settings]:
 
 def refined_sizes(plan: Plan) -> LabelledSizes:
     """Sizes at which contents have to be prepared for refined cells alone, ascending."""
-    from nstcore.grid.plan import sizes_of
-
     found = sizes_of(refined_settings(plan))
     return {label: size for label, size in found.items() if label not in plan.sizes}
 

@@ -16,9 +16,10 @@ from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.errors import ConfigError, StoreError
 from nstcore.grid import paths
 from nstcore.grid.inputs import StyleSource
-from nstcore.grid.plan import Cell, LabelledSizes, Plan
+from nstcore.grid.plan import Cell, Plan
 from nstcore.grid.refine import refined_settings
 from nstcore.grid.regions import region_problems
+from nstcore.grid.sizes import LabelledSizes
 from nstcore.images import decode, load_float, prepare
 from nstcore.images.regions import (
     Regions,
