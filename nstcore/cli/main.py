@@ -74,6 +74,36 @@ def build_parser() -> argparse.ArgumentParser:
     stylize.add_argument("--force", action="store_true", help="overwrite the output if it exists")
     stylize.set_defaults(function=_stylize)
 
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="make a finished picture again from its record, and compare",
+        description="Make a picture again from the record in it, or from the JSON beside it, and say "
+        "whether it is identical. Exit status: 0 identical, 1 different, 2 a mistake such as a missing "
+        "or changed input.",
+    )
+    reproduce.add_argument("picture", type=Path, help="a finished picture, or its record (.json)")
+    reproduce.add_argument(
+        "-o", "--output", type=Path, help="the file to write (default: NAME.again.SUFFIX beside it)"
+    )
+    reproduce.add_argument(
+        "--root",
+        type=Path,
+        default=Path("."),
+        help="folder that the recorded paths start from (default: this one)",
+    )
+    reproduce.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda", "mps"],
+        help="where to compute (default: where the picture was made)",
+    )
+    reproduce.add_argument(
+        "--alone",
+        action="store_true",
+        help="without the pictures that were computed together with it: faster, but not to the byte",
+    )
+    reproduce.add_argument("--force", action="store_true", help="overwrite the output if it exists")
+    reproduce.set_defaults(function=_reproduce, mistake=2)
+
     gc = commands.add_parser("gc", help="remove cells from the store that no run refers to")
     gc.add_argument(
         "--results",
@@ -106,22 +136,26 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``nst`` and return its exit status: 0, 1 for a user's mistake, 2 for wrong arguments."""
+    """Run ``nst`` and return its exit status: 0, 1 for a user's mistake, 2 for wrong arguments.
+
+    For ``nst reproduce`` a mistake is 2 as well, and 1 another picture.
+    """
     parser = build_parser()
     parsed, rest = parser.parse_known_args(arguments)
     if rest and not getattr(parsed, "takes_rest", False):
         parser.error(f"unknown argument: {rest[0]}")
     parsed.rest = rest
+    mistake: int = getattr(parsed, "mistake", 1)
     try:
         status: int = parsed.function(parsed)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"nst: {line}", file=sys.stderr)  # noqa: T201
-        return 1
+        return mistake
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"nst: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
-        return 1
+        return mistake
     except (KeyboardInterrupt, ToBeContinued):
         print("nst: interrupted", file=sys.stderr)  # noqa: T201
         return 130
@@ -144,6 +178,12 @@ def _stylize(arguments: argparse.Namespace) -> int:
     from nstcore.cli.stylize import stylize_one
 
     return stylize_one(arguments)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.reproduce import reproduce
+
+    return reproduce(arguments)
 
 
 def _gc(arguments: argparse.Namespace) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +15,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nstcore.config.load import parse_config, read_value
 from nstcore.errors import ConfigError, UserError
-from nstcore.grid import paths
 from nstcore.grid.plan import Plan
-from nstcore.run import prepare
-from nstcore.run.batch import stylize_batch
+from nstcore.run.reproduce import FORMATS
+from nstcore.run.single import make_picture, prepare_inputs
 from nstcore.store.atomic import atomic_path
 
 if TYPE_CHECKING:
     from nstcore.losses.objective import Losses
-
-FORMATS = {
-    ".png": "png",
-    ".jpg": "jpg",
-    ".jpeg": "jpg",
-    ".webp": "webp",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-}
+    from nstcore.run.engine import Progress as ShowProgress
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -86,24 +77,9 @@ def stylize_one(arguments: argparse.Namespace) -> int:
                 }
             )
         )
-        for encoder in prepare.encoders(plan):
-            prepare.prepare_encoder(plan, encoder)
-        prepare.prepare_content(plan, "content")
-        prepare.prepare_style(plan, "style", 0)
-        prepare.make_targets(plan, "style")
-        with _bar(console) as bar:
-            task = bar.add_task("", total=None)
-
-            def show(label: str, done: int, total: int, losses: Losses) -> None:
-                content, style = float(losses.content.mean()), float(losses.style.mean())
-                text = f"content {content:.4f}  style {style:.4f}"
-                bar.update(task, completed=done, total=total, description=text)
-
-            outcome = stylize_batch(plan, list(plan.cells()), progress=show)
-        image = Path(plan.config.run_dir) / next(plan.cells()).image
-        record = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
-        if outcome.failed:
-            raise UserError(f"no picture was made: {record['reason']}")
+        prepare_inputs(plan)
+        with descent_bar(console) as progress:
+            image, record = make_picture(plan, progress=progress)
         with atomic_path(output) as temporary:
             shutil.copyfile(image, temporary)
     metrics = record["metrics"]
@@ -117,11 +93,21 @@ def stylize_one(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
+@contextmanager
+def descent_bar(console: Console) -> Iterator[ShowProgress]:
+    """A bar that shows how far a descent is and the losses; yields what has to be told."""
+    with Progress(
         BarColumn(),
         TextColumn("{task.completed:.0f} of {task.total} iterations  {task.description}"),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-    )
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(label: str, done: int, total: int, losses: Losses) -> None:
+            content, style = float(losses.content.mean()), float(losses.style.mean())
+            text = f"content {content:.4f}  style {style:.4f}"
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield show

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,13 @@ def pixel_digest(pixels: Pixels) -> str:
     digest = hashlib.sha256(header.encode("ascii"))
     digest.update(np.ascontiguousarray(little_endian).data)
     return digest.hexdigest()
+
+
+def shown_digest(pixels: Pixels, alpha: Pixels | None) -> str:
+    """Digest of a finished picture: its colours, and its alpha ``(H, W)`` where not all is opaque."""
+    if alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all()):
+        return pixel_digest(pixels)
+    return pixel_digest(cast(Pixels, np.dstack([pixels, alpha])))
 
 
 def to_float(pixels: Pixels) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from nstcore.errors import UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import load_float, save_picture
+from nstcore.images.picture import levels_of, quantize, shown_digest
 from nstcore.images.regions import Regions
 from nstcore.run import prepare
 from nstcore.run.colors import finished_picture
@@ -113,6 +114,44 @@ def stylize_batch(
     return Outcome(present, len(items) - present - failed, failed)
 
 
+def stylize_among(
+    plans: Sequence[Plan],
+    place: int,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Stored:
+    """Make the picture of one plan in one batch with those of others, of which nothing is kept.
+
+    How many are computed together decides the last bits of each.  It is not measured.
+
+    Args:
+        plans: each of a single cell, in the order of the batch.
+        place: of the plan whose picture is kept.
+        threads, progress: as in :func:`stylize_batch`.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
+    sessions = [_Session(plan, Store(plan.config.store_dir), threads, Stop.of()) for plan in plans]
+    own = sessions[place]
+    items = []
+    for session in sessions:
+        session.share(own)
+        [cell] = session.plan.cells()
+        items.append(Item(cell, prepare.key_of(session.plan, cell), None))
+    jobs = [session.job(item) for session, item in zip(sessions, items, strict=True)]
+    # A batch has one encoder; each run's folder has a copy of its weights.
+    jobs = [replace(job, weights=jobs[place].weights) for job in jobs]
+    for index, made in own.engine.make(jobs, progress):
+        if index != place:
+            continue
+        if made.result is None or made.result.status != "ok":
+            raise UserError(f"no picture was made: {made.reason or 'failed'}")
+        return own.keep(items[place], made)
+    raise AssertionError("the engine yields every job")
+
+
 class _Session:
     """The state of one batch: the plan, the store, and the engine once something needs it."""
 
@@ -151,7 +190,7 @@ class _Session:
             missing: cells with one key each; one computation serves all cells of an entry.
             progress: told about the descent.
         """
-        jobs = [self._job(twins[0]) for twins in missing]
+        jobs = [self.job(twins[0]) for twins in missing]
         failed = 0
         for index, made in self.engine.make(jobs, progress):
             twins = missing[index]
@@ -160,12 +199,16 @@ class _Session:
                     self._fail(item, made)
                 failed += len(twins)
                 continue
-            stored = self._keep(twins[0], made)
+            stored = self.keep(twins[0], made, [missing[i][0] for i in made.together])
             shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
             for item in twins:
                 self.finish(replace(item, stored=stored))
                 log.info("finished %s", item.cell.image)
         return failed
+
+    def share(self, other: _Session) -> None:
+        """Compute with another session's engine."""
+        self._engine = other.engine
 
     def finish(self, item: Item) -> None:
         """Link a cell of the store to its place and write its record."""
@@ -180,7 +223,9 @@ class _Session:
             "settings": stored["settings"],
             "inputs": self._inputs(item.cell),
             "image": {**stored["image"], "file": destination.name},
+            "output": self.plan.config.output.model_dump(),
             "optimization": stored["optimization"],
+            **({"together": stored["together"]} if "together" in stored else {}),
             "metrics": self._metrics(item),
             "evaluation": self._evaluation(),
             "trace": stored["trace"],
@@ -208,23 +253,70 @@ class _Session:
     def _inputs(self, cell: Cell) -> dict[str, Any]:
         content = prepare.content_facts(self.plan, cell.content, cell.settings)
         guide = prepare.content_guide_facts(self.plan, cell.content, cell.settings)
+        alpha = prepare.content_alpha(self.plan, cell.content, cell.settings)
+        background = self.plan.config.background
+        start = prepare.start_digest(cell.settings, background)
         return {
             "content": {
                 **{k: content[k] for k in ("path", "digest", "width", "height")},
                 **({} if guide is None else {"guide": guide}),
+                **({} if alpha is None else {"alpha": alpha}),
             },
             "style": [
                 {k: style[k] for k in STYLE_FACTS if k in style}
                 for style in prepare.style_facts(self.plan, cell.style)
             ],
             "encoder": prepare.encoder_facts(self.plan, cell.settings),
+            **(
+                {}
+                if start is None
+                else {"start": {"path": cell.settings.init_file, "digest": start}}
+            ),
+            "background": background,
         }
 
-    def _keep(self, item: Item, made: Made) -> Stored:
-        """Put a finished picture into the store."""
+    def _company(self, item: Item, together: Sequence[Item]) -> dict[str, Any]:
+        """For the record: what else was in a cell's batch, as far as it differs from the cell itself.
+
+        The cell's own place is None.  Empty where it was alone.
+        """
+        if len(together) < 2:
+            return {}
+        settings, inputs = item.cell.settings.model_dump(), self._inputs(item.cell)
+        company: list[dict[str, Any] | None] = []
+        for other in together:
+            if other.key == item.key:
+                company.append(None)
+                continue
+            found = {
+                "settings": _differing(settings, other.cell.settings.model_dump()),
+                "inputs": _differing(inputs, self._inputs(other.cell)),
+            }
+            company.append({"seed": other.cell.point.seed, **{k: v for k, v in found.items() if v}})
+        return {"together": company}
+
+    def keep(self, item: Item, made: Made, together: Sequence[Item] = ()) -> Stored:
+        """Put a finished picture into the store.
+
+        Args:
+            item: its cell.
+            made: its result.
+            together: everything in its batch, in order.
+        """
         assert made.result is not None
         output = self.plan.config.output
-        height, width = made.result.image.shape[:2]
+        pixels, alpha = made.result.image, self.seen.alpha(item.cell)
+        if item.cell.settings.color != "style":
+            content = self.seen.prepared_content(item.cell)
+            pixels = finished_picture(item.cell.settings, pixels, content)
+        height, width = pixels.shape[:2]
+        image: dict[str, Any] = {"width": width, "height": height, "bits": output.bits}
+        if output.format != "jpg":
+            # What a reader of the file will find; of a JPEG only its decoder knows.
+            image["pixels"] = shown_digest(
+                quantize(pixels, output.bits),
+                None if alpha is None else levels_of(alpha, output.bits),
+            )
         record = {
             "schema": SCHEMA,
             "algorithm": ALGORITHM,
@@ -232,18 +324,16 @@ class _Session:
             "settings": item.cell.settings.model_dump(),
             "seed": item.cell.point.seed,
             "inputs": self._inputs(item.cell),
-            "image": {"width": width, "height": height, "bits": output.bits},
+            "image": image,
+            "output": output.model_dump(),
             "optimization": made.facts,
+            **self._company(item, together),
             # A step that was taken back may stand in it with an infinite loss.
             "trace": _finite(made.result.trace),
-            "versions": _versions(),
+            "versions": versions(),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         embedded = {name: value for name, value in record.items() if name != "trace"}
-        pixels = made.result.image
-        if item.cell.settings.color != "style":
-            content = self.seen.prepared_content(item.cell)
-            pixels = finished_picture(item.cell.settings, pixels, content)
         return self.store.put(
             item.key,
             f".{output.format}",
@@ -253,7 +343,7 @@ class _Session:
                 bits=output.bits,
                 quality=output.quality,
                 record=embedded,
-                alpha=self.seen.alpha(item.cell),
+                alpha=alpha,
             ),
             record,
         )
@@ -278,7 +368,7 @@ class _Session:
             "metrics": {},
             "evaluation": self._evaluation(),
             "trace": {} if made.result is None else _finite(made.result.trace),
-            "versions": _versions(),
+            "versions": versions(),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         write_json(paths.record_path(destination), record)
@@ -333,7 +423,8 @@ class _Session:
             )
         return self._judges[name]
 
-    def _job(self, item: Item) -> Job:
+    def job(self, item: Item) -> Job:
+        """What the engine needs for a cell."""
         from nstcore.run.engine import Job
 
         cell = item.cell
@@ -377,9 +468,15 @@ class _Session:
         return self.seen.in_run(path)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What computes here, for the record."""
     packages = ("nstcore", "torch", "numpy", "pillow")
     return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def _differing(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What of ``own`` has another value in ``other``, None where that has none."""
+    return {k: other.get(k) for k in {**own, **other} if own.get(k) != other.get(k)}
 
 
 def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:

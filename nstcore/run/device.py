@@ -193,3 +193,11 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return device.type
+
+
+def instructions(device: torch.device) -> str | None:
+    """The vector instructions that torch computes with on a CPU, such as ``AVX512``; else None.
+
+    Kernels for others add up in another order.
+    """
+    return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None

@@ -34,6 +34,7 @@ from nstcore.run.device import (
     convolves_in_half,
     describe,
     forget_failure,
+    instructions,
     peak_memory_mb,
     release_memory,
     reset_peak_memory,
@@ -82,7 +83,7 @@ def style_target(
         regions,
         settings.guide_propagation,
     )
-    save_moments(file, found, facts)
+    save_moments(file, found, {**facts, "threads": torch.get_num_threads()})
 
 
 @dataclass
@@ -127,11 +128,13 @@ class Made:
         result: the picture, or None when the computation failed.
         reason: one line, when it failed.
         facts: for the record's ``optimization``.
+        together: which jobs shared the batch, in its order.
     """
 
     result: Result | None
     reason: str | None
     facts: dict[str, Any]
+    together: tuple[int, ...] = ()
 
 
 Progress = Callable[[str, int, int, Losses], None]
@@ -165,6 +168,7 @@ class Engine:
     stop: Stop = field(default_factory=Stop)
     _encoders: dict[tuple[str, ...], VGG] = field(default_factory=dict)
     _targets: dict[Path, dict[str, Moments]] = field(default_factory=dict)
+    _target_threads: dict[Path, frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bind_threads(self.threads)
@@ -249,17 +253,24 @@ class Engine:
             }
             for level in result.levels
         ]
-        return Made(result, result.reason, facts)
+        return Made(result, result.reason, facts, work.indices)
 
     def _facts(self, work: Work, jobs: Sequence[Job], seconds: float) -> dict[str, Any]:
         wanted = jobs[work.indices[0]].settings.history
+        files = [path for i in work.indices for path in jobs[i].targets]
+        threads = frozenset().union(*(self._target_threads.get(path, ()) for path in files))
         short = f"history {work.history} in place of {wanted}, for want of memory"
         return {
             "device": describe(self.device),
+            "instructions": instructions(self.device),
             "precision": "bfloat16" if self.half else "float32",
             "deterministic": self.deterministic,
+            "threads": torch.get_num_threads(),
+            # With how many the styles' targets were computed, if with one number and it is known.
+            "target_threads": next(iter(threads)) if len(threads) == 1 else None,
             "batch_size": len(work.indices),
             "tile": work.tile,
+            "history": work.history,
             # What is not as the settings say, and why.
             "degraded": short if work.history < wanted else None,
             "iterations": 0,
@@ -370,7 +381,8 @@ class Engine:
     def moments(self, path: Path) -> dict[str, Moments]:
         """A style target, loaded once."""
         if path not in self._targets:
-            loaded, _ = load_moments(path)
+            loaded, facts = load_moments(path)
+            self._target_threads[path] = frozenset(_threads(facts))
             self._targets[path] = {
                 layer: Moments(value.gram.to(self.device), value.mean.to(self.device))
                 for layer, value in loaded.items()
@@ -401,7 +413,7 @@ class Engine:
             regions,
             settings.guide_propagation,
         )
-        save_moments(file, found, facts)
+        save_moments(file, found, {**facts, "threads": torch.get_num_threads()})
 
     def judge(
         self,
@@ -437,6 +449,14 @@ class Engine:
             guides = {layer: guides[layer].scaled(there[layer]) for layer in seen}
         reference = Reference(content, features, shown, moments, guides, regions)
         return lambda picture: measure(encoder, resize(picture, size), reference)
+
+
+def _threads(facts: Mapping[str, Any]) -> Iterator[int]:
+    """Every number of threads in the facts of a style target or of its parts."""
+    if "threads" in facts:
+        yield facts["threads"]
+    for part in (*facts.get("blend", ()), *facts.get("regions", ())):
+        yield from _threads(part)
 
 
 def _states(job: Job) -> set[Position]:
