@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from nstcore.store.atomic import write_bytes
+from nstcore.demo.writing import write_files
 
 __all__ = ["BACKGROUND", "FIGURE", "GUIDES", "DemoGuide", "write_guides"]
 
@@ -60,15 +60,15 @@ def write_guides(directory: Path | str, *, replace: bool = True) -> dict[str, Pa
     Returns:
         The file of each guide's id.
     """
-    written = {}
-    for name, guide in GUIDES.items():
-        path = Path(directory) / f"{name}.png"
-        if replace or not path.exists():
-            image = Image.new("RGB", guide.size, BACKGROUND)
-            # Pillow draws polygons without smoothing, as a guide needs them.
-            ImageDraw.Draw(image).polygon(guide.figure, fill=FIGURE)
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG", optimize=True)
-            write_bytes(path, buffer.getvalue())
-        written[name] = path
-    return written
+    files = {name: f"{name}.png" for name in GUIDES}
+    return write_files(directory, files, lambda name: _draw(GUIDES[name]), replace=replace)
+
+
+def _draw(guide: DemoGuide) -> bytes:
+    """A guide as PNG."""
+    image = Image.new("RGB", guide.size, BACKGROUND)
+    # Pillow draws polygons without smoothing, as a guide needs them.
+    ImageDraw.Draw(image).polygon(guide.figure, fill=FIGURE)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

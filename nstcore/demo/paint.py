@@ -19,7 +19,7 @@ from nstcore.demo.noise import Floats
 from nstcore.demo.points import paint_points
 from nstcore.demo.sunset import paint_sunset
 from nstcore.demo.wave import paint_wave
-from nstcore.store.atomic import write_bytes
+from nstcore.demo.writing import write_files
 
 __all__ = [
     "STYLES",
@@ -123,11 +123,10 @@ def write_styles(directory: Path | str, *, replace: bool = True) -> dict[str, Pa
     Returns:
         The file of each style's id.
     """
-    written = {}
-    for name in STYLES:
-        path = Path(directory) / f"{name}.jpg"
-        if replace or not path.exists():
-            logger.info("painting %s", path)
-            write_bytes(path, encode_jpeg(paint_style(name)))
-        written[name] = path
-    return written
+    files = {name: f"{name}.jpg" for name in STYLES}
+
+    def paint(name: str) -> bytes:
+        logger.info("painting %s", Path(directory) / files[name])
+        return encode_jpeg(paint_style(name))
+
+    return write_files(directory, files, paint, replace=replace)

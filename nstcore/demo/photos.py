@@ -6,8 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from nstcore.demo.writing import write_files
 from nstcore.errors import UserError
-from nstcore.store.atomic import write_bytes
 
 __all__ = ["PHOTOS", "Photo", "write_photos"]
 
@@ -69,13 +69,8 @@ def write_photos(directory: Path | str, *, replace: bool = True) -> dict[str, Pa
     Raises:
         UserError: scikit-image is not installed, or its wheel lacks a photograph.
     """
-    written = {}
-    for name, photo in PHOTOS.items():
-        path = Path(directory) / (name + Path(photo.file).suffix)
-        if replace or not path.exists():
-            write_bytes(path, _read(photo.file))
-        written[name] = path
-    return written
+    files = {name: name + Path(photo.file).suffix for name, photo in PHOTOS.items()}
+    return write_files(directory, files, lambda name: _read(PHOTOS[name].file), replace=replace)
 
 
 def _read(file: str) -> bytes:
