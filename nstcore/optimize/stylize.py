@@ -170,11 +170,10 @@ def stylize(
         )
         if settings.normalization == "gradient":
             whole = balanced(whole, level_height, level_width, evaluator)
-        objective = TiledObjective(whole, tile)
-        evaluate = only(objective.evaluate)
+        evaluate = evaluator(whole)
         options: Options = {
             "tolerance": settings.tolerance,
-            "narrow": _narrower(objective, only),
+            "narrow": _narrower(whole, evaluator),
             "watch": _watcher(progress, done, total),
         }
         descent: Descent
@@ -330,8 +329,8 @@ def _adam(
     return previous.resized(lambda state: resample(state, height, width, smooth=False))
 
 
-def _narrower(objective: TiledObjective, only: Callable[[Evaluate], Evaluate]) -> Narrow:
-    return lambda rows: only(objective.select(rows).evaluate)
+def _narrower(objective: Objective, evaluator: Callable[[Objective], Evaluate]) -> Narrow:
+    return lambda rows: evaluator(objective.select(rows))
 
 
 def _as_it_is(evaluate: Evaluate) -> Evaluate:

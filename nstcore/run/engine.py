@@ -52,40 +52,6 @@ STYLE_TILE = 1024
 """Side of the tiles in pixels in which large styles are seen."""
 
 
-def style_target(
-    file: Path,
-    pixels: Pixels,
-    size: int,
-    settings: Settings,
-    layers: tuple[str, ...],
-    weights: Path,
-    facts: dict[str, Any],
-    device: str,
-    threads: int | None,
-    deterministic: bool = False,
-    *,
-    regions: Regions | None = None,
-) -> None:
-    """Compute the moments of one style picture at one size, and of its regions, and write them."""
-    bind_threads(threads)
-    where = choose_device(device)
-    configure(where, deterministic)
-    encoder = load_encoder(settings, weights, layers, device=where)
-    # Tiles are exact, and a style that fits into one is seen whole.
-    found = picture_moments(
-        encoder,
-        pixels,
-        size,
-        layers,
-        where,
-        STYLE_TILE,
-        settings.size_by,
-        regions,
-        settings.guide_propagation,
-    )
-    save_moments(file, found, {**facts, "threads": torch.get_num_threads()})
-
-
 @dataclass
 class Job:
     """One picture to be made, as files.
@@ -400,8 +366,9 @@ class Engine:
         facts: dict[str, Any],
         regions: Regions | None = None,
     ) -> None:
-        """:func:`style_target` with an encoder that is loaded already, or stays for the next one."""
+        """Compute the moments of one style picture at one size, and of its regions, and write them."""
         encoder = self.encoder(settings, weights, layers)
+        # Tiles are exact, and a style that fits into one is seen whole.
         found = picture_moments(
             encoder,
             pixels,

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nstcore.config.settings import Settings
 from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
@@ -32,6 +32,9 @@ from nstcore.images.saving import check_sides
 from nstcore.store.atomic import write_json, write_text
 from nstcore.store.cells import Store, link
 from nstcore.store.digests import cell_key, guide_identity, style_identity, target_key
+
+if TYPE_CHECKING:
+    from nstcore.run.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +149,8 @@ def refined_encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
         paths.encoder_id(s.encoder, s.weights): (s.encoder, s.weights)
         for s in refined_settings(plan)
     }
-    return {name: value for name, value in found.items() if name not in encoders(plan)}
+    there = encoders(plan)
+    return {name: value for name, value in found.items() if name not in there}
 
 
 def judge_settings(plan: Plan) -> Settings:
@@ -178,7 +182,8 @@ def refined_requests(plan: Plan) -> Requests:
     found: Requests = {}
     for settings in refined_settings(plan):
         found |= requests_of(settings)
-    return {name: one for name, one in found.items() if name not in target_requests(plan)}
+    there = target_requests(plan)
+    return {name: one for name, one in found.items() if name not in there}
 
 
 def target_requests(plan: Plan) -> Requests:
@@ -226,6 +231,7 @@ def make_targets(
     ]
     guides = [style_guide_facts(plan, style, i) for i in range(len(source.paths))]
     wanted = target_requests(plan) if requests is None else requests
+    engine: Engine | None = None
     for name, (settings, layers, size) in wanted.items():
         destination = _in_run(plan, paths.TARGET, style=style, target=name)
         eye = encoder_facts(plan, settings)
@@ -243,8 +249,9 @@ def make_targets(
         files = [store.path("targets", key, ".safetensors") for key in keys]
         for index, file in enumerate(files):
             if not file.is_file():
+                engine = engine or _target_engine(plan, threads)
                 _compute_target(
-                    plan, style, index, settings, layers, size, file, facts[index], eye, threads
+                    plan, style, index, settings, layers, size, file, facts[index], eye, engine
                 )
         if source.regions:
             write_regions(destination, files, source, style)
@@ -252,6 +259,14 @@ def make_targets(
             link(files[0], destination)
         else:
             write_blend(destination, files, source.weights, style)
+
+
+def _target_engine(plan: Plan, threads: int | None) -> Engine:
+    """What computes targets; it loads an encoder once for all of them."""
+    from nstcore.run.engine import Engine
+
+    config = plan.config
+    return Engine(config.device, threads, deterministic=config.deterministic)
 
 
 def _compute_target(
@@ -264,29 +279,15 @@ def _compute_target(
     file: Path,
     picture: dict[str, Any],
     eye: dict[str, Any],
-    threads: int | None,
+    engine: Engine,
 ) -> None:
-    from nstcore.run.engine import style_target
-
     facts = target_facts(
         picture, size, settings, layers, eye, style_guide_facts(plan, style, index)
     )
     weights = encoder_file(plan, settings)
     pixels = load_float(_in_run(plan, paths.STYLE, style=style, index=index))
-    device, deterministic = plan.config.device, plan.config.deterministic
-    style_target(
-        file,
-        pixels,
-        size,
-        settings,
-        layers,
-        weights,
-        facts,
-        device,
-        threads,
-        deterministic,
-        regions=style_regions(plan, style, index),
-    )
+    regions = style_regions(plan, style, index)
+    engine.style_target(file, pixels, size, settings, layers, weights, facts, regions)
     label = paths.size_label(settings, size)
     log.info("style %s at %s px: %s", style, label, ", ".join(layers))
 

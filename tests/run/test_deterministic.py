@@ -24,15 +24,16 @@ from pathlib import Path
 import numpy as np
 from nstcore.config.settings import Settings
 from nstcore.encoders.compact import WEIGHTS_PATH
-from nstcore.run.engine import Engine, Job, style_target
+from nstcore.run.engine import Engine, Job
 folder, deterministic = Path(sys.argv[1]), sys.argv[2] == "True"
 settings = Settings(size=48, pyramid_start=32, pyramid_factor=1.5, iterations=6, init_noise=0.1)
 content, style = np.random.default_rng(5).random((2, 40, 48, 3), dtype=np.float32)
 targets = [folder / f"{size}.safetensors" for size in settings.level_sizes()]
-for target, size in zip(targets, settings.level_sizes(), strict=True):
-    layers = tuple(settings.style_layers)
-    style_target(target, style, size, settings, layers, WEIGHTS_PATH, {}, "cpu", 1, deterministic)
 engine = Engine("cpu", 1, 1, deterministic=deterministic)
+for target, size in zip(targets, settings.level_sizes(), strict=True):
+    engine.style_target(
+        target, style, size, settings, tuple(settings.style_layers), WEIGHTS_PATH, {}
+    )
 [(_, made)] = engine.make([Job("a picture", settings, 3, content, targets, WEIGHTS_PATH)])
 assert made.facts["deterministic"] is deterministic
 print(made.result.status, hashlib.sha256(made.result.image.tobytes()).hexdigest())
