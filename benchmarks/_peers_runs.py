@@ -32,7 +32,7 @@ from nstcore.encoders.vgg import VGG
 from nstcore.encoders.weights import read_state
 from nstcore.images import fit_size, load_float, read_record, resize, save_picture
 from nstcore.losses.objective import style_moments
-from nstcore.metrics import Reference, measure
+from nstcore.metrics import Reference, Shown, measure
 from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.targets import picture_moments
 
@@ -109,7 +109,7 @@ class Bench:
             features = self.judge(image, [JUDGE_CONTENT])[JUDGE_CONTENT]
             layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
             moments = style_moments(self.judge, to_tensor(shown[1], device), layers)
-        return Reference(shown[0], features, ((shown[1], 1.0),), moments)
+        return Reference(shown[0], features, (Shown(shown[1], 1.0),), moments)
 
     def settings(self, encoder: str) -> dict[str, Any]:
         """What the whole grid has in common, as in a configuration."""
