@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from _neural_style import (
     command,
     printed_loss,
 )
-from _peers_runs import shortest
+from _peers_runs import Bench, Pair, shortest
 from torch.nn import functional as F
 
 from nstcore.encoders.layers import JUDGE_STYLE, torchvision_index
@@ -88,6 +89,25 @@ def test_the_peers_loss_is_its_formula(random_vgg, waves):
     assert loss.terms(content)[0] == 0
     content_term, style_term = PeerLoss(encoder, content, content).terms(content)
     assert content_term == style_term == 0
+
+
+def test_a_pair_finds_its_own_pictures_perfect(random_vgg, waves, tmp_path: Path):
+    encoder = random_vgg()
+    content, style = waves(32, 48, 2), waves(48, 36, 3)
+    bench = Bench(Namespace(judge_size=48, device="cpu"), tmp_path, encoder)
+    reference = bench._reference(content, style)
+    pair = Pair(
+        ("c", "s"), ("", ""), (content, style), PeerLoss(encoder, content, style), reference
+    )
+    kept = pair.judge(encoder, content, 70.0)
+    assert kept["content_loss"] == pytest.approx(0, abs=1e-9)
+    assert kept["peer_loss"] == pytest.approx(pair.loss.total(content, 70.0))
+    other = pair.judge(encoder, waves(32, 48, 9), 70.0)
+    assert other["content_loss"] > 0.01
+    assert all(other[name] > 0 for name in ("style_loss", "style_loss_held_out"))
+    itself = PeerLoss(encoder, style, style)
+    turned = Pair(("s", "s"), ("", ""), (style, style), itself, bench._reference(style, style))
+    assert turned.judge(encoder, style, 70.0)["style_loss"] == pytest.approx(0, abs=1e-9)
 
 
 def test_translated_weights_descend_the_same_function(random_vgg, waves):
