@@ -49,4 +49,7 @@ function logPlace({ file, tail }) {
   return folded('What the log of its job says at the end', el('div', {}, el('pre', { tabindex: 0 }, tail), el('p', {}, whole)));
 }
 
-const walkFailures = (cell, across, down) => failing[failing.indexOf(cell) + across + down];
+function walkFailures(cell, across, down) {
+  const shown = failing.filter(selection.has);
+  return shown[shown.indexOf(cell) + across + down];
+}
