@@ -19,6 +19,7 @@ from PIL import Image
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SHAPES = ((64, 48), (48, 64), (60, 60), (80, 40))
 OUT_OF_MEMORY = "out of memory on cuda:0 although the batch was halved to one picture and tiled"
+SHORT_HISTORY = "history 5 in place of 10, for want of memory"
 
 
 def painting(seed: int, size: tuple[int, int]) -> Image.Image:
@@ -45,6 +46,7 @@ def write_run(
     seeds: Sequence[int] = (0,),
     failed: Sequence[int] = (),
     diverged: Sequence[int] = (),
+    degraded: Sequence[int] = (),
     pictures: Mapping[str, Image.Image] | None = None,
     iterations: int = 12,
     report: Mapping[str, Any] | None = None,
@@ -60,6 +62,7 @@ def write_run(
         seeds: the seeds.
         failed: indices, in grid order, of the cells that failed.
         diverged: indices of the cells that diverged and kept their last good picture.
+        degraded: indices of the cells that were made with less history than their settings say.
         pictures: source pictures by id, where the made-up waves will not do.
         iterations: length of every trace.
         report: the ``report`` section of the frozen configuration.
@@ -93,10 +96,17 @@ def write_run(
             min(0.85, 0.25 * strength),
         )
         record = _record(run, cell, key, status, picture, file, strength, iterations)
+        if index in degraded:
+            record["optimization"]["degraded"] = SHORT_HISTORY
         path = folder / image
         path.parent.mkdir(parents=True, exist_ok=True)
         (Image.new("RGB", (8, 8), "#888888") if status == "failed" else picture).save(path)
         path.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        log = folder / "logs" / "stylize" / style / content / "batch.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file_:
+            level = "INFO" if status == "ok" else "ERROR"
+            file_.write(f"2026-01-01 00:00:00,000 {level} nstcore.run.batch: {status} {image}\n")
         plain = {name: _plain(value) for name, value in point.items()}
         row = {"style": style, "content": content, "setting": setting, "seed": seed, **plain}
         rows.append({**row, "key": key, "batch": f"{style}/{content}", "image": image})

@@ -49,6 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     plan.set_defaults(function=_plan)
 
+    report = commands.add_parser(
+        "report",
+        help="the report of a run that is under way or was stopped",
+        description="Build the report of a run from what there is of it, with placeholders for the rest. "
+        "A run that comes to its end does so by itself.",
+    )
+    report.add_argument("config", type=Path, help="the configuration, a YAML file")
+    report.set_defaults(function=_report)
+
     stylize = commands.add_parser("stylize", help="make one picture, without the workflow")
     stylize.add_argument("content", type=Path, help="the picture to be stylized")
     stylize.add_argument("style", type=Path, help="the picture whose style is taken")
@@ -172,6 +181,12 @@ def _plan(arguments: argparse.Namespace) -> int:
     from nstcore.cli.plan import show_plan
 
     return show_plan(arguments.config, probe=arguments.probe, as_json=arguments.json)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.report import report_now
+
+    return report_now(arguments.config)
 
 
 def _stylize(arguments: argparse.Namespace) -> int:

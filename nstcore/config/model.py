@@ -32,6 +32,11 @@ class Report(Strict):
     thumbnail: int = Field(
         256, ge=32, le=2048, description="Long side of a sheet's pictures in px."
     )
+    single_file: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether the report is one file with every picture inside, which opens anywhere; "
+        "auto: when all of it is under 8 MB.",
+    )
 
 
 class Evaluation(Strict):

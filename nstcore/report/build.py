@@ -1,17 +1,18 @@
 """The report of a run: one page that opens from the disk, with the network off.
 
-The page is ``index.html`` with its style, program and data inside; beside it stand the thumbnails
-and the loss curves, which the page loads when they are looked at.  Full pictures are those of the
-run folder itself.
+The page is ``index.html`` with its style, program and data inside; beside it stand the thumbnails,
+the loss curves and the records, which the page loads when they are looked at.  Full pictures are
+those of the run folder itself.  Where all that is small the page holds it too, and can be mailed.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from nstcore.errors import StoreError
-from nstcore.report.payload import about, cells_of, curves_of, escaped_json, settings_of
+from nstcore.report.about import about
+from nstcore.report.again import again_of
+from nstcore.report.failures import failures_of
+from nstcore.report.inline import SingleFile, inlined
+from nstcore.report.payload import Record, cells_of, curves_of, escaped_json, settings_of
 from nstcore.report.thumbnails import VIEWABLE, Thumbnails
 from nstcore.sheet.names import Titles
 from nstcore.sheet.pictures import Sources, find_sources
@@ -30,10 +35,38 @@ from nstcore.tables import collect, matching_record, read_grid, read_table, reco
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("data", "curves", "detail", "matrix", "table", "app")
+SCRIPTS = (
+    "data",
+    "selection",
+    "chunks",
+    "curves",
+    "viewer",
+    "compare",
+    "detail",
+    "overlay",
+    "axes",
+    "matrix",
+    "table",
+    "failures",
+    "about",
+    "app",
+)
 """The page's program, in the order in which its parts build on each other."""
 
-CURVES_PER_FILE = 100
+CHUNKS = {"curves": 100, "records": 25}
+"""What is loaded when it is looked at: how many cells' a file holds."""
+
+FILES = (
+    "metrics.csv",
+    "metrics.parquet",
+    "loss_curves.parquet",
+    "grid.tsv",
+    "config.yaml",
+    "refined.csv",
+    "sheets/*.png",
+    "sheets/*.pdf",
+)
+"""What else a run leaves behind that people may want to open."""
 
 Layout = Mapping[str, Sequence[str]]
 
@@ -50,14 +83,16 @@ def build_report(
     thumb: int = 320,
     threads: int | None = None,
     links: Mapping[str, str] | None = None,
+    single_file: SingleFile = "auto",
+    to_come: Iterable[str] = (),
 ) -> None:
     """Build the report of a run from whatever there is of it.
 
     Cells that failed or have no record yet get a placeholder that says why.
 
     Args:
-        run_dir: the run's folder.
-        out_html: the page; thumbnails and curves go into folders beside it.
+        run_dir: the run's folder, from where the run was started.
+        out_html: the page; thumbnails, curves and records go into folders beside it.
         title: its title (default: the run's name).
         layout: the axes on ``rows``, ``cols`` and ``pages`` when the page is opened.
         values: the axes' values in the order to show (default: the grid's).
@@ -66,6 +101,8 @@ def build_report(
         thumb: longest side of a thumbnail in pixels.
         threads: how many pictures are read at the same time (default: up to four).
         links: words -> file relative to the page, for what else the run has to show.
+        single_file: whether the page holds everything itself; ``auto`` for what is small.
+        to_come: files of the run, from its folder, that will be there when it is finished.
 
     Raises:
         StoreError: the grid cannot be read.
@@ -75,13 +112,19 @@ def build_report(
         _record(record_path(run_dir, image), key)
         for image, key in zip(metrics["image"], metrics["key"], strict=True)
     ]
+    if [record and record["status"] for record in records] != metrics["status"].tolist():
+        # The table is of an earlier state: pictures were deleted, or made since.
+        metrics = collect(run_dir / "grid.tsv", run_dir, missing="placeholder")[0]
     folder = out_html.parent
     thumbs = Thumbnails(folder / "thumbs", thumb, threads or min(4, os.cpu_count() or 1))
     run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
+    root = Path(os.path.relpath(run_dir, folder)).as_posix()
+    batches = [row.get("batch", "") for row in read_grid(run_dir / "grid.tsv").rows]
     payload = {
         "title": title or run,
         "run": run,
-        "root": Path(os.path.relpath(run_dir, folder)).as_posix(),
+        "root": root,
+        "thumb": thumb,
         "layout": {
             place: list((layout or {}).get(place, [])) for place in ("rows", "cols", "pages")
         },
@@ -89,13 +132,31 @@ def build_report(
         "settings": settings_of(records),
         "sources": _sources(find_sources(run_dir) if sources is None else sources, folder, thumbs),
         "about": about(metrics, records),
+        "failures": failures_of(metrics, records, batches, run_dir, folder),
+        "files": [f"{root}/{name}" for name in _files(run_dir, to_come)],
         "config": _text(run_dir / "config.yaml"),
-        "curves": {"perFile": CURVES_PER_FILE},
+        "curves": {"perFile": CHUNKS["curves"]},
+        "records": {"perFile": CHUNKS["records"]},
     }
     cells: dict[str, Any] = payload["cells"]
     cells["thumb"], cells["view"] = _pictures(run_dir, metrics, records, thumbs)
     thumbs.remove_unused()
-    _write_curves(folder / "curves", records)
+    chunks = {
+        "curves": _chunks("curves", [curves_of(record) for record in records]),
+        "records": _chunks(
+            "records",
+            [
+                again_of(record, run_dir / image)
+                for record, image in zip(records, metrics["image"], strict=True)
+            ],
+        ),
+    }
+    small, full = _picture_files(payload, folder)
+    texts = sum(len(escaped_json(parts)) for parts in chunks.values())
+    pictures = inlined(single_file, texts, small, full)
+    payload["inline"] = None if pictures is None else {"pictures": pictures, **chunks}
+    for name, parts in chunks.items():
+        _write_chunks(folder / name, name, parts if pictures is None else [])
     write_text(out_html, render(payload, links))
 
 
@@ -146,7 +207,7 @@ def _metrics(run_dir: Path) -> pd.DataFrame:
     return collect(grid_tsv, run_dir, missing="placeholder")[0]
 
 
-def _record(path: Path, key: str) -> Mapping[str, Any] | None:
+def _record(path: Path, key: str) -> Record | None:
     try:
         return matching_record(path, key)
     except StoreError as error:
@@ -175,7 +236,7 @@ def _sources(sources: Sources, folder: Path, thumbs: Thumbnails) -> dict[str, di
 def _pictures(
     run_dir: Path,
     metrics: pd.DataFrame,
-    records: Sequence[Mapping[str, Any] | None],
+    records: Sequence[Record | None],
     thumbs: Thumbnails,
 ) -> tuple[list[str | None], dict[int, str]]:
     """Thumbnails of all cells that have a picture, and views of those no browser can show."""
@@ -199,13 +260,48 @@ def _pictures(
     return names, views
 
 
-def _write_curves(folder: Path, records: Sequence[Mapping[str, Any] | None]) -> None:
-    """Write the curves as scripts, which a page may load from the disk where JSON it may not."""
-    count = 0
-    for start in range(0, len(records), CURVES_PER_FILE):
-        curves = [curves_of(record) for record in records[start : start + CURVES_PER_FILE]]
-        write_text(folder / f"{count}.js", f"nstCurves({count},{escaped_json(curves)});\n")
-        count += 1
+def _picture_files(
+    payload: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Thumbnails, and full pictures: what the page calls them, and where they are."""
+    cells = payload["cells"]
+    small = [f"thumbs/{name}" for name in cells["thumb"] if name]
+    full = [
+        f"thumbs/{cells['view'][number]}"
+        if number in cells["view"]
+        else f"{payload['root']}/{cells['image'][number]}"
+        for number, thumb in enumerate(cells["thumb"])
+        if thumb
+    ]
+    for pictures in payload["sources"].values():
+        for source in pictures.values():
+            small += [f"thumbs/{source['thumb']}"] if source["thumb"] else []
+            full += source["files"]
+    return {name: folder / name for name in small}, {name: folder / name for name in full}
+
+
+def _files(run_dir: Path, to_come: Iterable[str]) -> list[str]:
+    """Other results of the run, as far as they are there or will be."""
+    found = [
+        path.relative_to(run_dir).as_posix()
+        for pattern in FILES
+        for path in sorted(run_dir.glob(pattern))
+        if not path.name.startswith(".")  # another job is writing it
+    ]
+    return list(dict.fromkeys([*found, *to_come]))
+
+
+def _chunks(name: str, entries: Sequence[Any]) -> list[Sequence[Any]]:
+    """One entry a cell, dealt out to files."""
+    per_file = CHUNKS[name]
+    return [entries[start : start + per_file] for start in range(0, len(entries), per_file)]
+
+
+def _write_chunks(folder: Path, name: str, chunks: Sequence[Sequence[Any]]) -> None:
+    """Write scripts, which a page may load from the disk where JSON it may not."""
+    for number, entries in enumerate(chunks):
+        call = f"nstChunk({json.dumps(name)},{number},{escaped_json(entries)});\n"
+        write_text(folder / f"{number}.js", call)
     for path in folder.glob("*.js"):
-        if path.stem.isdigit() and int(path.stem) >= count:
+        if path.stem.isdigit() and int(path.stem) >= len(chunks):
             path.unlink(missing_ok=True)

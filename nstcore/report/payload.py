@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,6 +19,9 @@ CURVE_POINTS = 200
 """The most points of a loss curve that are kept, first and last among them."""
 
 _NOT_METRICS = {"width", "height"}
+
+_LOWER = ("content_loss", "style_loss", "color_distance", "seconds", "peak_memory_mb")
+_HIGHER = ("ssim",)
 
 
 def escaped_json(value: Any) -> str:
@@ -49,7 +51,8 @@ def cells_of(
     Returns:
         ``axes``: name, values as text, what is shown of them, and whether they are pictures;
         ``cells``: for each axis the position of each cell's value, then status, reason, setting, key
-        and size; ``metrics``: for each metric its values, null where there is none.
+        and size; ``metrics``: for each metric its values, null where there is none; ``senses``: for each,
+        as in :func:`sense_of`.
     """
     orders = axis_values(metrics)
     for axis, given in (values or {}).items():
@@ -81,7 +84,15 @@ def cells_of(
             **{name: plain[name].tolist() for name in ("width", "height", "image")},
         },
         "metrics": {name: [_number(value) for value in plain[name].tolist()] for name in names},
+        "senses": {name: sense_of(name) for name in names},
     }
+
+
+def sense_of(metric: str) -> int:
+    """Which end of a metric is the good one: -1 the low, 1 the high, 0 neither."""
+    if metric in _HIGHER:
+        return 1
+    return -1 if metric in _LOWER or metric.startswith("style_loss_") else 0
 
 
 def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:
@@ -91,7 +102,7 @@ def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:
         ``same``: setting to text; ``own``: setting to one text a cell, null where unknown.
     """
     texts = [
-        {name: value_text(name, value) for name, value in _section(record, "settings").items()}
+        {name: value_text(name, value) for name, value in section(record, "settings").items()}
         for record in records
     ]
     names = list(dict.fromkeys(name for entry in texts for name in entry))
@@ -110,7 +121,7 @@ def curves_of(record: Record | None) -> dict[str, list[Any]] | None:
 
     The last point of each level of the pyramid is kept, so that levels stay where they are.
     """
-    trace = _section(record, "trace")
+    trace = section(record, "trace")
     steps = list(trace.get("iteration") or [])
     if not steps:
         return None
@@ -126,67 +137,19 @@ def curves_of(record: Record | None) -> dict[str, list[Any]] | None:
     return curves
 
 
-def about(metrics: pd.DataFrame, records: Sequence[Record | None]) -> dict[str, Any]:
-    """Where the pictures come from: programs, encoders, devices, time; and what deserves a warning.
-
-    Returns:
-        ``facts``: pairs of a heading and its lines; ``warnings``: lines.
-    """
-    known = [record for record in records if record is not None]
-    versions = _counted(_section(r, "versions") for r in known)
-    encoders = _counted(_section(_section(r, "inputs"), "encoder") for r in known)
-    judges = _counted(_section(r, "evaluation") for r in known)
-    devices = Counter(str(_section(r, "optimization").get("device", "unknown")) for r in known)
-    statuses = Counter(metrics["status"].tolist())
-    created = sorted(str(r["created"]) for r in known if r.get("created"))
-    seconds = float(metrics["seconds"].sum())
-    iterations = int(metrics["iterations_done"].sum())
-    memory = metrics["peak_memory_mb"].max()
-    facts: list[tuple[str, list[str]]] = [
-        ("Cells", [f"{count} {status}" for status, count in statuses.most_common()]),
-        ("Computed", [f"{seconds_text(seconds)} in all, {iterations:,} iterations"]),
-        ("Memory", [f"{memory:,.0f} MB at most"] if pd.notna(memory) else []),
-        ("Devices", [f"{device} ({count} cells)" for device, count in devices.most_common()]),
-        ("Encoder", encoders),
-        ("Measured with", judges),
-        ("Versions", versions),
-        ("Finished", [created[0], created[-1]] if created else []),
-    ]
-    warnings = []
-    if len(versions) > 1:
-        warnings.append("Cells were made by different versions of the programs.")
-    if len(judges) > 1:
-        warnings.append("Cells were measured in different ways: do not compare their metrics.")
-    flawed = [f"{n} {status}" for status, n in statuses.most_common() if status != "ok"]
-    if flawed:
-        warnings.append(f"Not every cell is finished: {', '.join(flawed)}.")
-    return {
-        "facts": [[name, list(dict.fromkeys(lines))] for name, lines in facts if lines],
-        "warnings": warnings,
-    }
-
-
-def seconds_text(seconds: float) -> str:
-    """A time as people say it: ``12 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if not math.isfinite(seconds) or seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _counted(facts: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Each different set of facts as one line, with how many cells it holds for if not for all."""
-    lines = Counter(", ".join(f"{k} {v}" for k, v in entry.items()) for entry in facts if entry)
-    if len(lines) == 1:
-        return list(lines)
-    return [f"{line} ({count} cells)" for line, count in lines.most_common()]
-
-
-def _section(record: Record | None, name: str) -> Mapping[str, Any]:
+def section(record: Record | None, name: str) -> Mapping[str, Any]:
+    """A part of a record; empty where there is none."""
     value = (record or {}).get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with null in place of NaN and infinity, which pages cannot read."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: finite(part) for name, part in value.items()}
+    return [finite(part) for part in value] if isinstance(value, list) else value
 
 
 def _number(value: Any) -> float | int | None:

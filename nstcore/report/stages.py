@@ -73,7 +73,15 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         sources=sources(plan),
         threads=threads,
         links=REFINED_LINKS if plan.config.refine is not None else None,
+        single_file=plan.config.report.single_file,
+        to_come=sheet_files(plan),
     )
+
+
+def sheet_files(plan: Plan) -> list[str]:
+    """The contact sheets, from the run's folder; the workflow draws them beside the report."""
+    pages = page_names(plan.axis_values, plan.layout["pages"])
+    return [f"sheets/{page}.{suffix}" for page in pages for suffix in ("png", "pdf")]
 
 
 def _remove_stale_sheets(plan: Plan) -> None:

@@ -65,7 +65,7 @@ FULL: dict[str, Any] = {
     "batch_by": ["style"],
     "output": {"format": "png", "bits": 16},
     "evaluation": {"size": 64},
-    "report": {"rows": ["content"], "thumbnail": 64},
+    "report": {"rows": ["content"], "thumbnail": 64, "single_file": True},
 }
 
 

@@ -44,7 +44,7 @@ def report(root: Path, **options: object) -> Path:
     run = write_run(root, **options)  # type: ignore[arg-type]
     out = run / "report" / "index.html"
     layout = {"rows": ["content"], "cols": ["style", "style_weight"]}
-    build_report(run, out, title=EVIL, layout=layout)
+    build_report(run, out, title=EVIL, layout=layout, single_file=False)
     return out
 
 

@@ -4,16 +4,23 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from html.parser import HTMLParser
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from PIL import Image
-from synthetic import OUT_OF_MEMORY, write_run
+from PIL.PngImagePlugin import PngInfo
+from synthetic import OUT_OF_MEMORY, SHORT_HISTORY, write_run
 
+from nstcore.config.load import parse_config, read_value
+from nstcore.config.settings import Settings
 from nstcore.errors import StoreError
+from nstcore.report import inline
+from nstcore.report.again import reproduce_command, settings_yaml
 from nstcore.report.build import build_report, render
+from nstcore.report.failures import TAIL_LINES, log_of, tail
 from nstcore.tables import collect, write_metrics
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>&lt;\u2028"
@@ -45,7 +52,7 @@ class Page(HTMLParser):
 
 def built(run: Path, **options: Any) -> tuple[Page, dict[str, Any], str]:
     out = run / "report" / "index.html"
-    build_report(run, out, **options)
+    build_report(run, out, **{"single_file": False, **options})
     html = out.read_text(encoding="utf-8")
     page = Page(html)
     return page, json.loads(page.of("script")[0]), html
@@ -95,7 +102,7 @@ def test_curves_stand_beside_the_page(tmp_path: Path) -> None:
     run = write_run(tmp_path, failed=[1], iterations=1000, axes={})
     built(run)
     text = (run / "report" / "curves" / "0.js").read_text()
-    match = re.fullmatch(r"nstCurves\(0,(.*)\);\n", text)
+    match = re.fullmatch(r'nstChunk\("curves",0,(.*)\);\n', text)
     assert match
     curves = json.loads(match[1])
     assert len(curves) == 4
@@ -133,8 +140,16 @@ def test_texts_of_a_run_never_become_markup(tmp_path: Path) -> None:
     run = write_run(tmp_path, axes={"content_layers": [EVIL.replace("\u2028", "")]}, failed=[0])
     with (run / "config.yaml").open("a", encoding="utf-8") as file:
         file.write(f"# {EVIL}\n")
+    for log in (run / "logs").rglob("*.log"):
+        log.write_text(f"{EVIL}\n", encoding="utf-8")
+    for source in (run / "inputs").rglob("*.png"):
+        words = PngInfo()
+        words.add_itxt("nst", EVIL)
+        with Image.open(source) as image:
+            image.save(source, pnginfo=words)
     edit(run, 0, reason=EVIL, run=EVIL)
     edit(run, 1, settings={EVIL: EVIL}, versions={EVIL: EVIL}, created=EVIL)
+    edit(run, 2, optimization={"degraded": EVIL, "device": EVIL})
     harmless, _, _ = built(write_run(tmp_path / "other"))
     page, data, html = built(run, title=EVIL)
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
@@ -142,9 +157,18 @@ def test_texts_of_a_run_never_become_markup(tmp_path: Path) -> None:
     assert EVIL in data["cells"]["reason"]
     assert data["settings"]["own"][EVIL].count(EVIL) == 1
     assert data["config"].endswith(EVIL + "\n")
-    assert "<img" not in html
+    assert data["failures"]["logs"][0]["tail"] == EVIL
+    assert {cell["reason"] for group in data["failures"]["groups"] for cell in group["cells"]} == {
+        EVIL
+    }
     assert page.of("title") == [EVIL]
+    for text in (html, *(file.read_text() for file in (run / "report").rglob("*.js"))):
+        assert "<img" not in text
+        assert text.count("</script>") in (0, 2)
     assert "\u2028" not in page.of("script")[0]
+    inside = built(run, title=EVIL, single_file=True)[2]
+    assert "<img" not in inside
+    assert inside.count("</script>") == 2
 
 
 def test_failed_diverged_and_missing_cells_are_told(tmp_path: Path) -> None:
@@ -181,6 +205,11 @@ def test_a_table_of_an_older_grid_is_not_believed(tmp_path: Path) -> None:
     table = run / "metrics.parquet"
     write_metrics(collect(run / "grid.tsv", run)[0], table, run / "metrics.csv")
     assert len(built(run)[1]["cells"]["status"]) == 12
+    record = sorted((run / "cells").rglob("*.json"))[2]
+    text = record.read_text()
+    record.unlink()
+    assert built(run)[1]["cells"]["status"][:4] == ["ok", "ok", "missing", "ok"]
+    record.write_text(text)
     write_run(tmp_path, styles=["night"])
     assert len(built(run)[1]["cells"]["status"]) == 6
     table.write_bytes(b"no table")
@@ -256,3 +285,162 @@ def test_titles_are_shown_and_values_are_kept(tmp_path: Path) -> None:
     assert look["values"] == ["soft", "hard"]
     assert look["shown"] == [EVIL, "hard"]
     assert EVIL not in html
+
+
+def chunk(run: Path, kind: str, number: int) -> list[Any]:
+    text = (run / "report" / kind / f"{number}.js").read_text()
+    match = re.fullmatch(rf'nstChunk\("{kind}",{number},(.*)\);\n', text)
+    assert match
+    entries: list[Any] = json.loads(match[1])
+    return entries
+
+
+def test_records_stand_beside_the_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path, seeds=range(3), failed=[1])
+    edit(run, 0, metrics={"content_loss": float("nan")})
+    third = run / (run / "grid.tsv").read_text().splitlines()[3].split("\t")[-1]
+    third.with_suffix(".json").unlink()
+    _, data, _ = built(run)
+    assert data["records"]["perFile"] == 25
+    entries = chunk(run, "records", 0) + chunk(run, "records", 1)
+    assert len(entries) == 36
+    images = data["cells"]["image"]
+    assert shlex.split(entries[0]["command"]) == ["nst", "reproduce", f"{run}/{images[0]}"]
+    assert entries[1]["command"] is None, "a failed cell was never made"
+    assert entries[1]["record"]["reason"] == OUT_OF_MEMORY
+    assert entries[2] is None
+    kept = entries[3]["record"]
+    original = json.loads((run / images[3]).with_suffix(".json").read_text())
+    assert kept == {name: value for name, value in original.items() if name != "trace"}
+
+
+@pytest.mark.parametrize("name", ['it\'s $(rm) `x` "q".png', "-n.png", "a b;c&d\n.png", "ü.png"])
+def test_the_command_means_one_file_to_a_shell(name: str) -> None:
+    words = shlex.split(reproduce_command(PurePosixPath(name)))
+    assert words[:2] == ["nst", "reproduce"]
+    assert len(words) == 3
+    assert PurePosixPath(words[2]) == PurePosixPath(name)
+    assert not words[2].startswith("-")
+
+
+def test_settings_as_yaml_are_the_same_settings() -> None:
+    settings = Settings(
+        style_layers={"relu2_1": 0.25, "relu1_1": 1e-7},
+        iterations=[30, 20],
+        learning_rate=1e3,
+        region_weights={"#ff0000": 2.0, "yes": 0.5, "12": 1.0},
+        init="file",
+        init_file="a: b's #1.png",
+        size=384,
+    )
+    text = settings_yaml({"settings": json.loads(json.dumps(settings.model_dump()))})
+    assert text is not None
+    config = parse_config({"contents": "c.png", "styles": "s.png", **read_value(text)})
+    assert Settings(**config.settings.given) == settings
+    assert settings_yaml(None) is None
+
+
+def test_failures_are_told_by_their_kind_with_their_log(tmp_path: Path) -> None:
+    run = write_run(tmp_path, failed=[0, 5], diverged=[1], degraded=[2])
+    lines = (run / "grid.tsv").read_text().splitlines()
+    edit(run, 5, reason="ValueError: no such thing")
+    (run / lines[4].split("\t")[-1]).with_suffix(".json").unlink()
+    last = sorted((run / "cells").glob("*/*/*.json"))[-1]
+    record = json.loads(last.read_text())
+    how = {**record["optimization"], "rollbacks": 3}
+    edit(run, -1, optimization=how)
+    _, data, _ = built(run)
+    found = {
+        group["kind"]: [cell["cell"] for cell in group["cells"]]
+        for group in data["failures"]["groups"]
+    }
+    assert found["memory"] == [0]
+    assert found["diverged"] == [1]
+    assert found["missing"] == [3]
+    assert found["failed"] == [5]
+    assert found["degraded"][0] == 2
+    assert len(found["degraded"]) == 2
+    cells = {cell["cell"]: cell for group in data["failures"]["groups"] for cell in group["cells"]}
+    assert cells[2]["reason"] == SHORT_HISTORY
+    assert "Adam took over" in cells[found["degraded"][1]]["reason"]
+    log = data["failures"]["logs"][cells[0]["log"]]
+    assert (run / "report" / log["file"]).resolve() == run / "logs/stylize/night/cat/batch.log"
+    assert f"ERROR nstcore.run.batch: failed {lines[1].split(chr(9))[-1]}" in log["tail"]
+    assert any("2 cells were made otherwise" in line for line in data["about"]["warnings"])
+    assert built(write_run(tmp_path / "good"))[1]["failures"] == {"groups": [], "logs": []}
+
+
+def test_logs_are_found_as_the_workflow_names_them(tmp_path: Path) -> None:
+    logs = tmp_path / "logs" / "stylize"
+    (logs / "night" / "cat").mkdir(parents=True)
+    for name in ("batch", "night/batch", "night/cat/batch", "night/cat/style_weight=0.5"):
+        (logs / f"{name}.log").touch()
+    (tmp_path / "logs" / "stylize.log").touch()
+    assert log_of(tmp_path, "all") == logs / "batch.log"
+    assert log_of(tmp_path, "night") == logs / "night/batch.log"
+    assert log_of(tmp_path, "night/cat") == logs / "night/cat/batch.log"
+    assert log_of(tmp_path, "night/cat/style_weight=0.5") == logs / "night/cat/style_weight=0.5.log"
+    for absent in ("", "wave/cat", "../../etc", "/etc/passwd", "."):
+        assert log_of(tmp_path, absent) in (None, logs / "batch.log")
+
+
+def test_of_a_log_the_end_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "batch.log"
+    log.write_bytes(b"\xff\n" + b"".join(b"line %d\n" % n for n in range(100_000)))
+    shown = (tail(log) or "").splitlines()
+    assert len(shown) == TAIL_LINES
+    assert shown[-1] == "line 99999"
+    assert tail(tmp_path / "none.log") is None
+
+
+def test_a_small_report_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path)
+    _, data, _ = built(run, single_file="auto")
+    report = run / "report"
+    cells, held = data["cells"], data["inline"]["pictures"]
+    wanted = [f"thumbs/{name}" for name in cells["thumb"]]
+    wanted += [f"{data['root']}/{image}" for image in cells["image"]]
+    wanted += [
+        file for axis in data["sources"].values() for s in axis.values() for file in s["files"]
+    ]
+    wanted += [f"thumbs/{s['thumb']}" for axis in data["sources"].values() for s in axis.values()]
+    assert set(held) == set(wanted)
+    for name, uri in held.items():
+        kind, _, text = uri.partition(";base64,")
+        assert kind == f"data:image/{name.rsplit('.', 1)[-1]}"
+        assert base64.b64decode(text) == (report / name).read_bytes()
+    assert len(data["inline"]["curves"][0]) == len(cells["image"])
+    assert not list((report / "curves").glob("*.js"))
+    assert not list((report / "records").glob("*.js"))
+    apart = built(run, single_file=False)[1]
+    assert apart["inline"] is None
+    assert chunk(run, "curves", 0) == data["inline"]["curves"][0]
+    assert chunk(run, "records", 0) == data["inline"]["records"][0]
+    small = sum(file.stat().st_size for file in (report / "thumbs").iterdir())
+    texts = sum(file.stat().st_size for file in report.glob("*/*.js"))
+    monkeypatch.setattr(inline, "LIMIT", small + texts)
+    middle = built(run, single_file="auto")[1]["inline"]["pictures"]
+    assert set(middle) == {name for name in wanted if name.startswith("thumbs/")}
+    assert set(built(run, single_file=True)[1]["inline"]["pictures"]) == set(wanted)
+    monkeypatch.setattr(inline, "LIMIT", small - 1)
+    assert built(run, single_file="auto")[1]["inline"] is None
+
+
+def test_metrics_say_which_end_is_good(tmp_path: Path) -> None:
+    senses = built(write_run(tmp_path))[1]["senses"]
+    assert senses["content_loss"] == senses["style_loss_relu1_1"] == senses["color_distance"] == -1
+    assert senses["ssim"] == 1
+    assert senses["tv"] == senses["iterations_done"] == 0
+
+
+def test_other_files_of_the_run_are_listed(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    (run / "sheets").mkdir()
+    (run / "sheets" / "all.png").touch()
+    (run / "sheets" / ".all.tmp.png").touch()
+    _, data, _ = built(run, to_come=["sheets/all.png", "sheets/all.pdf"])
+    assert data["files"] == [
+        f"../{name}" for name in ("grid.tsv", "config.yaml", "sheets/all.png", "sheets/all.pdf")
+    ]
+    facts = dict(data["about"]["facts"])
+    assert re.fullmatch(r"cpu \(12 cells, 36 s, 4 iterations a second\)", facts["Devices"][0])

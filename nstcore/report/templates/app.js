@@ -8,28 +8,34 @@ const state = {
   view: 'matrix',
   rows: known(run.layout.rows),
   cols: known(run.layout.cols),
-  fixed: {},
+  pages: known(run.layout.pages),
+  fixed: {}, // axis => place of the value shown, of axes that are neither rows nor columns
+  hidden: {}, // axis => places of values that are not shown
   size: window.innerWidth < 700 ? 112 : 176,
   metric: '',
+  scale: 'page',
   sort: '',
   descending: false,
   filter: '',
   cell: null,
+  other: 'content', // what the open cell is compared with
+  mode: 'picture', // and how
 };
 if (!state.rows.length && !state.cols.length) [state.rows, state.cols] = [['content'], ['style']];
+state.pages = state.pages.filter((name) => ![...state.rows, ...state.cols].includes(name));
 
 // The address says what is shown, so that a link or a reload opens the same view.
 function saveState() {
   const query = new URLSearchParams();
   query.set('view', state.view);
-  query.set('rows', state.rows.join(' '));
-  query.set('cols', state.cols.join(' '));
-  for (const axis of varying) {
-    if (state.fixed[axis.name]) query.set(`at.${axis.name}`, axis.values[state.fixed[axis.name]]);
-  }
-  for (const name of ['metric', 'sort', 'filter']) if (state[name]) query.set(name, state[name]);
+  saveSides(query);
+  for (const name of ['sort', 'filter']) if (state[name]) query.set(name, state[name]);
   if (state.descending) query.set('descending', '1');
-  if (state.cell !== null) query.set('cell', run.cells.key[state.cell].slice(0, 16));
+  if (state.cell !== null) {
+    query.set('cell', keyOf(state.cell));
+    if (state.mode !== initial.mode) query.set('mode', state.mode);
+    if (state.other !== initial.other) query.set('with', state.other);
+  }
   try {
     window.history.replaceState(null, '', `#${query}`);
   } catch {
@@ -43,48 +49,13 @@ function loadState() {
   Object.assign(state, structuredClone(initial));
   const query = new URLSearchParams(window.location.hash.slice(1));
   if (VIEWS.includes(query.get('view'))) state.view = query.get('view');
-  for (const side of ['rows', 'cols']) {
-    if (query.has(side)) state[side] = known(query.get(side).split(' '));
-  }
-  state.cols = state.cols.filter((name) => !state.rows.includes(name));
-  for (const axis of varying) {
-    const place = axis.values.indexOf(query.get(`at.${axis.name}`));
-    if (place > 0) state.fixed[axis.name] = place;
-  }
-  if (run.metrics[query.get('metric')]) state.metric = query.get('metric');
+  loadSides(query);
   state.sort = query.get('sort') || '';
   state.filter = query.get('filter') || '';
   state.descending = query.get('descending') === '1';
-  const key = query.get('cell');
-  const cell = key ? run.cells.key.findIndex((entry) => entry.startsWith(key)) : -1;
-  state.cell = cell < 0 ? null : cell;
-}
-
-const flawed = Array.from({ length: count }, (_, cell) => cell).filter((cell) => run.cells.status[cell] !== 'ok');
-
-function renderFailures() {
-  const place = document.getElementById('failures');
-  if (!flawed.length) {
-    place.replaceChildren(el('p', { class: 'empty' }, 'Every cell of this run is finished.'));
-    return;
-  }
-  place.replaceChildren(el('ul', { class: 'failures' }, flawed.map((cell) => el('li', {},
-    el('button', { type: 'button', on: { click: () => openCell(cell, walkFailures) } }, cellName(cell)),
-    el('strong', {}, run.cells.status[cell]),
-    el('p', {}, run.cells.reason[cell] || 'no reason is known')))));
-}
-
-const walkFailures = (cell, across, down) => flawed[flawed.indexOf(cell) + across + down];
-
-function renderAbout() {
-  const { facts, warnings } = run.about;
-  document.getElementById('about').replaceChildren(
-    ...warnings.map((line) => el('p', { class: 'note' }, line)),
-    el('dl', { class: 'about' }, facts.map(([name, lines]) => el('div', {},
-      el('dt', {}, name), lines.map((line) => el('dd', {}, ...breakable(line)))))),
-    section('Settings of all cells', factList(Object.entries(run.settings.same))),
-    section('Configuration', el('pre', { tabindex: 0 }, run.config || 'It was not kept.')),
-  );
+  state.cell = cellOfKey(query.get('cell'));
+  if (MODES.some(([mode]) => mode === query.get('mode'))) state.mode = query.get('mode');
+  state.other = query.get('with') || initial.other;
 }
 
 const RENDER = { matrix: renderMatrix, table: renderTable, failures: renderFailures, about: renderAbout };

@@ -1,24 +1,6 @@
-// Loss curves: loaded from the disk when they are looked at, drawn as SVG.
+// Loss curves, drawn as SVG.
 
-const curveFiles = new Map();
-
-// Called by the files in curves/.
-window.nstCurves = (file, curves) => curveFiles.get(file).resolve(curves);
-
-function curvesOf(cell) {
-  const file = Math.floor(cell / run.curves.perFile);
-  if (!curveFiles.has(file)) {
-    const entry = {};
-    entry.curves = new Promise((resolve) => {
-      entry.resolve = resolve;
-      document.head.append(
-        el('script', { src: `curves/${file}.js`, on: { error: () => resolve([]) } }),
-      );
-    });
-    curveFiles.set(file, entry);
-  }
-  return curveFiles.get(file).curves.then((curves) => curves[cell % run.curves.perFile] || null);
-}
+const curvesOf = (cell) => chunkOf('curves', cell);
 
 const CURVES = ['total_loss', 'content_loss', 'style_loss', 'tv_loss'];
 

@@ -42,10 +42,13 @@ function fill(element, properties, children) {
   element.append(...present(children));
 }
 
-// A path relative to the page as a URL; names may hold any character.
-const link = (path) => path.split('/').map(encodeURIComponent).join('/');
-const picturePath = (cell) => link(`${run.root}/${run.cells.image[cell]}`);
-const recordPath = (cell) => picturePath(cell).replace(/\.[^./]+$/, '.json');
+// A path relative to the page as a URL, or the picture itself where the page holds it; names may hold any
+// character.
+const inside = (run.inline && run.inline.pictures) || {};
+const link = (path) => (Object.hasOwn(inside, path) ? inside[path] : path.split('/').map(encodeURIComponent).join('/'));
+const pictureName = (cell) => `${run.root}/${run.cells.image[cell]}`;
+const picturePath = (cell) => link(pictureName(cell));
+const recordPath = (cell) => link(pictureName(cell).replace(/\.[^./]+$/, '.json'));
 const viewPath = (cell) =>
   (run.cells.view[cell] ? link(`thumbs/${run.cells.view[cell]}`) : picturePath(cell));
 const thumbPath = (cell) => run.cells.thumb[cell] && link(`thumbs/${run.cells.thumb[cell]}`);

@@ -1,0 +1,1 @@
+const selection = { has: () => true, active: () => false };

@@ -1,0 +1,36 @@
+"""``nst report``: a run that is half-finished, or not even begun."""
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic import write_run
+
+from nstcore.cli import main
+from nstcore.grid.freeze import freeze, read_plan
+
+
+def test_a_run_under_way_has_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = write_run(Path("results"), styles=["night"], contents=["cat"])
+    config = Path("my.yaml")
+    config.write_text(
+        f"run: demo\ncontents: {{cat: {run}/inputs/contents/cat/64.png}}\n"
+        f"styles: {{night: {run}/inputs/styles/night/0.png}}\n"
+        "sweep: {axes: {style_weight: [1, 10, 100]}}\nreport: {single_file: yes}\n"
+    )
+    (run / "config.yaml").unlink()
+    assert main(["report", "my.yaml"]) == 1
+    assert "nst run my.yaml" in capsys.readouterr().err
+    freeze(read_plan(config))
+    sorted((run / "cells").rglob("*.json"))[1].unlink()
+    assert main(["report", "my.yaml"]) == 0
+    assert capsys.readouterr().out == "results/demo/report/index.html\n"
+    html = (run / "report" / "index.html").read_text()
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    assert data["cells"]["status"] == ["ok", "missing", "ok"]
+    assert "thumbs/" in " ".join(data["inline"]["pictures"])
+    assert "../sheets/all.png" in data["files"]
+    assert "nst reproduce results/demo/cells" in data["inline"]["records"][0][0]["command"]
