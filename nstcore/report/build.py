@@ -23,6 +23,7 @@ from markupsafe import Markup
 from nstcore.errors import StoreError
 from nstcore.report.payload import about, cells_of, curves_of, escaped_json, settings_of
 from nstcore.report.thumbnails import VIEWABLE, Thumbnails
+from nstcore.report.vendor import credits_of_libraries, script_text
 from nstcore.sheet.names import Titles
 from nstcore.sheet.pictures import Sources, find_sources
 from nstcore.store.atomic import write_text
@@ -30,8 +31,26 @@ from nstcore.tables import collect, matching_record, read_grid, read_table, reco
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("data", "curves", "detail", "matrix", "table", "app")
+SCRIPTS = (
+    "data",
+    "selection",
+    "curves",
+    "detail",
+    "matrix",
+    "table",
+    "columns",
+    "pareto",
+    "plots",
+    "scatter",
+    "parallel",
+    "effects",
+    "losses",
+    "explore",
+    "app",
+)
 """The page's program, in the order in which its parts build on each other."""
+
+STYLES = ("report", "explore")
 
 CURVES_PER_FILE = 100
 
@@ -91,6 +110,7 @@ def build_report(
         "about": about(metrics, records),
         "config": _text(run_dir / "config.yaml"),
         "curves": {"perFile": CURVES_PER_FILE},
+        "libraries": credits_of_libraries(),
     }
     cells: dict[str, Any] = payload["cells"]
     cells["thumb"], cells["view"] = _pictures(run_dir, metrics, records, thumbs)
@@ -113,9 +133,10 @@ def render(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (files / "report.css").read_text(encoding="utf-8")
+    style = "\n".join((files / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
     parts = [(files / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-    program = "'use strict';\n(() => {\n" + "\n".join(parts) + "\n})();\n"
+    own = "(() => {\n'use strict';\n" + "\n".join(parts) + "\n})();\n"
+    program = script_text() + "\n" + own
     return environment.get_template("index.html.j2").render(
         title=payload["title"],
         links=links or {},

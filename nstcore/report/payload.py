@@ -21,6 +21,9 @@ CURVE_POINTS = 200
 
 _NOT_METRICS = {"width", "height"}
 
+_LOWER = ("content_loss", "style_loss", "color_distance", "seconds", "peak_memory_mb")
+_HIGHER = ("ssim",)
+
 
 def escaped_json(value: Any) -> str:
     """JSON that is safe anywhere within HTML and scripts: no ``<``, ``>``, ``&``, ASCII only.
@@ -49,7 +52,8 @@ def cells_of(
     Returns:
         ``axes``: name, values as text, what is shown of them, and whether they are pictures;
         ``cells``: for each axis the position of each cell's value, then status, reason, setting, key
-        and size; ``metrics``: for each metric its values, null where there is none.
+        and size; ``metrics``: for each metric its values, null where there is none; ``senses``: for each,
+        as in :func:`sense_of`.
     """
     orders = axis_values(metrics)
     for axis, given in (values or {}).items():
@@ -81,7 +85,15 @@ def cells_of(
             **{name: plain[name].tolist() for name in ("width", "height", "image")},
         },
         "metrics": {name: [_number(value) for value in plain[name].tolist()] for name in names},
+        "senses": {name: sense_of(name) for name in names},
     }
+
+
+def sense_of(metric: str) -> int:
+    """Which end of a metric is the good one: -1 the low, 1 the high, 0 neither."""
+    if metric in _HIGHER:
+        return 1
+    return -1 if metric in _LOWER or metric.startswith("style_loss_") else 0
 
 
 def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:

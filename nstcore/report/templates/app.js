@@ -1,6 +1,6 @@
 // The page as a whole: its views, its state in the address, its colours.
 
-const VIEWS = ['matrix', 'table', 'failures', 'about'];
+const VIEWS = ['matrix', 'explore', 'table', 'failures', 'about'];
 
 const known = (names) => names.filter((name, n) => axisOf.has(name) && names.indexOf(name) === n);
 
@@ -13,8 +13,8 @@ const state = {
   metric: '',
   sort: '',
   descending: false,
-  filter: '',
   cell: null,
+  ...exploreDefaults,
 };
 if (!state.rows.length && !state.cols.length) [state.rows, state.cols] = [['content'], ['style']];
 
@@ -27,8 +27,10 @@ function saveState() {
   for (const axis of varying) {
     if (state.fixed[axis.name]) query.set(`at.${axis.name}`, axis.values[state.fixed[axis.name]]);
   }
-  for (const name of ['metric', 'sort', 'filter']) if (state[name]) query.set(name, state[name]);
+  for (const name of ['metric', 'sort']) if (state[name]) query.set(name, state[name]);
   if (state.descending) query.set('descending', '1');
+  saveExplore(query);
+  saveSelection(query);
   if (state.cell !== null) query.set('cell', run.cells.key[state.cell].slice(0, 16));
   try {
     window.history.replaceState(null, '', `#${query}`);
@@ -53,8 +55,9 @@ function loadState() {
   }
   if (run.metrics[query.get('metric')]) state.metric = query.get('metric');
   state.sort = query.get('sort') || '';
-  state.filter = query.get('filter') || '';
   state.descending = query.get('descending') === '1';
+  loadExplore(query);
+  loadSelection(query);
   const key = query.get('cell');
   const cell = key ? run.cells.key.findIndex((entry) => entry.startsWith(key)) : -1;
   state.cell = cell < 0 ? null : cell;
@@ -68,13 +71,21 @@ function renderFailures() {
     place.replaceChildren(el('p', { class: 'empty' }, 'Every cell of this run is finished.'));
     return;
   }
-  place.replaceChildren(el('ul', { class: 'failures' }, flawed.map((cell) => el('li', {},
+  const shown = flawed.filter(selection.has);
+  if (!shown.length) {
+    place.replaceChildren(el('p', { class: 'empty' }, 'All selected cells are finished.'));
+    return;
+  }
+  place.replaceChildren(el('ul', { class: 'failures' }, shown.map((cell) => el('li', {},
     el('button', { type: 'button', on: { click: () => openCell(cell, walkFailures) } }, cellName(cell)),
     el('strong', {}, run.cells.status[cell]),
     el('p', {}, run.cells.reason[cell] || 'no reason is known')))));
 }
 
-const walkFailures = (cell, across, down) => flawed[flawed.indexOf(cell) + across + down];
+function walkFailures(cell, across, down) {
+  const shown = flawed.filter(selection.has);
+  return shown[shown.indexOf(cell) + across + down];
+}
 
 function renderAbout() {
   const { facts, warnings } = run.about;
@@ -84,10 +95,16 @@ function renderAbout() {
       el('dt', {}, name), lines.map((line) => el('dd', {}, ...breakable(line)))))),
     section('Settings of all cells', factList(Object.entries(run.settings.same))),
     section('Configuration', el('pre', { tabindex: 0 }, run.config || 'It was not kept.')),
+    section('Libraries', run.libraries.map(({ name, version, license, text }) => folded(`${name} ${version}, ${license}`, el('pre', { tabindex: 0 }, text)))),
   );
 }
 
-const RENDER = { matrix: renderMatrix, table: renderTable, failures: renderFailures, about: renderAbout };
+const RENDER = {
+  matrix: renderMatrix, explore: renderExplore, table: renderTable, failures: renderFailures, about: renderAbout,
+};
+
+// Where the arrow keys of an open cell lead.
+const WALKS = { explore: walkScatter, table: walkTable };
 
 function show(view) {
   state.view = view;
@@ -98,6 +115,7 @@ function show(view) {
     tab.tabIndex = chosen ? 0 : -1;
     document.getElementById(name).hidden = !chosen;
   }
+  showSelection();
   RENDER[view]();
   saveState();
 }
@@ -157,15 +175,14 @@ function summarize() {
 summarize();
 document.getElementById('setup').open = window.innerWidth >= 700;
 loadState();
-filterInput.value = state.filter;
 const opened = state.cell;
 show(state.view);
-if (opened !== null) openCell(opened, state.view === 'table' ? walkTable : walkMatrix);
+if (opened !== null) openCell(opened, WALKS[state.view] || walkMatrix);
 window.addEventListener('hashchange', () => {
   loadState();
   const cell = state.cell;
   if (detail.dialog.open) detail.dialog.close();
   show(state.view);
-  if (cell !== null) openCell(cell, state.view === 'table' ? walkTable : walkMatrix);
+  if (cell !== null) openCell(cell, WALKS[state.view] || walkMatrix);
 });
 document.documentElement.dataset.ready = 'true';

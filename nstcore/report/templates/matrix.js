@@ -145,7 +145,7 @@ function cellContent(cell) {
   const flawed = thumb && run.cells.status[cell] !== 'ok' ? el('em', {}, run.cells.status[cell]) : null;
   const number = state.metric ? el('span', { class: 'number' }, numberText(run.metrics[state.metric][cell])) : null;
   return el('button', {
-    type: 'button', class: 'cell', 'data-cell': cell, tabindex: '-1', 'aria-label': cellName(cell),
+    type: 'button', class: selection.has(cell) ? 'cell' : 'cell dim', 'data-cell': cell, tabindex: '-1', 'aria-label': cellName(cell),
   }, inside, flawed, number);
 }
 
