@@ -28,6 +28,7 @@ from nstcore.report.failures import failures_of
 from nstcore.report.inline import SingleFile, inlined
 from nstcore.report.payload import Record, cells_of, curves_of, escaped_json, settings_of
 from nstcore.report.thumbnails import VIEWABLE, Thumbnails
+from nstcore.report.vendor import credits_of_libraries, script_text
 from nstcore.sheet.names import Titles
 from nstcore.sheet.pictures import Sources, find_sources
 from nstcore.store.atomic import write_text
@@ -49,9 +50,19 @@ SCRIPTS = (
     "table",
     "failures",
     "about",
+    "columns",
+    "pareto",
+    "plots",
+    "scatter",
+    "parallel",
+    "effects",
+    "losses",
+    "explore",
     "app",
 )
 """The page's program, in the order in which its parts build on each other."""
+
+STYLES = ("report", "explore")
 
 CHUNKS = {"curves": 100, "records": 25}
 """What is loaded when it is looked at: how many cells' a file holds."""
@@ -137,6 +148,7 @@ def build_report(
         "config": _text(run_dir / "config.yaml"),
         "curves": {"perFile": CHUNKS["curves"]},
         "records": {"perFile": CHUNKS["records"]},
+        "libraries": credits_of_libraries(),
     }
     cells: dict[str, Any] = payload["cells"]
     cells["thumb"], cells["view"] = _pictures(run_dir, metrics, records, thumbs)
@@ -174,9 +186,10 @@ def render(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (files / "report.css").read_text(encoding="utf-8")
+    style = "\n".join((files / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
     parts = [(files / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-    program = "'use strict';\n(() => {\n" + "\n".join(parts) + "\n})();\n"
+    own = "(() => {\n'use strict';\n" + "\n".join(parts) + "\n})();\n"
+    program = script_text() + "\n" + own
     return environment.get_template("index.html.j2").render(
         title=payload["title"],
         links=links or {},

@@ -9,6 +9,7 @@ function renderAbout() {
     section('Files of the run', fileList()),
     section('Settings of all cells', factList(Object.entries(run.settings.same))),
     section('Configuration', el('pre', { tabindex: 0 }, run.config || 'It was not kept.')),
+    section('Libraries', run.libraries.map(({ name, version, license, text }) => folded(`${name} ${version}, ${license}`, el('pre', { tabindex: 0 }, text)))),
   );
 }
 

@@ -1,6 +1,6 @@
 // The page as a whole: its views, its state in the address, its colours.
 
-const VIEWS = ['matrix', 'table', 'failures', 'about'];
+const VIEWS = ['matrix', 'explore', 'table', 'failures', 'about'];
 
 const known = (names) => names.filter((name, n) => axisOf.has(name) && names.indexOf(name) === n);
 
@@ -16,10 +16,10 @@ const state = {
   scale: 'page',
   sort: '',
   descending: false,
-  filter: '',
   cell: null,
   other: 'content', // what the open cell is compared with
   mode: 'picture', // and how
+  ...exploreDefaults,
 };
 if (!state.rows.length && !state.cols.length) [state.rows, state.cols] = [['content'], ['style']];
 state.pages = state.pages.filter((name) => ![...state.rows, ...state.cols].includes(name));
@@ -29,8 +29,10 @@ function saveState() {
   const query = new URLSearchParams();
   query.set('view', state.view);
   saveSides(query);
-  for (const name of ['sort', 'filter']) if (state[name]) query.set(name, state[name]);
+  if (state.sort) query.set('sort', state.sort);
   if (state.descending) query.set('descending', '1');
+  saveExplore(query);
+  saveSelection(query);
   if (state.cell !== null) {
     query.set('cell', keyOf(state.cell));
     if (state.mode !== initial.mode) query.set('mode', state.mode);
@@ -51,14 +53,20 @@ function loadState() {
   if (VIEWS.includes(query.get('view'))) state.view = query.get('view');
   loadSides(query);
   state.sort = query.get('sort') || '';
-  state.filter = query.get('filter') || '';
   state.descending = query.get('descending') === '1';
+  loadExplore(query);
+  loadSelection(query);
   state.cell = cellOfKey(query.get('cell'));
   if (MODES.some(([mode]) => mode === query.get('mode'))) state.mode = query.get('mode');
   state.other = query.get('with') || initial.other;
 }
 
-const RENDER = { matrix: renderMatrix, table: renderTable, failures: renderFailures, about: renderAbout };
+const RENDER = {
+  matrix: renderMatrix, explore: renderExplore, table: renderTable, failures: renderFailures, about: renderAbout,
+};
+
+// Where the arrow keys of an open cell lead.
+const WALKS = { explore: walkScatter, table: walkTable, failures: walkFailures };
 
 function show(view) {
   state.view = view;
@@ -69,6 +77,7 @@ function show(view) {
     tab.tabIndex = chosen ? 0 : -1;
     document.getElementById(name).hidden = !chosen;
   }
+  showSelection();
   RENDER[view]();
   saveState();
 }
@@ -128,15 +137,14 @@ function summarize() {
 summarize();
 document.getElementById('setup').open = window.innerWidth >= 700;
 loadState();
-filterInput.value = state.filter;
 const opened = state.cell;
 show(state.view);
-if (opened !== null) openCell(opened, state.view === 'table' ? walkTable : walkMatrix);
+if (opened !== null) openCell(opened, WALKS[state.view] || walkMatrix);
 window.addEventListener('hashchange', () => {
   loadState();
   const cell = state.cell;
   if (detail.dialog.open) detail.dialog.close();
   show(state.view);
-  if (cell !== null) openCell(cell, state.view === 'table' ? walkTable : walkMatrix);
+  if (cell !== null) openCell(cell, WALKS[state.view] || walkMatrix);
 });
 document.documentElement.dataset.ready = 'true';

@@ -2,6 +2,17 @@
 
 const curvesOf = (cell) => chunkOf('curves', cell);
 
+// Iterations count anew on each level of the pyramid: an axis shows their running number.
+function runningIterations(curves) {
+  const running = [];
+  let before = 0;
+  curves.iteration.forEach((iteration, n) => {
+    if (n && iteration <= curves.iteration[n - 1]) before = running[n - 1];
+    running.push(before + iteration);
+  });
+  return running;
+}
+
 const CURVES = ['total_loss', 'content_loss', 'style_loss', 'tv_loss'];
 
 function drawCurves(curves) {
@@ -15,13 +26,7 @@ function drawCurves(curves) {
   let low = Math.log10(Math.min(...values));
   let high = Math.log10(Math.max(...values));
   if (high - low < 0.2) [low, high] = [low - 0.1, high + 0.1];
-  // Iterations count anew on each level of the pyramid: the axis is their running number.
-  const running = [];
-  let before = 0;
-  for (const n of steps) {
-    if (n && curves.iteration[n] <= curves.iteration[n - 1]) before = running[n - 1];
-    running.push(before + curves.iteration[n]);
-  }
+  const running = runningIterations(curves);
   const [first, last] = [running[0], running[running.length - 1]];
   const x = (v) => edge.left + ((v - first) / Math.max(1, last - first)) * (width - edge.left - edge.right);
   const y = (v) => height - edge.bottom - ((Math.log10(v) - low) / (high - low)) * (height - edge.top - edge.bottom);

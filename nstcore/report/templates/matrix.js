@@ -89,7 +89,7 @@ function cellContent(cell) {
   const rank = rankOf(cell);
   const longest = Math.max(width, height);
   return el('button', {
-    type: 'button', class: 'cell', 'data-cell': cell, tabindex: '-1',
+    type: 'button', class: selection.has(cell) ? 'cell' : 'cell dim', 'data-cell': cell, tabindex: '-1',
     'aria-label': `${cellName(cell)}${measured}${rank ? `, ${rank}` : ''}`,
     style: { '--wide': width / longest, '--tall': height / longest },
   }, inside, flawed, rankMark(cell), numberOf(cell));

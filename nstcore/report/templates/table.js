@@ -1,7 +1,6 @@
 // The table of metrics: sorted by any column, filtered by words, filled as it is scrolled.
 
 const table = {
-  controls: document.getElementById('table-controls'),
   scroller: document.getElementById('table-scroller'),
   order: [],
   filled: 0,
@@ -28,10 +27,7 @@ const tableColumns = [
 
 function renderTable() {
   const column = tableColumns.find((entry) => entry.name === state.sort) || null;
-  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const wordsOf = (cell) => `${cellName(cell)} ${run.cells.status[cell]} ${run.cells.setting[cell]}`.toLowerCase();
-  table.order = Array.from({ length: count }, (_, cell) => cell)
-    .filter((cell) => words.every((word) => wordsOf(cell).includes(word)));
+  table.order = selection.cells();
   if (column) {
     const sign = state.descending ? -1 : 1;
     table.order.sort((one, other) => {
@@ -83,12 +79,6 @@ function walkTable(cell, across, down) {
   return table.order[table.order.indexOf(cell) + across + down];
 }
 
-const filterInput = el('input', {
-  type: 'search', placeholder: 'style, content, status …', size: 30,
-  on: { input: () => { state.filter = filterInput.value; renderTable(); } },
-});
-table.controls.append(el('label', {}, el('span', {}, 'Filter'), filterInput));
-table.controls.addEventListener('submit', (event) => event.preventDefault());
 table.scroller.addEventListener('click', (event) => {
   const button = event.target.closest('.mini');
   if (button) openCell(Number(button.dataset.cell), walkTable);
