@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             record["metrics"][name] *= math.exp(random.normal(0, 0.2))
         path.write_text(json.dumps(record))
     out = run / "report" / "index.html"
-    build_report(run, out)
+    build_report(run, out, single_file="no")
     return out
 
 
@@ -259,7 +259,7 @@ def test_the_address_brings_a_selection(report: Path, open_report: Open) -> None
     assert "from.style_weight=3" in fragment(page)
 
     page = open_report(report, "view=failures&from.style_weight=100")
-    assert "All selected cells are finished." in page.locator("#failures").inner_text()
+    assert "No cell of the selection failed." in page.locator("#failures").inner_text()
     nonsense = "view=explore&x=nonsense&hue=nonsense&lines=nonsense&from.style=nobody&to.ssim=much"
     page = open_report(report, nonsense)
     expect(page.locator("#chips-clear")).to_be_hidden()
