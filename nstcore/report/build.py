@@ -30,7 +30,7 @@ from nstcore.tables import collect, matching_record, read_grid, read_table, reco
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("data", "curves", "detail", "matrix", "table", "app")
+SCRIPTS = ("data", "missing", "curves", "detail", "matrix", "table", "app")
 """The page's program, in the order in which its parts build on each other."""
 
 CURVES_PER_FILE = 100
