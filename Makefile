@@ -38,6 +38,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/evaluation.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/roofline.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/report.py $(BENCH_ARGS)
 	@echo
 	@echo "With VGG-19's weights (a state dict of torchvision's), two more:"
 	@echo "  benchmarks/peers.py            against neural-style from PyPI, in an environment of its own:"

@@ -8,6 +8,9 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/targets.smk"
@@ -33,6 +36,7 @@ rule all:
         refined_files(paths.RECORD_SUFFIX),
         refined_results(),
         f"{RUN}/report/index.html",
+        f"{RUN}/snakemake/report",
         f"{RUN}/summary.json",
 
 

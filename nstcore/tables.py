@@ -37,6 +37,10 @@ _METRICS_AFTER = ("tv", "ssim", "color_distance")
 _STATUSES = ("ok", "diverged", "failed")
 
 
+Trace = Mapping[str, NDArray[np.float64]]
+"""What was recorded of a descent: name of a column to its values, all of one length."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """``grid.tsv`` as read: the rows as text and the names of the sweep axes."""
@@ -137,20 +141,24 @@ def collect(
     """
     grid = read_grid(grid_tsv)
     records: list[dict[str, Any]] = []
+    traces: list[Trace] = []
     problems: list[str] = []
     for row in grid.rows:
         path = record_path(run_dir, row["image"])
         try:
-            records.append(matching_record(path, row["key"]))
+            record = matching_record(path, row["key"])
         except StoreError as error:
             problems.append(str(error))
             reason = str(error).removeprefix(f"{path}: ").split(";")[0]
-            records.append({"status": "missing", "reason": reason})
+            record = {"status": "missing", "reason": reason}
+        traces.append(_trace(record))
+        record.pop("trace", None)  # as a list of numbers it takes four times as much memory
+        records.append(record)
     if problems and missing == "error":
         more = len(problems) - 1
         rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
         raise StoreError(problems[0] + rest)
-    return _metrics(grid, records), _curves(grid, records)
+    return _metrics(grid, records), _curves(grid, traces)
 
 
 def sweep_axes(metrics: pd.DataFrame) -> list[str]:
@@ -218,17 +226,15 @@ def _metrics(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _curves(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
-    traces = [_mapping(record, "trace") for record in records]
-    lengths = [len(trace.get("iteration") or []) for trace in traces]
+def _curves(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
+    lengths = [len(trace["iteration"]) for trace in traces]
     columns: dict[str, Any] = {}
     for name in IDENTITY:
         column = [row[name] for row in grid.rows]
         per_cell = _integers(map(int, column)) if name == "seed" else _text(column)
         columns[name] = per_cell.repeat(lengths).reset_index(drop=True)
     for name in ("iteration", "level", *LOSSES):
-        parts = [_trace(trace.get(name), n) for trace, n in zip(traces, lengths, strict=True)]
-        values = np.concatenate([*parts, np.empty(0)])
+        values = np.concatenate([*(trace[name] for trace in traces), np.empty(0)])
         if name not in LOSSES:
             whole = np.where(np.isfinite(values), values, np.nan).round()
             columns[name] = pd.Series(whole).astype("Int64")
@@ -237,7 +243,14 @@ def _curves(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _trace(values: Any, length: int) -> NDArray[np.float64]:
+def _trace(record: Mapping[str, Any]) -> Trace:
+    """A record's trace; empty where there is none."""
+    trace = _mapping(record, "trace")
+    length = len(trace.get("iteration") or [])
+    return {name: _numbers(trace.get(name), length) for name in ("iteration", "level", *LOSSES)}
+
+
+def _numbers(values: Any, length: int) -> NDArray[np.float64]:
     """One list of a trace as exactly ``length`` numbers, NaN where there is none."""
     listed = list(values) if isinstance(values, list) else []
     padded = listed[:length] + [None] * (length - len(listed))
@@ -272,7 +285,7 @@ def _run_name(records: list[dict[str, Any]]) -> str | None:
     return next((record["run"] for record in records if record.get("run")), None)
 
 
-def _mapping(record: dict[str, Any], name: str) -> Mapping[str, Any]:
+def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = record.get(name)
     return value if isinstance(value, Mapping) else {}
 

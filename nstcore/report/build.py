@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SCRIPTS = (
     "data",
+    "missing",
     "selection",
     "chunks",
     "curves",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from nstcore.grid.plan import Plan
 from nstcore.grid.refine import FOLDER
 from nstcore.report.build import build_report
 from nstcore.sheet import SheetSpec, page_names, write_sheets
+from nstcore.store.cells import link
 from nstcore.tables import collect, read_table, write_curves, write_metrics
 
 REFINED_LINKS = {
@@ -30,8 +32,14 @@ def make_tables(plan: Plan) -> None:
     write_curves(curves, run / "loss_curves.parquet")
 
 
-def make_sheet(plan: Plan, page: str) -> None:
-    """Draw one page of the run's contact sheets, as PNG and as PDF."""
+def make_sheet(plan: Plan, page: str, *, threads: int = 1) -> None:
+    """Draw one page of the run's contact sheets, as PNG and as PDF.
+
+    Args:
+        plan: the run.
+        page: its name, one of `page_names`.
+        threads: how many pictures are read at the same time.
+    """
     run = Path(plan.config.run_dir)
     write_sheets(
         read_table(run / "metrics.parquet"),
@@ -41,6 +49,7 @@ def make_sheet(plan: Plan, page: str) -> None:
         sources=sources(plan),
         values=plan.axis_values,
         only=page,
+        threads=threads,
     )
 
 
@@ -82,6 +91,26 @@ def sheet_files(plan: Plan) -> list[str]:
     """The contact sheets, from the run's folder; the workflow draws them beside the report."""
     pages = page_names(plan.axis_values, plan.layout["pages"])
     return [f"sheets/{page}.{suffix}" for page in pages for suffix in ("png", "pdf")]
+
+
+def bundle_report(plan: Plan, folder: Path) -> None:
+    """Put the report and all that stands beside it into a folder that can be given away.
+
+    `snakemake --report` takes one page in only with the whole folder around it, and a job loses its
+    folder whenever it runs again, thumbnails included; so it gets a folder of links.  The pictures
+    themselves are not in it: the page then shows its thumbnails in their place.
+    """
+    report = Path(plan.config.run_dir) / "report"
+    for source in sorted(report.rglob("*")):
+        destination = folder / source.relative_to(report)
+        if source.name.startswith(".") or not source.is_file():
+            continue
+        if source.parent == report:
+            # A link would date the page anew, and what is made after it would seem older.
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, destination)
+        else:
+            link(source, destination)
 
 
 def _remove_stale_sheets(plan: Plan) -> None:

@@ -1,8 +1,8 @@
 """Contact sheets: the pictures of a run as a labelled matrix, in PNG and PDF.
 
 ``names`` spells the pages, ``axes`` deals the cells out, ``heads`` and ``layout`` plan, ``render``
-draws.  The workflow imports ``page_names`` whenever it is read, so everything heavier is imported
-only when it is asked for.
+draws, ``pdf`` writes.  The workflow imports ``page_names`` whenever it is read, so everything
+heavier is imported only when it is asked for.
 """
 
 from __future__ import annotations

@@ -20,9 +20,12 @@ Sizes = Mapping[tuple[str, str], Size]
 """Width and height of the pictures of styles and contents, by axis and id."""
 
 
+_SMALLEST_LABEL, _SMALLEST_NAME = 11, 9  # pixels
+
+
 @dataclass(frozen=True)
 class Measures:
-    """Distances and font sizes that go with a size of the pictures, in pixels."""
+    """Distances and font sizes that go with a size of the pictures, in pixels; lines of a label."""
 
     thumb: int
     label: int
@@ -31,18 +34,25 @@ class Measures:
     group_gap: int
     pad: int
     margin: int
+    lines: int
 
     @classmethod
-    def of(cls, thumb: int, count: int) -> Measures:
+    def of(cls, thumb: int, count: int, tallest: int) -> Measures:
         """Choose them for pictures whose longer side is ``thumb``, ``count`` of them in a line.
 
         The lettering grows with the number of pictures, since a large sheet is looked at from
-        further away.
+        further away.  A label has at most ``lines`` lines, so that in the smallest lettering it is no
+        taller, with the name of its axis, than ``tallest``: more than a name of sixty letters needs,
+        but there may be whole paragraphs.
         """
-        label = max(11, round(min(thumb / 9, thumb / 16 * (1 + 0.06 * max(0, count - 4)))))
+        label = max(
+            _SMALLEST_LABEL, round(min(thumb / 9, thumb / 16 * (1 + 0.06 * max(0, count - 4))))
+        )
         gap = max(4, round(thumb / 24))
         margin = min(72, max(32, round(thumb / 4)))
-        return cls(thumb, label, max(9, round(label * 0.8)), gap, 3 * gap, max(3, gap // 2), margin)
+        small = max(_SMALLEST_NAME, round(label * 0.8))
+        lines = max(2, tallest // (line_height(_SMALLEST_LABEL) + line_height(_SMALLEST_NAME)))
+        return cls(thumb, label, small, gap, 3 * gap, max(3, gap // 2), margin, lines)
 
 
 @dataclass(frozen=True)
@@ -102,11 +112,11 @@ def build_head(
     """Size the picture and wrap the labels of one head that is ``width`` wide."""
     if axis in SOURCES:
         size = contained(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
-        label = wrap(value, width, m.label)
+        label = wrap(value, width, m.label, limit=m.lines)
         height = size[1] + m.pad + len(label) * line_height(m.label)
         return Block(axis, value, size, [], label, height)
-    name = wrap(axis, width, m.small)
-    label = wrap(shown(titles, axis, value), width, m.label)
+    name = wrap(axis, width, m.small, limit=m.lines)
+    label = wrap(shown(titles, axis, value), width, m.label, limit=m.lines)
     height = len(name) * line_height(m.small) + len(label) * line_height(m.label)
     return Block(axis, value, None, name, label, height)
 

@@ -44,6 +44,7 @@ MAX_AREA = 80_000_000
 _SMALLEST_SIDE = 1000
 _SMALLEST_ASKED = 32
 _NARROWEST = 560
+_NARROWEST_COLUMN = 4  # of the widest letters
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,19 @@ def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) ->
         if len(found) == 1 and axis not in (*arrangement.rows, *arrangement.cols, *spec.pages):
             same[axis] = found.pop()
     pairs = ", ".join(f"{name} {shown(spec.titles, name, value)}" for name, value in same.items())
-    return [" · ".join(what), *([f"The same for all cells: {pairs}"] if pairs else [])]
+    grounds = []
+    if counts["failed"] or counts["missing"]:
+        grounds.append("Pale red: no picture, and why")
+    if counts["diverged"]:
+        grounds.append("diverged: the last good state of a picture that went wrong")
+    if len(here) < len(arrangement.row_keys) * len(arrangement.col_keys):
+        grounds.append("Pale grey: not in the grid")
+    lines = (
+        " · ".join(what),
+        f"The same for all cells: {pairs}" if pairs else "",
+        " · ".join(grounds),
+    )
+    return [line for line in lines if line]
 
 
 def _fit(sheet: _Sheet) -> Page:
@@ -148,7 +161,7 @@ Piece = tuple[tuple[Key, ...], tuple[Key, ...]]
 
 
 def _split(sheet: _Sheet, rows: tuple[Key, ...], cols: tuple[Key, ...], thumb: int) -> list[Piece]:
-    part = _lay_out(sheet, rows, cols, thumb, "part 888 of 888")
+    part = _lay_out(sheet, rows, cols, thumb, "part 88888 of 88888")
     limit = sheet.spec.max_side
     if _fits(part, limit) or (len(rows) <= 1 and len(cols) <= 1):
         return [(rows, cols)]
@@ -182,8 +195,10 @@ def _lay_out(
     sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], thumb: int, part: str
 ) -> Part:
     """Lay out the cells at ``rows`` × ``cols``, with all heads, the title and the legend."""
-    m = Measures.of(thumb, max(len(rows), len(cols)))
     row_axes, col_axes = sheet.arrangement.rows, sheet.arrangement.cols
+    # With the heads of all levels a third of the page, title and legend still have room.
+    tallest = sheet.spec.max_side // (3 * max(1, len(col_axes)))
+    m = Measures.of(thumb, max(len(rows), len(cols)), tallest)
     named = sheet.spec.titles
     side = side_widths(row_axes, rows, m, named)
     left = m.margin + sum(side) + len(side) * m.gap + (m.gap if side else 0)
@@ -193,8 +208,9 @@ def _lay_out(
 
     texts, top = _masthead(sheet, part, width, m)
     if not sheet.cells:
-        none = ["No cell of this run belongs on this page."]
-        texts.append(text_at(m.margin, top, width - 2 * m.margin, none, m.label, "muted"))
+        room = width - 2 * m.margin
+        none = wrap("No cell of this run belongs on this page.", room, m.label)
+        texts.append(text_at(m.margin, top, room, none, m.label, "muted"))
         legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
         return Part(width, height, (*texts, *legend), (), (), (rule,))
 
@@ -225,9 +241,9 @@ def _lay_out(
 def _cell_sizes(
     sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], m: Measures
 ) -> tuple[list[int], list[int]]:
-    """Width of each column and height of each row: those of their largest picture."""
-    widths = [round(m.thumb * 0.6)] * len(cols)
-    heights = [round(m.thumb * 0.3)] * len(rows)
+    """Width of each column and height of each row: those of their largest picture, or of a word."""
+    widths = [max(round(m.thumb * 0.6), _NARROWEST_COLUMN * m.label)] * len(cols)
+    heights = [max(round(m.thumb * 0.3), line_height(m.small) + 2 * m.gap)] * len(rows)
     for i, row in enumerate(rows):
         for j, col in enumerate(cols):
             cell = sheet.cells.get((row, col))
@@ -280,7 +296,8 @@ def _masthead(sheet: _Sheet, part: str, width: int, m: Measures) -> tuple[list[T
     y = texts[0].box.bottom
     if about:
         smaller = max(13, round(size * 0.55))
-        texts.append(text_at(m.margin, y, room, wrap(" · ".join(about), room, smaller), smaller))
+        lines = wrap(" · ".join(about), room, smaller, limit=5)
+        texts.append(text_at(m.margin, y, room, lines, smaller))
         y = texts[-1].box.bottom
     return texts, y + max(m.gap, size // 2)
 
@@ -293,7 +310,8 @@ def _footer(sheet: _Sheet, y: int, width: int, m: Measures) -> tuple[list[Text],
     rule = Box(m.margin, y, room, 1)
     y += size
     texts = []
+    most = max(2, min(20, sheet.spec.max_side // (8 * line_height(size))))
     for entry in sheet.legend:
-        texts.append(text_at(m.margin, y, room, wrap(entry, room, size, limit=20), size, "muted"))
+        texts.append(text_at(m.margin, y, room, wrap(entry, room, size, limit=most), size, "muted"))
         y = texts[-1].box.bottom
     return texts, rule, y + m.margin * 2 // 3

@@ -25,7 +25,8 @@ _ASCENT, _DESCENT = 0.928, 0.236  # of Vera, in units of the font size
 _FILES = {False: "Vera.ttf", True: "VeraBd.ttf"}
 
 
-def _file(bold: bool) -> Path:
+def font_file(bold: bool) -> Path:
+    """The font's file, a TrueType font."""
     return Path(reportlab.__file__).parent / "fonts" / _FILES[bold]
 
 
@@ -33,15 +34,20 @@ def _file(bold: bool) -> Path:
 def pdf_font(bold: bool) -> str:
     """Register the font with reportlab and return its name there."""
     name = "Sheet-Bold" if bold else "Sheet"
-    pdfmetrics.registerFont(TTFont(name, str(_file(bold))))
+    pdfmetrics.registerFont(TTFont(name, str(font_file(bold))))
     return name
+
+
+def font_face(bold: bool) -> Any:
+    """The font as reportlab read it: the glyph and the width of every letter, and its measures."""
+    return pdfmetrics.getFont(pdf_font(bold)).face
 
 
 @functools.lru_cache(maxsize=128)
 def pixel_font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     """The font for drawing in a picture, ``size`` pixels tall."""
     layout = ImageFont.Layout.BASIC
-    return ImageFont.truetype(str(_file(bold)), size, layout_engine=layout)
+    return ImageFont.truetype(str(font_file(bold)), size, layout_engine=layout)
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -64,8 +70,7 @@ def baseline(size: int) -> float:
 
 @functools.cache
 def _known() -> frozenset[int]:
-    font: Any = pdfmetrics.getFont(pdf_font(False))
-    return frozenset(font.face.charToGlyph)
+    return frozenset(font_face(False).charToGlyph)
 
 
 @functools.lru_cache(maxsize=20_000)

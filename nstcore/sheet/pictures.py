@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,11 @@ Sources = Mapping[str, Mapping[str, Picture]]
 _SMALLEST_SIZE = 32  # pixels; what a configuration may ask for
 
 
+_LARGE = 16_000_000  # pixels
+_LARGE_ONES = threading.Lock()
+"""Several threads read small pictures at the same time, but one large picture after the other."""
+
+
 def load(path: Path, box: tuple[int, int]) -> Image.Image:
     """Read a picture at about the size that ``box`` (width, height) can show, as 8-bit sRGB.
 
@@ -34,10 +41,11 @@ def load(path: Path, box: tuple[int, int]) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * box[0], 2 * box[1]))
-            upright = ImageOps.exif_transpose(image)
-            rgb = _rgb(upright)
+            with _LARGE_ONES if image.width * image.height > _LARGE else nullcontext():
+                rgb = _rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        rgb = _decoded(path, error)
+        with _LARGE_ONES:
+            rgb = _decoded(path, error)
     rgb.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return rgb
 

@@ -1,26 +1,33 @@
-"""Drawing planned pages: PNG by Pillow, PDF by reportlab, from one reading of each picture."""
+"""Drawing planned pages as PNG and as PDF, from one reading of each picture.
+
+Pictures are read by a few threads and drawn in order.  What is in memory is one PNG and the few
+pictures that are next; the PDF goes to its file as it is drawn.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from PIL import Image, ImageDraw
-from reportlab import rl_config
-from reportlab.lib.utils import ImageReader
-from reportlab.pdfgen.canvas import Canvas
 
 from nstcore.errors import ImageError, UserError
 from nstcore.sheet.axes import SheetSpec
 from nstcore.sheet.layout import MAX_AREA, plan_pages
-from nstcore.sheet.lettering import baseline, line_height, pdf_font, pixel_font
+from nstcore.sheet.lettering import baseline, line_height, pixel_font
 from nstcore.sheet.page import Box, Cell, Head, Page, Part, Role, Text
+from nstcore.sheet.pdf import Document, Leaf
 from nstcore.sheet.pictures import Sources, load, load_source, source_sizes
 from nstcore.store.atomic import atomic_path
 
@@ -38,7 +45,13 @@ _PDF_PIXELS = 24_000_000  # a page's pictures together, where there is room for 
 
 
 def render_page(
-    page: Page, run_dir: Path, sources: Sources | None = None, *, png: Path, pdf: Path
+    page: Page,
+    run_dir: Path,
+    sources: Sources | None = None,
+    *,
+    png: Path,
+    pdf: Path,
+    threads: int = 1,
 ) -> list[Path]:
     """Draw one page as PNG and as PDF.
 
@@ -52,36 +65,25 @@ def render_page(
         sources: the pictures of styles and contents.
         png: where the picture goes.
         pdf: where the document goes.
+        threads: how many pictures are read at the same time.
 
     Returns:
         The files written, the PDF last.
     """
-    sheets = _stacked(page)
-    number = 0
     written: list[Path] = []
-    scale = min(_POINT, _LONGEST_PDF_SIDE / max(max(p.width, p.height) for p in page.parts))
-    with atomic_path(pdf) as temporary, _binary_streams():
-        document = Canvas(str(temporary), invariant=1, pageCompression=1, lang="en")
-        document.setTitle(page.title)
-        document.setCreator("nstcore")
-        for stack in sheets:
-            width = max(part.width for part in stack)
-            canvas = Image.new("RGB", (width, sum(part.height for part in stack)), PAPER)
-            top = 0
-            for part in stack:
-                pens = (_Pixels(canvas, top), _Points(document, part, scale))
-                _draw(part, run_dir, sources or {}, page.thumb, pens)
-                document.bookmarkPage(f"part{len(written)}-{top}")
-                document.addOutlineEntry(page.title, f"part{len(written)}-{top}")
-                document.showPage()
-                top += part.height
-            number += 1
+    with (
+        atomic_path(pdf) as temporary,
+        temporary.open("wb") as file,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        document = Document(file, page.title)
+        drawing = _Drawing(page, run_dir, sources or {}, document, pool, threads)
+        for number, stack in enumerate(_stacked(page), start=1):
             path = png if number == 1 else png.with_name(f"{png.stem}.part{number}{png.suffix}")
-            with atomic_path(path) as picture:
-                canvas.save(picture, "PNG", dpi=(DPI, DPI), compress_level=4)
+            drawing.draw(stack, path)
             written.append(path)
-        document.save()
-    _remove_stale(png, number)
+        document.close()
+    _remove_stale(png, len(written))
     return [*written, pdf]
 
 
@@ -94,6 +96,7 @@ def write_sheets(
     sources: Sources | None = None,
     values: Mapping[str, Sequence[Any]] | None = None,
     only: str | None = None,
+    threads: int = 1,
 ) -> list[Path]:
     """Plan and draw all sheets of a run, or the one page named ``only``.
 
@@ -111,7 +114,7 @@ def write_sheets(
     written: list[Path] = []
     for page in pages:
         png, pdf = out_dir / f"{page.name}.png", out_dir / f"{page.name}.pdf"
-        written.extend(render_page(page, run_dir, sources, png=png, pdf=pdf))
+        written.extend(render_page(page, run_dir, sources, png=png, pdf=pdf, threads=threads))
     return written
 
 
@@ -137,21 +140,43 @@ def _remove_stale(png: Path, count: int) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _binary_streams() -> Iterator[None]:
-    """Let reportlab write pictures as they are, not as text that is a quarter longer."""
-    before = rl_config.useA85
-    rl_config.useA85 = 0
+@dataclass(frozen=True)
+class _Ready:
+    """A picture as both files want it.
+
+    Attributes:
+        pixels: as large as its place in the PNG.
+        jpeg: for the PDF.
+        size: width and height of the JPEG in pixels.
+    """
+
+    pixels: Image.Image
+    jpeg: bytes
+    size: tuple[int, int]
+
+
+def _prepared(
+    read: Callable[[tuple[int, int]], Image.Image], width: int, height: int, density: float
+) -> _Ready | None:
+    """Read a picture for a place of ``width`` × ``height`` pixels; None if that cannot be done."""
     try:
-        yield
-    finally:
-        rl_config.useA85 = before
+        image = read((round(width * density), round(height * density)))
+    except ImageError as error:
+        log.warning("contact sheet: %s", error)
+        return None
+    scale = min(width / image.width, height / image.height)
+    fitting = (
+        min(width, max(1, round(image.width * scale))),
+        min(height, max(1, round(image.height * scale))),
+    )
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=88, subsampling="4:4:4", optimize=True)
+    pixels = image.resize(fitting, Image.Resampling.LANCZOS)
+    return _Ready(pixels, jpeg.getvalue(), image.size)
 
 
 class _Pixels:
     """A pen for one part of a PNG."""
-
-    density = 1.0
 
     def __init__(self, canvas: Image.Image, top: int) -> None:
         self.canvas, self.top = canvas, top
@@ -161,45 +186,35 @@ class _Pixels:
         x, y = box.x, box.y + self.top
         self.pen.rectangle((x, y, x + box.width - 1, y + box.height - 1), fill=color)
 
-    def picture(self, box: Box, image: Image.Image) -> None:
-        sized = image.resize((box.width, box.height), Image.Resampling.LANCZOS)
-        self.canvas.paste(sized, (box.x, box.y + self.top))
-
     def text(self, text: Text) -> None:
         font = pixel_font(text.size, text.bold)
         for number, line in enumerate(text.lines):
             y = text.box.y + self.top + number * line_height(text.size) + baseline(text.size)
             self.pen.text((text.box.x, round(y)), line, INK[text.role], font, anchor="ls")
 
+    def picture(self, box: Box, pixels: Image.Image) -> None:
+        self.canvas.paste(pixels, (box.x, box.y + self.top))
+
 
 class _Points:
     """A pen for one page of a PDF, whose origin is the bottom left corner."""
 
-    def __init__(self, document: Canvas, part: Part, scale: float) -> None:
-        self.document, self.scale, self.height = document, scale, part.height
-        document.setPageSize((part.width * scale, part.height * scale))
+    def __init__(self, leaf: Leaf, part: Part, scale: float) -> None:
+        self.leaf, self.scale, self.height = leaf, scale, part.height
         self.fill(Box(0, 0, part.width, part.height), PAPER)
-        pictures = sum(c.box.width * c.box.height for c in part.cells if c.image) or 1
-        self.density = min(2.0, max(1.0, (_PDF_PIXELS / pictures) ** 0.5))
 
     def fill(self, box: Box, color: str) -> None:
-        self.document.setFillColor(color)
-        x, y, width, height = self._placed(box)
-        self.document.rect(x, y, width, height, stroke=0, fill=1)
-
-    def picture(self, box: Box, image: Image.Image) -> None:
-        data = io.BytesIO()
-        image.save(data, "JPEG", quality=88, subsampling="4:4:4", optimize=True)
-        data.seek(0)
-        x, y, width, height = self._placed(box)
-        self.document.drawImage(ImageReader(data), x, y, width, height)
+        self.leaf.fill(*self._placed(box), color)
 
     def text(self, text: Text) -> None:
-        self.document.setFillColor(INK[text.role])
-        self.document.setFont(pdf_font(text.bold), text.size * self.scale)
+        size, color = text.size * self.scale, INK[text.role]
         for number, line in enumerate(text.lines):
             y = text.box.y + number * line_height(text.size) + baseline(text.size)
-            self.document.drawString(text.box.x * self.scale, (self.height - y) * self.scale, line)
+            x, up = text.box.x * self.scale, (self.height - y) * self.scale
+            self.leaf.text(line, x, up, size, color, bold=text.bold)
+
+    def picture(self, box: Box, number: int) -> None:
+        self.leaf.picture(number, *self._placed(box))
 
     def _placed(self, box: Box) -> tuple[float, float, float, float]:
         s = self.scale
@@ -209,72 +224,148 @@ class _Points:
 Pens = tuple[_Pixels, _Points]
 
 
-def _draw(part: Part, run_dir: Path, sources: Sources, thumb: int, pens: Pens) -> None:
-    for rule in part.rules:
-        for pen in pens:
-            pen.fill(rule, RULE)
-    for head in part.heads:
-        _draw_head(head, sources, pens)
-    for cell in part.cells:
-        _draw_cell(cell, run_dir, thumb, pens)
-    for text in part.texts:
-        for pen in pens:
-            pen.text(text)
+class _Drawing:
+    """One sheet under way.
 
+    Args:
+        page: its plan.
+        run_dir: the folder that the cells' image paths start from.
+        sources: the pictures of styles and contents.
+        document: its PDF.
+        pool: reads pictures.
+        ahead: how many pictures may be read already while one is drawn.
+    """
 
-def _room(width: int, height: int, pens: Pens) -> tuple[int, int]:
-    density = max(pen.density for pen in pens)
-    return round(width * density), round(height * density)
+    def __init__(
+        self,
+        page: Page,
+        run_dir: Path,
+        sources: Sources,
+        document: Document,
+        pool: ThreadPoolExecutor,
+        ahead: int,
+    ) -> None:
+        self.page, self.run_dir, self.sources = page, run_dir, sources
+        self.document, self.pool, self.ahead = document, pool, ahead
+        longest = max(max(part.width, part.height) for part in page.parts)
+        self.scale = min(_POINT, _LONGEST_PDF_SIDE / longest)
+        self.drawn = 0
 
+    def draw(self, parts: Sequence[Part], path: Path) -> None:
+        """Draw parts as one PNG at ``path`` and as a page of the PDF each."""
+        size = max(part.width for part in parts), sum(part.height for part in parts)
+        canvas = Image.new("RGB", size, PAPER)
+        top = 0
+        for part in parts:
+            leaf = self.document.page(
+                part.width * self.scale, part.height * self.scale, self._heading()
+            )
+            self._part(part, (_Pixels(canvas, top), _Points(leaf, part, self.scale)))
+            self.document.add(leaf)
+            top += part.height
+        with atomic_path(path) as temporary:
+            # Run lengths alone: as small for painted pictures, in half the time.
+            canvas.save(
+                temporary, "PNG", dpi=(DPI, DPI), compress_level=4, compress_type=zlib.Z_RLE
+            )
 
-def _draw_head(head: Head, sources: Sources, pens: Pens) -> None:
-    if head.picture is not None:
-        source = sources.get(head.axis, {}).get(head.value)
-        try:
-            if source is None:
-                raise ImageError(f"{head.axis} {head.value}: its picture is not known")
-            image = load_source(source, _room(head.picture.width, head.picture.height, pens))
-            _place(head.picture, image, pens, align=0)
-        except ImageError as error:
-            log.warning("contact sheet: %s", error)
+    def _heading(self) -> str:
+        self.drawn += 1
+        count = len(self.page.parts)
+        return self.page.title + (f" · part {self.drawn} of {count}" if count > 1 else "")
+
+    def _part(self, part: Part, pens: Pens) -> None:
+        for rule in part.rules:
             for pen in pens:
-                pen.fill(head.picture, BLANK)
-    for label in head.labels:
-        for pen in pens:
-            pen.text(label)
-
-
-def _draw_cell(cell: Cell, run_dir: Path, thumb: int, pens: Pens) -> None:
-    notes = cell.notes
-    if cell.image is None:
-        for pen in pens:
-            pen.fill(cell.box, BLANK if cell.status == "empty" else FLAWED)
-    else:
-        try:
-            image = load(run_dir / cell.image, _room(thumb, thumb, pens))
-            _place(cell.box, image, pens, align=0)
-        except ImageError as error:
-            log.warning("contact sheet: %s", error)
+                pen.fill(rule, RULE)
+        density = _density(part)
+        self._heads(part.heads, density, pens)
+        self._cells(part.cells, density, pens)
+        for text in part.texts:
             for pen in pens:
-                pen.fill(cell.box, FLAWED)
-    for note in notes:
-        for pen in pens:
-            if cell.image is not None:
-                pen.fill(_around(note), FLAWED)
-            pen.text(note)
+                pen.text(text)
+
+    def _heads(self, heads: Sequence[Head], density: float, pens: Pens) -> None:
+        """Draw the heads; a picture that heads several groups is read once."""
+        places: dict[tuple[str, str, int, int], list[Box]] = {}
+        for head in heads:
+            for label in head.labels:
+                for pen in pens:
+                    pen.text(label)
+            if head.picture is not None:
+                key = (head.axis, head.value, head.picture.width, head.picture.height)
+                places.setdefault(key, []).append(head.picture)
+        tasks = (
+            partial(_prepared, partial(self._source, axis, value), width, height, density)
+            for axis, value, width, height in places
+        )
+        for boxes, ready in zip(places.values(), self._in_order(tasks), strict=True):
+            self._show(ready, boxes, BLANK, pens)
+
+    def _source(self, axis: str, value: str, room: tuple[int, int]) -> Image.Image:
+        picture = self.sources.get(axis, {}).get(value)
+        if picture is None:
+            raise ImageError(f"{axis} {value}: its picture is not known")
+        return load_source(picture, room)
+
+    def _cells(self, cells: Sequence[Cell], density: float, pens: Pens) -> None:
+        for cell in cells:
+            if cell.image is None:
+                for pen in pens:
+                    pen.fill(cell.box, BLANK if cell.status == "empty" else FLAWED)
+        shown = [(cell, cell.image) for cell in cells if cell.image is not None]
+        most = self.page.thumb  # a row may be taller, where its head is
+        tasks = (
+            partial(
+                _prepared,
+                partial(load, self.run_dir / image),
+                min(cell.box.width, most),
+                min(cell.box.height, most),
+                density,
+            )
+            for cell, image in shown
+        )
+        for (cell, _), ready in zip(shown, self._in_order(tasks), strict=True):
+            self._show(ready, [cell.box], FLAWED, pens)
+        for cell in cells:
+            for note in cell.notes:
+                for pen in pens:
+                    if cell.image is not None:
+                        pen.fill(_around(note), FLAWED)
+                    pen.text(note)
+
+    def _show(self, ready: _Ready | None, boxes: Sequence[Box], otherwise: str, pens: Pens) -> None:
+        """Draw a picture at the top left of its boxes, or fill them where it cannot be read."""
+        pixels, points = pens
+        if ready is None:
+            for box in boxes:
+                pixels.fill(box, otherwise)
+                points.fill(box, otherwise)
+            return
+        number = self.document.picture(ready.jpeg, *ready.size)
+        for box in boxes:
+            place = Box(box.x, box.y, *ready.pixels.size)
+            pixels.picture(place, ready.pixels)
+            points.picture(place, number)
+
+    def _in_order(self, tasks: Iterable[Callable[[], _Ready | None]]) -> Iterator[_Ready | None]:
+        """Results of tasks in their order; none is begun long before it is needed."""
+        waiting: deque[Future[_Ready | None]] = deque()
+        for task in tasks:
+            waiting.append(self.pool.submit(task))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _density(part: Part) -> float:
+    """Pixels of the PDF's pictures to one of the PNG's: up to twice as many, within reason."""
+    pixels = sum(cell.box.width * cell.box.height for cell in part.cells if cell.image) or 1
+    return min(2.0, max(1.0, math.sqrt(_PDF_PIXELS / pixels)))
 
 
 def _around(note: Text) -> Box:
     font = pixel_font(note.size, note.bold)
     width = max(round(font.getlength(line)) for line in note.lines)
     return Box(note.box.x - 3, note.box.y, min(note.box.width, width) + 6, note.box.height)
-
-
-def _place(box: Box, image: Image.Image, pens: Pens, *, align: float) -> None:
-    """Draw a picture as large as its box allows, without changing its shape."""
-    scale = min(box.width / image.width, box.height / image.height)
-    width = min(box.width, max(1, round(image.width * scale)))
-    height = min(box.height, max(1, round(image.height * scale)))
-    x = box.x + round((box.width - width) * align)
-    for pen in pens:
-        pen.picture(Box(x, box.y, width, height), image)

@@ -73,6 +73,19 @@ def test_an_address_opens_a_cell_with_its_curve(tmp_path: Path) -> None:
     assert f'src="../{image}"' in dom
 
 
+def test_a_page_without_its_pictures_shows_their_thumbnails(tmp_path: Path) -> None:
+    page = report(tmp_path)
+    run = page.parents[1]
+    with (run / "grid.tsv").open() as file:
+        row = list(csv.DictReader(file, delimiter="\t"))[7]
+    shutil.rmtree(run / "cells")
+    dom = opened(page, tmp_path / "profile", f"view=matrix&cell={row['key'][:16]}")
+    stage = dom.split('id="detail-stage"')[1].split("</figure>")[0]
+    assert re.search(
+        r'<img src="thumbs/[0-9a-f]{24}-320\.webp" alt="[^"]*" title="The picture', stage
+    )
+
+
 @pytest.mark.parametrize(
     ("fragment", "found"),
     [

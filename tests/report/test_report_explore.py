@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             record["metrics"][name] *= math.exp(random.normal(0, 0.2))
         path.write_text(json.dumps(record))
     out = run / "report" / "index.html"
-    build_report(run, out, single_file="no")
+    build_report(run, out, single_file=False)
     return out
 
 

@@ -174,6 +174,7 @@ def bytes_below(folder: Path, suffix: str = "") -> int:
     return sum(p.stat().st_size for p in folder.rglob(f"*{suffix}") if p.is_file())
 
 
+@pytest.mark.serial
 @pytest.mark.slow
 @pytest.mark.parametrize("statistic", ["gram", "w2"])
 def test_time_is_within_a_factor_of_two_of_a_real_batch(tmp_path: Path, statistic: str) -> None:

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from PIL import Image
 
+pytestmark = pytest.mark.serial
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SERVER = """

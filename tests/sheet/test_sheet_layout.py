@@ -1,18 +1,17 @@
 """A planned page: every label inside its room, nothing on top of anything, limits kept."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from placed import check, check_limits, table, texts_of
 from synthetic import write_run
 
 from nstcore.errors import UserError
 from nstcore.sheet.axes import SheetSpec
-from nstcore.sheet.layout import MAX_AREA, plan_pages
-from nstcore.sheet.lettering import line_height, text_width
-from nstcore.sheet.page import Box, Part, Text
+from nstcore.sheet.layout import plan_pages
+from nstcore.sheet.page import Part
 from nstcore.sheet.pictures import find_sources, source_sizes
 from nstcore.tables import collect
 
@@ -24,37 +23,6 @@ def planned(root: Path, spec: SheetSpec, **options: Any) -> list[Part]:
     metrics, _ = collect(run / "grid.tsv", run)
     pages = plan_pages(metrics, spec, sizes=source_sizes(find_sources(run)))
     return [part for page in pages for part in page.parts]
-
-
-def texts_of(part: Part) -> list[Text]:
-    in_heads = [label for head in part.heads for label in head.labels]
-    in_cells = [note for cell in part.cells for note in cell.notes]
-    return [*part.texts, *in_heads, *in_cells]
-
-
-def check(part: Part) -> None:
-    """Everything lies on the page; no text is cut; no two things share a pixel."""
-    page = Box(0, 0, part.width, part.height)
-    texts = texts_of(part)
-    for text in texts:
-        assert text.lines
-        assert text.box.inside(page), text
-        assert text.box.height >= len(text.lines) * line_height(text.size)
-        assert max(text_width(line, text.size, text.bold) for line in text.lines) <= text.box.width
-    pictures = [head.picture for head in part.heads if head.picture]
-    cells = [cell.box for cell in part.cells]
-    for head in part.heads:
-        for box in (head.picture, *(label.box for label in head.labels)):
-            assert box is None or box.inside(head.span), head
-    for cell in part.cells:
-        assert cell.box.inside(page)
-        assert all(note.box.inside(cell.box) for note in cell.notes)
-    outside = [t.box for t in part.texts] + [b.box for h in part.heads for b in h.labels]
-    for one, other in itertools.combinations([*outside, *pictures, *cells], 2):
-        assert not one.overlaps(other), (one, other)
-    for rule in part.rules:
-        assert rule.inside(page)
-        assert not any(rule.overlaps(box) for box in [*outside, *pictures, *cells]), rule
 
 
 @pytest.mark.parametrize("thumb", [32, 64, 100, 256, 700])
@@ -117,13 +85,7 @@ def test_columns_are_as_wide_as_their_pictures(tmp_path: Path) -> None:
 
 
 def grid(rows: int, cols: int) -> pd.DataFrame:
-    cells = [(f"s{c}", f"c{r}") for r in range(rows) for c in range(cols)]
-    style, content = zip(*cells, strict=True)
-    fixed = {"run": "demo", "setting": "default", "seed": 0, "key": "0", "status": "ok"}
-    more = {"reason": None, "width": 400, "height": 300, "image": "cells/x.png"}
-    return pd.DataFrame({**fixed, "style": style, "content": content, **more})[
-        ["run", "style", "content", "setting", "seed", "key", "status", *more]
-    ]
+    return table([{"style": f"s{c}", "content": f"c{r}"} for r in range(rows) for c in range(cols)])
 
 
 def test_large_pages_shrink_before_they_split() -> None:
@@ -150,7 +112,21 @@ def test_a_page_that_cannot_shrink_is_split(tmp_path: Path) -> None:
 
 def test_the_area_is_limited_too() -> None:
     (page,) = plan_pages(grid(60, 45), SheetSpec("t"))
-    assert all(part.width * part.height <= MAX_AREA for part in page.parts)
+    check_limits(page)
+
+
+def test_a_thousand_rows_come_in_parts_that_each_have_their_heads() -> None:
+    names = [f"content-{n:04d}-{'x' * 47}" for n in range(1000)]
+    cells = [{"content": name, "style": style} for name in names for style in ("night", "wave")]
+    (page,) = plan_pages(table(cells), SheetSpec("t"))
+    check_limits(page)
+    assert len(page.parts) > 5
+    rows: list[str] = []
+    for part in page.parts:
+        check(part)
+        assert [head.value for head in part.heads if head.axis == "style"] == ["night", "wave"]
+        rows += [head.value for head in part.heads if head.axis == "content"]
+    assert rows == names
 
 
 def test_a_page_without_cells_says_so(tmp_path: Path) -> None:
@@ -172,6 +148,16 @@ def test_the_legend_names_the_run_and_what_is_fixed(tmp_path: Path) -> None:
     assert "seed 0" in words
     assert "seed 3" not in words
     assert "style_weight" not in words
+    assert "Pale red" in words
+    assert "Pale grey" not in words
+
+
+def test_the_legend_tells_what_an_empty_place_means() -> None:
+    metrics = grid(2, 2).drop(index=3)
+    ((part,),) = [page.parts for page in plan_pages(metrics, SheetSpec("t"))]
+    words = " ".join(" ".join(text.lines) for text in part.texts)
+    assert "Pale grey: not in the grid" in words
+    assert "Pale red" not in words
 
 
 @pytest.mark.parametrize("wrong", [{"thumb": 3}, {"max_side": 10}])

@@ -14,7 +14,7 @@ from nstcore.sheet.axes import SheetSpec
 from nstcore.sheet.layout import plan_pages
 from nstcore.sheet.names import page_names
 from nstcore.sheet.pictures import find_sources, load, load_source, source_size
-from nstcore.sheet.render import FLAWED, write_sheets
+from nstcore.sheet.render import FLAWED, PAPER, write_sheets
 from nstcore.tables import collect
 
 
@@ -102,6 +102,77 @@ def test_a_huge_page_has_all_its_parts_in_one_pdf(tmp_path: Path) -> None:
     assert sorted(pdf.parent.glob("*.png")) == sorted(pngs)
     for png in pngs:
         assert max(Image.open(png).size) <= 1000
+
+
+def test_the_outline_names_pages_and_parts(tmp_path: Path) -> None:
+    spec = SheetSpec("Wide", ["content"], ["style", "style_weight"], ["seed"], max_side=1000)
+    names = {"styles": [f"s{n}" for n in range(5)], "contents": ["c"]}
+    written = drawn(tmp_path, spec, **names, seeds=(0, 1))
+    pdfs = [path for path in written if path.suffix == ".pdf"]
+    assert [pdf.stem for pdf in pdfs] == ["seed=0", "seed=1"]
+    for pdf in pdfs:
+        reader = PdfReader(pdf, strict=True)
+        title = f"Wide · {pdf.stem.replace('=', ' ')}"
+        assert reader.metadata is not None
+        assert reader.metadata.title == title
+        count = len(reader.pages)
+        assert count > 1
+        assert [entry["/Title"] for entry in reader.outline] == [
+            f"{title} · part {n} of {count}" for n in range(1, count + 1)
+        ]
+
+
+def test_names_of_sixty_letters_are_whole_in_the_pdf(tmp_path: Path) -> None:
+    names = {axis: f"{axis}-{'abcde_fgh,' * 6}"[:60] for axis in ("style", "content", "value")}
+    axes = {"look": [names["value"], "b"]}
+    for place in ("rows", "cols", "pages"):
+        sides = {"rows": ["content"], "cols": ["style"], "pages": []}
+        sides[place] = [*sides[place], "look"]
+        options = {"styles": [names["style"]], "contents": [names["content"]], "axes": axes}
+        written = drawn(tmp_path / place, SheetSpec("t", **sides, thumb=64), **options)
+        said = "".join(words(path) for path in written if path.suffix == ".pdf").replace(" ", "")
+        for name in names.values():
+            assert name in said.replace("\n", ""), place
+
+
+def test_a_source_that_heads_many_groups_is_in_the_pdf_once(tmp_path: Path) -> None:
+    spec = SheetSpec("t", rows=["style", "content"], cols=["style_weight"])
+    _, pdf = drawn(tmp_path, spec)
+    pictures = {image.name for image in PdfReader(pdf).pages[0].images}
+    assert len(pictures) == 2 + 2 + 12, "styles, contents and cells"
+
+
+def test_more_threads_draw_the_same(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    metrics, _ = collect(run / "grid.tsv", run)
+    found = []
+    for threads in (1, 3):
+        folder = tmp_path / str(threads)
+        options = {"sources": find_sources(run), "threads": threads}
+        written = write_sheets(metrics, SheetSpec("t"), run, folder, **options)
+        found.append([path.read_bytes() for path in written])
+    assert found[0] == found[1]
+
+
+def test_a_picture_keeps_its_size_beside_a_tall_head(tmp_path: Path) -> None:
+    """A row that its head makes taller than the pictures does not enlarge one that is upright."""
+    wide, tall = Image.new("RGB", (64, 16), "red"), Image.new("RGB", (16, 64), "red")
+    run = write_run(
+        tmp_path,
+        styles=["s"],
+        contents=["c"],
+        axes={"look": ["a", "b"]},
+        pictures={"c": tall, "s": wide},
+    )
+    metrics, _ = collect(run / "grid.tsv", run)
+    title = {"look": {"a": "word " * 100, "b": "b"}}
+    spec = SheetSpec("t", rows=["look"], cols=["content"], thumb=64, titles=title)
+    png, _ = write_sheets(metrics, spec, run, run / "sheets")
+    ((part,),) = [page.parts for page in plan_pages(metrics, spec)]
+    first = part.cells[0].box
+    assert first.height > 100
+    below = np.asarray(Image.open(png))[first.y + 70 : first.bottom, first.x : first.right]
+    assert (below == list(bytes.fromhex(PAPER[1:]))).all()
 
 
 def test_only_one_page_can_be_drawn(tmp_path: Path) -> None:

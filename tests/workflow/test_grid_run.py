@@ -11,7 +11,9 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from workbench import CORES, ROOT, Bench, write_picture
@@ -81,6 +83,57 @@ def test_plain_snakemake_is_the_same_run(bench: Bench) -> None:
     status, said = bench.call(*words)
     assert status == 0, said
     assert NOTHING in said
+
+
+def embedded(page: str, name: str) -> dict[str, Any]:
+    """A value that Snakemake's report holds as JSON."""
+    script = page.split(f'<script id="{name}">', 1)[1]
+    value, _ = json.JSONDecoder().raw_decode(script.split(" = ", 1)[1])
+    assert isinstance(value, dict)
+    return value
+
+
+def test_snakemakes_report_holds_sheets_metrics_and_the_report(bench: Bench) -> None:
+    """Without a network: a proxy that nobody answers would make any download fail."""
+    nobody = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9"
+    )
+    status, said = bench.nst("run", bench.file.name, "--report", "report.zip", extra=nobody)
+    assert status == 0, said
+    with ZipFile(bench.folder / "report.zip") as archive:
+        page = archive.read("report/report.html").decode()
+        results = embedded(page, "results")
+        assert "Gatys" in page, "what the workflow is"
+        for path, entry in results.items():
+            file = (bench.folder / path).read_bytes()
+            assert archive.read(f"report/{entry['data_uri']}") == file, path
+            assert len(re.sub(r"<[^>]+>", "", entry["caption"]).split()) > 10, path
+        labels = {
+            category: sorted(
+                tuple(results[path]["labels"].values())
+                for group in groups.values()
+                for path in group
+            )
+            for category, groups in embedded(page, "categories").items()
+        }
+        assert labels == {
+            "Contact sheets": [
+                (f"style={style}", kind)
+                for style in ("painting1", "painting2")
+                for kind in ("PDF", "PNG")
+            ],
+            "Metrics": [("metrics",)],
+            "Report": [("all cells",)],
+        }
+        # The interactive report brings what stands beside it, each file once.
+        (own,) = [
+            entry["data_uri"] for path, entry in results.items() if path.endswith("index.html")
+        ]
+        report = bench.run_dir / "report"
+        for file in files_below(report):
+            beside = str(PurePosixPath("report", own).parent / file)
+            assert archive.read(beside) == (report / file).read_bytes()
+    assert NOTHING in bench.run()
 
 
 def test_another_style_weight_computes_its_cells_only(bench: Bench) -> None:

@@ -161,7 +161,7 @@ if PLAN.config.refine is not None:
         output:
             csv=report(
                 f"{RUN}/refined.csv",
-                caption="../report/metrics.rst",
+                caption="../report/refined_table.rst",
                 category="Metrics",
                 labels={"table": "refined"},
             ),
@@ -183,11 +183,16 @@ if PLAN.config.refine is not None:
         output:
             png=report(
                 f"{RUN}/sheets/refined.png",
-                caption="../report/contact_sheet.rst",
+                caption="../report/refined_sheet.rst",
                 category="Contact sheets",
-                labels={"page": "refined"},
+                labels={"page": "refined", "format": "PNG"},
             ),
-            pdf=f"{RUN}/sheets/refined.pdf",
+            pdf=report(
+                f"{RUN}/sheets/refined.pdf",
+                caption="../report/refined_sheet.rst",
+                category="Contact sheets",
+                labels={"page": "refined", "format": "PDF"},
+            ),
         log:
             f"{RUN}/logs/refined_sheet.log",
         conda:

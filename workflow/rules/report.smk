@@ -12,13 +12,20 @@ rule contact_sheet:
             f"{RUN}/sheets/{{page}}.png",
             caption="../report/contact_sheet.rst",
             category="Contact sheets",
-            labels={"page": "{page}"},
+            labels={"page": "{page}", "format": "PNG"},
         ),
-        pdf=f"{RUN}/sheets/{{page}}.pdf",
+        pdf=report(
+            f"{RUN}/sheets/{{page}}.pdf",
+            caption="../report/contact_sheet.rst",
+            category="Contact sheets",
+            labels={"page": "{page}", "format": "PDF"},
+        ),
     log:
         f"{RUN}/logs/contact_sheet/{{page}}.log",
     conda:
         "../../environment.yml"
+    # Several sheets are drawn side by side, a single one by several threads.
+    threads: 1 if len(PAGES) > 1 else 4
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
@@ -39,6 +46,7 @@ rule report:
         f"{RUN}/logs/report.log",
     conda:
         "../../environment.yml"
+    threads: 4
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
@@ -47,11 +55,35 @@ rule report:
         "../scripts/report.py"
 
 
+# For `snakemake --report`, which takes a page in with its folder or not at all.
+rule report_bundle:
+    input:
+        f"{RUN}/report/index.html",
+    output:
+        report(
+            directory(f"{RUN}/snakemake/report"),
+            caption="../report/report.rst",
+            category="Report",
+            labels={"report": "all cells"},
+            htmlindex="index.html",
+        ),
+    log:
+        f"{RUN}/logs/report_bundle.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        frozen=FROZEN,
+    script:
+        "../scripts/report_bundle.py"
+
+
 # The last word: it fails when cells failed, after everything that can be shown has been made.
 rule check:
     input:
         f"{RUN}/metrics.csv",
         f"{RUN}/report/index.html",
+        f"{RUN}/snakemake/report",
         sheet_files(),
         refined_results(),
         records=cell_files(paths.RECORD_SUFFIX),

@@ -7,7 +7,7 @@ const table = {
   body: null,
 };
 
-const TABLE_PIECE = 100;
+const TABLE_PIECE = 40; // rows; what is added while it is scrolled must not hold up a frame
 
 const tableColumns = [
   ...axes.map((axis) => ({
