@@ -136,6 +136,25 @@ def collect(
         StoreError: the grid cannot be read, or a record is missing, unreadable or of another key.
     """
     grid = read_grid(grid_tsv)
+    records, problems = read_records(grid, run_dir)
+    if problems and missing == "error":
+        more = len(problems) - 1
+        rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
+        raise StoreError(problems[0] + rest)
+    return metrics_of(grid, records), _curves(grid, records)
+
+
+def read_records(grid: Grid, run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the records of a grid's cells, in its order, and say what is wrong with them.
+
+    Args:
+        grid: the run's grid.
+        run_dir: the folder that the grid's image paths start from.
+
+    Returns:
+        One record a cell, where there is no right one only with the status ``missing`` and the
+        reason; and a line for each of those.
+    """
     records: list[dict[str, Any]] = []
     problems: list[str] = []
     for row in grid.rows:
@@ -146,17 +165,20 @@ def collect(
             problems.append(str(error))
             reason = str(error).removeprefix(f"{path}: ").split(";")[0]
             records.append({"status": "missing", "reason": reason})
-    if problems and missing == "error":
-        more = len(problems) - 1
-        rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
-        raise StoreError(problems[0] + rest)
-    return _metrics(grid, records), _curves(grid, records)
+    return records, problems
 
 
 def sweep_axes(metrics: pd.DataFrame) -> list[str]:
     """The names of the sweep axes: the columns of the metrics between ``seed`` and ``key``."""
     columns = [str(name) for name in metrics.columns]
     return columns[columns.index("seed") + 1 : columns.index("key")]
+
+
+def metric_names(metrics: pd.DataFrame) -> list[str]:
+    """The columns that hold measurements of a cell: losses, other metrics, iterations, time, memory."""
+    columns = [str(name) for name in metrics.columns]
+    first, last = columns.index("reason") + 1, columns.index("image")
+    return [name for name in columns[first:last] if name not in ("width", "height")]
 
 
 def write_metrics(metrics: pd.DataFrame, parquet: Path, csv: Path) -> None:
@@ -188,7 +210,8 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
 
 
-def _metrics(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
+def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
+    """The metrics of a grid's cells from their records, one row a cell in grid order."""
     measured = [_mapping(record, "metrics") for record in records]
     names = {name for metrics in measured for name in metrics}
     layers = sorted((n for n in names if n.startswith(_LAYER)), key=_natural)

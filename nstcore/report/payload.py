@@ -12,14 +12,12 @@ import pandas as pd
 
 from nstcore.sheet.axes import axis_values
 from nstcore.sheet.names import SOURCES, Titles, shown, value_text
-from nstcore.tables import LOSSES
+from nstcore.tables import LOSSES, metric_names
 
 Record = Mapping[str, Any]
 
 CURVE_POINTS = 200
 """The most points of a loss curve that are kept, first and last among them."""
-
-_NOT_METRICS = {"width", "height"}
 
 
 def escaped_json(value: Any) -> str:
@@ -62,9 +60,6 @@ def cells_of(
         for axis in orders
     }
     plain = metrics.astype(object).where(metrics.notna(), None)
-    columns = [str(name) for name in metrics.columns]
-    first = columns.index("reason") + 1
-    names = [name for name in columns[first : columns.index("image")] if name not in _NOT_METRICS]
     return {
         "axes": [
             {
@@ -80,7 +75,10 @@ def cells_of(
             **{name: plain[name].tolist() for name in ("status", "reason", "setting", "key")},
             **{name: plain[name].tolist() for name in ("width", "height", "image")},
         },
-        "metrics": {name: [_number(value) for value in plain[name].tolist()] for name in names},
+        "metrics": {
+            name: [_number(value) for value in plain[name].tolist()]
+            for name in metric_names(metrics)
+        },
     }
 
 
