@@ -31,6 +31,9 @@ IDENTITY = ("style", "content", "setting", "seed")
 LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
 """The columns of the curves that a trace fills."""
 
+EFFORT = ("iterations_done", "seconds", "peak_memory_mb")
+"""The columns that say what a cell took; all other metrics are measured on its picture."""
+
 _LAYER = "style_loss_"
 _METRICS_BEFORE = ("content_loss", "style_loss")
 _METRICS_AFTER = ("tv", "ssim", "color_distance")
@@ -232,8 +235,8 @@ def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     columns["reason"] = _text(record.get("reason") for record in records)
     for name in (*known, *sorted(names.difference(known), key=_natural)):
         columns[name] = _floats(metrics.get(name) for metrics in measured)
-    columns["iterations_done"] = _integers(entry.get("iterations") for entry in effort)
-    for name in ("seconds", "peak_memory_mb"):
+    columns[EFFORT[0]] = _integers(entry.get("iterations") for entry in effort)
+    for name in EFFORT[1:]:
         columns[name] = _floats(entry.get(name) for entry in effort)
     for name in ("width", "height"):
         columns[name] = _integers(image.get(name) for image in images)
