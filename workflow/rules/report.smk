@@ -47,13 +47,15 @@ rule report:
         "../scripts/report.py"
 
 
-# The last word: it fails when cells failed, after everything that can be shown has been made.
+# The last word: it fails when cells failed or limits were exceeded, after everything that can be shown
+# has been made.
 rule check:
     input:
         f"{RUN}/metrics.csv",
         f"{RUN}/report/index.html",
         sheet_files(),
         refined_results(),
+        compare_files(),
         records=cell_files(paths.RECORD_SUFFIX),
         refined=refined_files(paths.RECORD_SUFFIX),
     output:
