@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -139,7 +139,12 @@ def collect(
         StoreError: the grid cannot be read, or a record is missing, unreadable or of another key.
     """
     grid = read_grid(grid_tsv)
-    records, problems = read_records(grid, run_dir)
+    records: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for record, problem in records_of(grid, run_dir):
+        records.append(record)
+        if problem is not None:
+            problems.append(problem)
     if problems and missing == "error":
         more = len(problems) - 1
         rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
@@ -147,28 +152,24 @@ def collect(
     return metrics_of(grid, records), _curves(grid, records)
 
 
-def read_records(grid: Grid, run_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Read the records of a grid's cells, in its order, and say what is wrong with them.
+def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Read the records of a grid's cells, in its order.
 
     Args:
         grid: the run's grid.
         run_dir: the folder that the grid's image paths start from.
 
-    Returns:
-        One record a cell, where there is no right one only with the status ``missing`` and the
-        reason; and a line for each of those.
+    Yields:
+        A cell's record and None; where there is no right one, only the status ``missing`` and the
+        reason, and a line on what is wrong with it.
     """
-    records: list[dict[str, Any]] = []
-    problems: list[str] = []
     for row in grid.rows:
         path = record_path(run_dir, row["image"])
         try:
-            records.append(matching_record(path, row["key"]))
+            yield matching_record(path, row["key"]), None
         except StoreError as error:
-            problems.append(str(error))
             reason = str(error).removeprefix(f"{path}: ").split(";")[0]
-            records.append({"status": "missing", "reason": reason})
-    return records, problems
+            yield {"status": "missing", "reason": reason}, str(error)
 
 
 def sweep_axes(metrics: pd.DataFrame) -> list[str]:

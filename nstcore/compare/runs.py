@@ -14,7 +14,7 @@ from nstcore.config.compare import SEED
 from nstcore.config.settings import Settings
 from nstcore.errors import StoreError
 from nstcore.sheet.names import value_text
-from nstcore.tables import Grid, metric_names, metrics_of, read_grid, read_records
+from nstcore.tables import Grid, metric_names, metrics_of, read_grid, records_of
 
 Record = Mapping[str, Any]
 
@@ -112,7 +112,10 @@ def read_run(folder: Path, name: str) -> Run:
     grid = read_grid(table)
     if not grid.rows:
         raise StoreError(f"{table}: holds no cell")
-    records, _ = read_records(grid, folder)
+    records = []
+    for record, _ in records_of(grid, folder):
+        record.pop("trace", None)  # most of a record, and nothing looks at it here
+        records.append(record)
     return Run(name, folder, metrics_of(grid, records), records, _settings(grid, records))
 
 
