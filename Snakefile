@@ -19,6 +19,7 @@ include: "workflow/rules/stylize.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/refine.smk"
+include: "workflow/rules/compare.smk"
 
 
 rule all:
@@ -35,6 +36,7 @@ rule all:
         refined_files(),
         refined_files(paths.RECORD_SUFFIX),
         refined_results(),
+        compare_files(),
         f"{RUN}/report/index.html",
         f"{RUN}/snakemake/report",
         f"{RUN}/summary.json",

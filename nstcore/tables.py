@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,9 @@ IDENTITY = ("style", "content", "setting", "seed")
 
 LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
 """The columns of the curves that a trace fills."""
+
+EFFORT = ("iterations_done", "seconds", "peak_memory_mb")
+"""The columns that say what a cell took; all other metrics are measured on its picture."""
 
 _LAYER = "style_loss_"
 _METRICS_BEFORE = ("content_loss", "style_loss")
@@ -143,28 +146,50 @@ def collect(
     records: list[dict[str, Any]] = []
     traces: list[Trace] = []
     problems: list[str] = []
-    for row in grid.rows:
-        path = record_path(run_dir, row["image"])
-        try:
-            record = matching_record(path, row["key"])
-        except StoreError as error:
-            problems.append(str(error))
-            reason = str(error).removeprefix(f"{path}: ").split(";")[0]
-            record = {"status": "missing", "reason": reason}
+    for record, problem in records_of(grid, run_dir):
         traces.append(_trace(record))
         record.pop("trace", None)  # as a list of numbers it takes four times as much memory
         records.append(record)
+        if problem is not None:
+            problems.append(problem)
     if problems and missing == "error":
         more = len(problems) - 1
         rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
         raise StoreError(problems[0] + rest)
-    return _metrics(grid, records), _curves(grid, traces)
+    return metrics_of(grid, records), _curves(grid, traces)
+
+
+def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Read the records of a grid's cells, in its order.
+
+    Args:
+        grid: the run's grid.
+        run_dir: the folder that the grid's image paths start from.
+
+    Yields:
+        A cell's record and None; where there is no right one, only the status ``missing`` and the
+        reason, and a line on what is wrong with it.
+    """
+    for row in grid.rows:
+        path = record_path(run_dir, row["image"])
+        try:
+            yield matching_record(path, row["key"]), None
+        except StoreError as error:
+            reason = str(error).removeprefix(f"{path}: ").split(";")[0]
+            yield {"status": "missing", "reason": reason}, str(error)
 
 
 def sweep_axes(metrics: pd.DataFrame) -> list[str]:
     """The names of the sweep axes: the columns of the metrics between ``seed`` and ``key``."""
     columns = [str(name) for name in metrics.columns]
     return columns[columns.index("seed") + 1 : columns.index("key")]
+
+
+def metric_names(metrics: pd.DataFrame) -> list[str]:
+    """The columns that hold measurements of a cell: losses, other metrics, iterations, time, memory."""
+    columns = [str(name) for name in metrics.columns]
+    first, last = columns.index("reason") + 1, columns.index("image")
+    return [name for name in columns[first:last] if name not in ("width", "height")]
 
 
 def write_metrics(metrics: pd.DataFrame, parquet: Path, csv: Path) -> None:
@@ -196,7 +221,8 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
 
 
-def _metrics(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
+def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
+    """The metrics of a grid's cells from their records, one row a cell in grid order."""
     measured = [_mapping(record, "metrics") for record in records]
     names = {name for metrics in measured for name in metrics}
     layers = sorted((n for n in names if n.startswith(_LAYER)), key=_natural)
@@ -217,8 +243,8 @@ def _metrics(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     columns["reason"] = _text(record.get("reason") for record in records)
     for name in (*known, *sorted(names.difference(known), key=_natural)):
         columns[name] = _floats(metrics.get(name) for metrics in measured)
-    columns["iterations_done"] = _integers(entry.get("iterations") for entry in effort)
-    for name in ("seconds", "peak_memory_mb"):
+    columns[EFFORT[0]] = _integers(entry.get("iterations") for entry in effort)
+    for name in EFFORT[1:]:
         columns[name] = _floats(entry.get(name) for entry in effort)
     for name in ("width", "height"):
         columns[name] = _integers(image.get(name) for image in images)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from browsing import browser, open_report  # noqa: F401
 from hypothesis import settings
 from numpy.typing import NDArray
 

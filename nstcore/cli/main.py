@@ -113,6 +113,42 @@ def build_parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--force", action="store_true", help="overwrite the output if it exists")
     reproduce.set_defaults(function=_reproduce, mistake=2)
 
+    compare = commands.add_parser(
+        "compare",
+        help="put runs beside each other: pictures and metrics",
+        description="Compare runs with the first of them: what was changed, cells that came and went, "
+        "metrics cell by cell. Exit status: 0; 1 if a limit of --fail-if is exceeded; 2 for a mistake or "
+        "where that cannot be told.",
+    )
+    compare.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, the baseline first"
+    )
+    compare.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="write index.html, comparison.csv and summary.json there",
+    )
+    compare.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="SETTING",
+        help="a setting in which cells may differ that belong together (may be repeated)",
+    )
+    compare.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="LIMIT",
+        help='what may not happen, for example --fail-if "style_loss > +5%%" (may be repeated)',
+    )
+    compare.add_argument(
+        "--json", action="store_true", help="print everything as JSON, for programs"
+    )
+    compare.set_defaults(function=_compare, mistake=2)
+
     gc = commands.add_parser("gc", help="remove cells from the store that no run refers to")
     gc.add_argument(
         "--results",
@@ -147,7 +183,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``nst`` and return its exit status: 0, 1 for a user's mistake, 2 for wrong arguments.
 
-    For ``nst reproduce`` a mistake is 2 as well, and 1 another picture.
+    For ``nst reproduce`` a mistake is 2 as well, and 1 another picture; for ``nst compare`` a mistake
+    is 2, and 1 an exceeded limit.
     """
     parser = build_parser()
     parsed, rest = parser.parse_known_args(arguments)
@@ -199,6 +236,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from nstcore.cli.reproduce import reproduce
 
     return reproduce(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.compare import compare
+
+    return compare(arguments)
 
 
 def _gc(arguments: argparse.Namespace) -> int:

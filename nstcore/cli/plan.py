@@ -89,7 +89,7 @@ def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int
     Raises:
         ImageError: after everything else has been told, if pictures cannot be read.
     """
-    plan = read_plan(config)
+    plan = read_plan(config, starting=True)
     console = Console(soft_wrap=True, highlight=False)
     if not as_json:
         show_axes(console, plan)

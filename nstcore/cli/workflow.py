@@ -59,7 +59,7 @@ def command(config: Path, options: Sequence[str], root: Path) -> list[str]:
 def run_workflow(config: Path, options: Sequence[str]) -> NoReturn:
     """Check a configuration, then become Snakemake, so that signals reach it and nobody else."""
     # Snakemake would show the same mistakes, wrapped in its own words and a traceback.
-    read_plan(config)
+    read_plan(config, starting=True)
     words = command(config, options, workflow_root())
     sys.stdout.flush()
     os.execv(words[0], words)

@@ -22,6 +22,9 @@ ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$", max_length=100)]
 
+Folder = Annotated[str, StringConstraints(pattern=r"^[^{}]+$")]
+"""Braces would be taken for wildcards."""
+
 
 class Strict(BaseModel):
     """A part of the configuration in which a misspelt key is an error."""

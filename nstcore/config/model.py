@@ -6,15 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
+from nstcore.config.compare import Compare
 from nstcore.config.entries import ContentGiven, StyleGiven
-from nstcore.config.given import Id, SettingsInput, Strict
+from nstcore.config.given import Folder, Id, SettingsInput, Strict
 from nstcore.config.refine import Refine
 from nstcore.config.sweep import Sweep
 from nstcore.encoders.layers import EncoderName
 
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
-Folder = Annotated[str, StringConstraints(pattern=r"^[^{}]+$")]
-"""Braces would be taken for wildcards."""
 Layout = Annotated[list[str], Field(min_length=0)]
 
 
@@ -155,6 +154,9 @@ class Config(Strict):
     refine: Refine | None = Field(
         None,
         description="Which cells are made again, larger, when the grid is finished; empty: none.",
+    )
+    compare: Compare | None = Field(
+        None, description="Other runs that this one is compared with at its end; empty: none."
     )
     allow_failures: bool = Field(
         False,

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from nstcore.config.compare import Compare
 from nstcore.config.model import Config, Evaluation, Output, Report
 from nstcore.config.refine import Refine
 from nstcore.config.settings import PRESETS, Settings
@@ -180,6 +181,23 @@ changes.
 
 """
 
+_COMPARE = """\
+## Comparison
+
+`compare` puts the finished run beside others, of the same results folder or elsewhere:
+
+```yaml
+compare:
+  runs: [last_week]             # the first is the baseline
+  ignore: [iterations]          # settings that may differ between two cells that are compared
+  fail_if: ["style_loss > +5%", "broken > 0"]
+```
+
+The result stands in `compare/`. [docs/compare.md](../docs/compare.md) says how cells find each other,
+what is computed and which limits there are; `nst compare` does the same for any runs.
+
+"""
+
 _PRESETS = """\
 `fast` and `best` leave the encoder, the style weight and the size as they are. At the same style
 weight `statistic: w2` changes the picture about as much as `gram` with the compact encoder, and
@@ -197,7 +215,7 @@ at these weights hardly more than the style is left. Lower `style_weight` to bri
 
 def reference_text() -> str:
     """The whole page, as Markdown."""
-    parts = [_INTRODUCTION, _PATHS, _REFINE]
+    parts = [_INTRODUCTION, _PATHS, _REFINE, _COMPARE]
     parts.append("## Keys\n\n" + _table(Config, ""))
     for name, model in (
         ("sweep", Sweep),
@@ -206,6 +224,7 @@ def reference_text() -> str:
         ("evaluation", Evaluation),
         ("report", Report),
         ("refine", Refine),
+        ("compare", Compare),
     ):
         parts.append(f"### {name}\n\n" + _table(model, f"{name}."))
     parts.append(

@@ -13,6 +13,7 @@ from typing import Any
 from nstcore.config.load import dump_yaml, given_settings, located, parse_config, read_yaml
 from nstcore.config.model import Config
 from nstcore.errors import ConfigError
+from nstcore.grid.compared import missing_runs
 from nstcore.grid.plan import Plan
 from nstcore.grid.refine import rows_of
 from nstcore.store.atomic import write_text
@@ -58,15 +59,20 @@ def open_frozen(path: Path | str) -> Plan:
     return read_plan(path)
 
 
-def read_plan(path: Path | str) -> Plan:
+def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
     """The plan of the configuration in a YAML file.
+
+    Args:
+        path: the file.
+        starting: whether a run is to start from it: then the runs that it is compared with must be
+            there.
 
     Raises:
         ConfigError: one line for every mistake, with the line in the file.
     """
     raw = read_yaml(path)
     try:
-        return Plan(parse_config(raw))
+        return _plan(raw, starting)
     except ConfigError as error:
         raise located(error, raw) from None
 
@@ -83,9 +89,17 @@ def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
         ConfigError: one line for every mistake.
     """
     if starting:
-        return Plan(parse_config(raw))
+        return _plan(raw, starting)
     run, results = raw.get("run", "run"), raw.get("results", "results")
     path = Path(str(results)) / str(run) / NAME
     if not path.is_file():
         raise ConfigError([f"{path}: is missing; start the run again"])
     return open_frozen(path)
+
+
+def _plan(raw: Mapping[str, Any], starting: bool) -> Plan:
+    plan = Plan(parse_config(raw))
+    problems = missing_runs(plan.config) if starting else []
+    if problems:
+        raise ConfigError(problems)
+    return plan

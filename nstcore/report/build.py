@@ -7,27 +7,23 @@ those of the run folder itself.  Where all that is small the page holds it too, 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from nstcore.errors import StoreError
 from nstcore.report.about import about
 from nstcore.report.again import again_of
 from nstcore.report.failures import failures_of
 from nstcore.report.inline import SingleFile, inlined
+from nstcore.report.page import fill
 from nstcore.report.payload import Record, cells_of, curves_of, escaped_json, settings_of
-from nstcore.report.thumbnails import VIEWABLE, Thumbnails
+from nstcore.report.thumbnails import Thumbnails, pictures_of
 from nstcore.report.vendor import credits_of_libraries, script_text
 from nstcore.sheet.names import Titles
 from nstcore.sheet.pictures import Sources, find_sources
@@ -37,6 +33,7 @@ from nstcore.tables import collect, matching_record, read_grid, read_table, reco
 log = logging.getLogger(__name__)
 
 SCRIPTS = (
+    "dom",
     "data",
     "missing",
     "selection",
@@ -59,11 +56,12 @@ SCRIPTS = (
     "effects",
     "losses",
     "explore",
+    "theme",
     "app",
 )
 """The page's program, in the order in which its parts build on each other."""
 
-STYLES = ("report", "explore")
+STYLES = ("report.css", "explore.css")
 
 CHUNKS = {"curves": 100, "records": 25}
 """What is loaded when it is looked at: how many cells' a file holds."""
@@ -152,7 +150,7 @@ def build_report(
         "libraries": credits_of_libraries(),
     }
     cells: dict[str, Any] = payload["cells"]
-    cells["thumb"], cells["view"] = _pictures(run_dir, metrics, records, thumbs)
+    cells["thumb"], cells["view"] = pictures_of(run_dir, metrics, records, thumbs)
     thumbs.remove_unused()
     chunks = {
         "curves": _chunks("curves", [curves_of(record) for record in records]),
@@ -174,36 +172,16 @@ def build_report(
 
 
 def render(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:
-    """Fill the page's template.
-
-    The page forbids itself by a content security policy everything but its own style, its own
-    program and files beside it, so that no text in a run can ever become a program.
-    """
-    files = resources.files("nstcore.report") / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = "\n".join((files / f"{name}.css").read_text(encoding="utf-8") for name in STYLES)
-    parts = [(files / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-    own = "(() => {\n'use strict';\n" + "\n".join(parts) + "\n})();\n"
-    program = script_text() + "\n" + own
-    return environment.get_template("index.html.j2").render(
+    """The report as HTML."""
+    return fill(
+        "index.html.j2",
+        styles=STYLES,
+        scripts=[f"{name}.js" for name in SCRIPTS],
+        libraries=script_text(),
+        data=payload,
         title=payload["title"],
         links=links or {},
-        style=Markup(style),
-        program=Markup(program),
-        style_digest=_digest(style),
-        program_digest=_digest(program),
-        data=Markup(escaped_json(payload)),
     )
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _metrics(run_dir: Path) -> pd.DataFrame:
@@ -245,33 +223,6 @@ def _sources(sources: Sources, folder: Path, thumbs: Thumbnails) -> dict[str, di
             links = [Path(os.path.relpath(file, folder)).as_posix() for file in files]
             found[axis][name] = {"thumb": thumbs.of_source(axis, name, picture), "files": links}
     return found
-
-
-def _pictures(
-    run_dir: Path,
-    metrics: pd.DataFrame,
-    records: Sequence[Record | None],
-    thumbs: Thumbnails,
-) -> tuple[list[str | None], dict[int, str]]:
-    """Thumbnails of all cells that have a picture, and views of those no browser can show."""
-    images: list[tuple[Path, str] | None] = []
-    for image, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
-        entry = (record or {}).get("image")
-        shown = status in ("ok", "diverged") and isinstance(entry, Mapping)
-        digest = str(entry.get("sha256") or "") if isinstance(entry, Mapping) else ""
-        if shown and digest.isalnum():
-            images.append((run_dir / image, digest))
-        else:
-            images.append(None)
-    names = thumbs.of_cells(images)
-    views = {
-        number: view
-        for number, image in enumerate(images)
-        if image and image[0].suffix.lower() not in VIEWABLE
-        for view in [thumbs.view_of(*image)]
-        if view
-    }
-    return names, views
 
 
 def _picture_files(

@@ -11,14 +11,12 @@ import pandas as pd
 
 from nstcore.sheet.axes import axis_values
 from nstcore.sheet.names import SOURCES, Titles, shown, value_text
-from nstcore.tables import LOSSES
+from nstcore.tables import LOSSES, metric_names
 
 Record = Mapping[str, Any]
 
 CURVE_POINTS = 200
 """The most points of a loss curve that are kept, first and last among them."""
-
-_NOT_METRICS = {"width", "height"}
 
 _LOWER = ("content_loss", "style_loss", "color_distance", "seconds", "peak_memory_mb")
 _HIGHER = ("ssim",)
@@ -65,9 +63,7 @@ def cells_of(
         for axis in orders
     }
     plain = metrics.astype(object).where(metrics.notna(), None)
-    columns = [str(name) for name in metrics.columns]
-    first = columns.index("reason") + 1
-    names = [name for name in columns[first : columns.index("image")] if name not in _NOT_METRICS]
+    names = metric_names(metrics)
     return {
         "axes": [
             {

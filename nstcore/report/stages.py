@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nstcore.config.settings import Settings
-from nstcore.grid import paths
+from nstcore.grid import compared, paths
 from nstcore.grid.plan import Plan
 from nstcore.grid.refine import FOLDER
 from nstcore.report.build import build_report
@@ -21,6 +21,7 @@ REFINED_LINKS = {
     "as PDF": f"../sheets/{FOLDER}.pdf",
     "their metrics": f"../{FOLDER}.csv",
 }
+COMPARED_LINKS = {"Comparison with other runs": f"../{compared.FOLDER}/{compared.PAGE}"}
 """What the report points to, from where it stands; made after it."""
 
 
@@ -81,7 +82,10 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         titles=plan.titles,
         sources=sources(plan),
         threads=threads,
-        links=REFINED_LINKS if plan.config.refine is not None else None,
+        links={
+            **(REFINED_LINKS if plan.config.refine is not None else {}),
+            **(COMPARED_LINKS if plan.config.compare is not None else {}),
+        },
         single_file=plan.config.report.single_file,
         to_come=sheet_files(plan),
     )

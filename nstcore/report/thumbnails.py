@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from PIL import Image
 
 from nstcore.errors import ImageError
@@ -97,3 +99,30 @@ class Thumbnails:
             os.replace(temporary, self.folder / name)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def pictures_of(
+    run_dir: Path,
+    metrics: pd.DataFrame,
+    records: Sequence[Mapping[str, Any] | None],
+    thumbs: Thumbnails,
+) -> tuple[list[str | None], dict[int, str]]:
+    """Thumbnails of all cells that have a picture, and views of those no browser can show."""
+    images: list[tuple[Path, str] | None] = []
+    for image, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
+        entry = (record or {}).get("image")
+        shown = status in ("ok", "diverged") and isinstance(entry, Mapping)
+        digest = str(entry.get("sha256") or "") if isinstance(entry, Mapping) else ""
+        if shown and digest.isalnum():
+            images.append((run_dir / image, digest))
+        else:
+            images.append(None)
+    names = thumbs.of_cells(images)
+    views = {
+        number: view
+        for number, image in enumerate(images)
+        if image and image[0].suffix.lower() not in VIEWABLE
+        for view in [thumbs.view_of(*image)]
+        if view
+    }
+    return names, views

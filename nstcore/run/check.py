@@ -1,4 +1,4 @@
-"""The last word on a run: whether every cell was made."""
+"""The last word on a run: whether every cell was made, and is within the limits that were set."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 
 from nstcore.errors import UserError
 from nstcore.grid import paths
+from nstcore.grid.compared import FOLDER, SUMMARY
 from nstcore.grid.plan import Plan
 from nstcore.run.promote import promoted
 from nstcore.store.atomic import write_json
 
 
 def check(plan: Plan, summary: Path) -> None:
-    """Write the run's summary, or report the cells that failed.
+    """Write the run's summary, or report the cells that failed and the limits that were exceeded.
 
-    Their placeholders are removed, so that the next call of the workflow tries them again.
+    Placeholders of failed cells are removed, so that the next call of the workflow tries them again.
 
     Raises:
-        UserError: if cells failed and the configuration does not allow that.
+        UserError: if cells failed and the configuration does not allow that, or the comparison with
+            other runs went beyond its limits.
     """
     failures: list[str] = []
     cells = list(plan.cells())
@@ -35,13 +37,28 @@ def check(plan: Plan, summary: Path) -> None:
             failures.append(f"{cell.image}: {record['reason'] if record else 'has no record'}")
             if not plan.config.allow_failures:
                 image.unlink(missing_ok=True)
+    problems: list[str] = []
     if failures and not plan.config.allow_failures:
-        listed = "\n".join(f"  {line}" for line in failures[:20])
-        raise UserError(
+        problems.append(
             f"{len(failures)} of {len(cells)} cells failed; the report shows the rest. "
-            "The next call tries them again; `allow_failures: true` accepts them.\n" + listed
+            "The next call tries them again; `allow_failures: true` accepts them."
         )
+        problems += [f"  {line}" for line in failures[:20]]
+    if plan.config.compare is not None:
+        problems += _beyond_limits(Path(plan.config.run_dir) / FOLDER / SUMMARY)
+    if problems:
+        raise UserError("\n".join(problems))
     write_json(summary, {**summary_of, "failed": failures})
+
+
+def _beyond_limits(comparison: Path) -> list[str]:
+    """A line for each limit of the comparison that is exceeded, or of which that cannot be told."""
+    limits = json.loads(comparison.read_text(encoding="utf-8"))["limits"]
+    return [
+        f"compare.fail_if: {limit['limit']}: {limit['problem'] or limit['says']}"
+        for limit in limits
+        if limit["exceeded"] or limit["problem"] is not None
+    ]
 
 
 def _read_record(image: Path) -> dict[str, Any] | None:

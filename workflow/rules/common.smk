@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from nstcore.cli.workflow import share_checkout
 from nstcore.errors import UserError
-from nstcore.grid import paths
+from nstcore.grid import compared, paths
 from nstcore.grid.freeze import freeze, frozen_path, open_plan
 from nstcore.grid.plan import ID_PATTERN
 from nstcore.grid.refine import refined_sizes, rows_of
@@ -38,6 +38,9 @@ FROZEN = str(frozen_path(PLAN.config))
 REFINED_SIZES = refined_sizes(PLAN)
 REFINED_TARGETS = refined_requests(PLAN)
 REFINED_ENCODERS = {**encoders(PLAN), **refined_encoders(PLAN)}
+
+COMPARED = f"{RUN}/{compared.FOLDER}"
+OTHER_RUNS = compared.compared_runs(PLAN.config)
 
 
 wildcard_constraints:
@@ -138,6 +141,14 @@ def refined_results():
         return []
     sheets = expand(f"{RUN}/sheets/refined.{{suffix}}", suffix=["png", "pdf"])
     return [f"{RUN}/refined.csv", *sheets]
+
+
+def compare_files():
+    """What is made of the run and others together."""
+    if PLAN.config.compare is None:
+        return []
+    files = [compared.PAGE, compared.TABLE, compared.SUMMARY]
+    return [f"{COMPARED}/{file}" for file in files]
 
 
 def refined_labels(wildcards):

@@ -78,7 +78,8 @@ rule report_bundle:
         "../scripts/report_bundle.py"
 
 
-# The last word: it fails when cells failed, after everything that can be shown has been made.
+# The last word: it fails when cells failed or limits were exceeded, after everything that can be shown
+# has been made.
 rule check:
     input:
         f"{RUN}/metrics.csv",
@@ -86,6 +87,7 @@ rule check:
         f"{RUN}/snakemake/report",
         sheet_files(),
         refined_results(),
+        compare_files(),
         records=cell_files(paths.RECORD_SUFFIX),
         refined=refined_files(paths.RECORD_SUFFIX),
     output:

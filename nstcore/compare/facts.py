@@ -1,0 +1,132 @@
+"""What two runs were made from and with, and what of that keeps their numbers from being compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nstcore.compare.align import Alignment, without_partner
+from nstcore.compare.runs import Record, Run
+
+Digests = dict[tuple[str, str, str], dict[str, None]]
+"""``content`` or ``style``, id and size -> digests; a dictionary for its order."""
+
+
+def same_judge(alignment: Alignment) -> bool:
+    """Whether the pictures of both runs were measured at one size by one encoder."""
+    return len(judges(alignment.baseline) | judges(alignment.run)) <= 1
+
+
+def judges(run: Run) -> set[str]:
+    """How finished cells were measured, in words; where the weights' file stood does not matter."""
+    found = set()
+    for cell in range(len(run)):
+        judge = _section(run.record(cell), "evaluation")
+        if judge and run.status[cell] == "ok":
+            facts = {name: value for name, value in judge.items() if name not in ("source", "path")}
+            found.add(", ".join(f"{name} {value}" for name, value in sorted(facts.items())))
+    return found
+
+
+def made_with(alignment: Alignment) -> dict[str, tuple[str, str]]:
+    """Versions and devices that differ: what -> those of the baseline and of the run."""
+    mine, theirs = (_versions(run) for run in (alignment.baseline, alignment.run))
+    return {
+        name: (_listed(mine[name]), _listed(theirs[name]))
+        for name in mine
+        if name in theirs and set(mine[name]) != set(theirs[name])
+    }
+
+
+def known_to_one(alignment: Alignment) -> dict[str, tuple[str, str]]:
+    """Settings that only one of the two runs knows, as `made_with`."""
+    mine, theirs = alignment.baseline.values, alignment.run.values
+    return {
+        **{name: (_listed(mine[name]), "–") for name in mine if name not in theirs},
+        **{name: ("–", _listed(theirs[name])) for name in theirs if name not in mine},
+    }
+
+
+def warnings_of(alignment: Alignment) -> list[str]:
+    """What a reader must know before looking at any number."""
+    lines = []
+    if not same_judge(alignment):
+        lines.append(
+            "The runs were measured in different ways: do not compare their metrics. Give both the same "
+            "`evaluation` (encoder, weights and size)."
+        )
+    lines += _other_pictures(alignment)
+    if not alignment.pairs:
+        reasons = " and ".join(without_partner(alignment))
+        why = f": they have no value in common of {reasons}" if reasons else ""
+        lines.append(f"No cell of {alignment.run.name} is one of {alignment.baseline.name}{why}.")
+    return lines
+
+
+def identical(alignment: Alignment) -> int:
+    """How many pairs have the same picture, to the pixel where the records tell, else to the byte."""
+    a, b = alignment.baseline, alignment.run
+    return sum(_same_picture(a.record(mine), b.record(theirs)) for mine, theirs in alignment.pairs)
+
+
+def _same_picture(one: Record | None, other: Record | None) -> bool:
+    mine, theirs = _section(one, "image"), _section(other, "image")
+    name = "pixels" if "pixels" in mine and "pixels" in theirs else "sha256"
+    return mine.get(name) is not None and mine.get(name) == theirs.get(name)
+
+
+def _other_pictures(alignment: Alignment) -> Iterator[str]:
+    """A line for each id under which the runs have different pictures."""
+    mine, theirs = (_digests(run) for run in (alignment.baseline, alignment.run))
+    different = {
+        (kind, name)
+        for (kind, name, size), digests in mine.items()
+        if (kind, name, size) in theirs and theirs[kind, name, size].keys() != digests.keys()
+    }
+    for kind, name in sorted(different):
+        yield (
+            f"The {kind} {name} is another picture in {alignment.run.name} than in "
+            f"{alignment.baseline.name}."
+        )
+
+
+def _digests(run: Run) -> Digests:
+    """Digests of the decoded pictures; contents are prepared at each size, which is another picture."""
+    found: Digests = {}
+    for cell in range(len(run)):
+        inputs = _section(run.record(cell), "inputs")
+        content = _section(inputs, "content")
+        if "digest" in content:
+            size = f"{content.get('width')}x{content.get('height')}"
+            found.setdefault(("content", run.content[cell], size), {})[str(content["digest"])] = (
+                None
+            )
+        style = inputs.get("style")
+        if isinstance(style, Sequence) and style:
+            parts = [f"{_get(part, 'digest')} {_get(part, 'weight')}" for part in style]
+            found.setdefault(("style", run.style[cell], ""), {})[" ".join(parts)] = None
+    return found
+
+
+def _versions(run: Run) -> dict[str, dict[str, None]]:
+    found: dict[str, dict[str, None]] = {}
+    for cell in range(len(run)):
+        record = run.record(cell)
+        device = _section(record, "optimization").get("device")
+        facts = {**_section(record, "versions"), **({"device": device} if device else {})}
+        for name, value in facts.items():
+            found.setdefault(name, {})[str(value)] = None
+    return found
+
+
+def _listed(values: Mapping[str, None] | Sequence[str]) -> str:
+    return ", ".join(values)
+
+
+def _get(part: Any, name: str) -> Any:
+    return part.get(name) if isinstance(part, Mapping) else None
+
+
+def _section(record: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
+    value = (record or {}).get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,154 @@
+"""The runs that are compared, read from their folders, finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nstcore.config.compare import SEED
+from nstcore.config.settings import Settings
+from nstcore.errors import StoreError
+from nstcore.sheet.names import value_text
+from nstcore.tables import Grid, metric_names, metrics_of, read_grid, records_of
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as far as it is there.
+
+    Attributes:
+        name: what it is called here, different for every run that is compared.
+        folder: where it stands.
+        metrics: one row a cell, in grid order.
+        records: of the cells; of one without a record only the status ``missing`` and the reason.
+        settings: of each cell the text of every setting that is known, ``seed`` among them.
+    """
+
+    name: str
+    folder: Path
+    metrics: pd.DataFrame
+    records: Sequence[Record]
+    settings: Sequence[Mapping[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def style(self) -> list[str]:
+        """Id of each cell's style."""
+        return [str(name) for name in self.metrics["style"]]
+
+    @cached_property
+    def content(self) -> list[str]:
+        """Id of each cell's content."""
+        return [str(name) for name in self.metrics["content"]]
+
+    @cached_property
+    def status(self) -> list[str]:
+        """``ok``, ``diverged``, ``failed`` or ``missing``, for each cell."""
+        return [str(status) for status in self.metrics["status"]]
+
+    @cached_property
+    def image(self) -> list[str]:
+        """Path of each cell's picture, from the folder."""
+        return [str(image) for image in self.metrics["image"]]
+
+    @cached_property
+    def values(self) -> dict[str, list[str]]:
+        """Every setting with the different texts that cells have, in grid order."""
+        found: dict[str, dict[str, None]] = {}
+        for own in self.settings:
+            for name, text in own.items():
+                found.setdefault(name, {})[text] = None
+        return {name: list(texts) for name, texts in found.items()}
+
+    @property
+    def metric_names(self) -> list[str]:
+        """What was measured."""
+        return metric_names(self.metrics)
+
+    def record(self, cell: int) -> Record | None:
+        """A cell's record, None where there is none."""
+        return None if self.status[cell] == "missing" else self.records[cell]
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read runs and give each a name of its own: its folder's, or the path where that is not enough.
+
+    Raises:
+        StoreError: a folder holds no run, or a run no cell.
+    """
+    names = [folder.name or folder.resolve().name for folder in folders]
+    paths = [folder.as_posix() for folder in folders]
+    names = [
+        path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)
+    ]
+    return [
+        read_run(
+            folder, name if names.count(name) == 1 else f"{name} ({names[:n].count(name) + 1})"
+        )
+        for n, (folder, name) in enumerate(zip(folders, names, strict=True))
+    ]
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Read one run.
+
+    Raises:
+        StoreError: it is no run, or has no cell.
+    """
+    table = folder / "grid.tsv"
+    if not table.is_file():
+        raise StoreError(
+            f"{folder}: is no run (it has no grid.tsv); give a folder such as results/demo"
+        )
+    grid = read_grid(table)
+    if not grid.rows:
+        raise StoreError(f"{table}: holds no cell")
+    records = []
+    for record, _ in records_of(grid, folder):
+        record.pop("trace", None)  # most of a record, and nothing looks at it here
+        records.append(record)
+    return Run(name, folder, metrics_of(grid, records), records, _settings(grid, records))
+
+
+def _settings(grid: Grid, records: Sequence[Record]) -> list[dict[str, str]]:
+    """The settings of every cell; of one without a record those that its neighbours tell."""
+    texts = [
+        {name: value_text(name, value) for name, value in (record.get("settings") or {}).items()}
+        for record in records
+    ]
+    known = [(row, own) for row, own in zip(grid.rows, texts, strict=True) if own]
+    bundles = [axis for axis in grid.axes if axis not in Settings.model_fields]
+    likely: dict[tuple[str, ...], dict[str, str]] = {}
+    found = []
+    for row, own in zip(grid.rows, texts, strict=True):
+        if not own:
+            kind = tuple(row[axis] for axis in bundles)
+            if kind not in likely:
+                alike = [o for r, o in known if tuple(r[axis] for axis in bundles) == kind]
+                likely[kind] = _shared(alike)
+            # Without a neighbour nobody knows what a bundle sets: its name then stands for that.
+            axes = [a for a in grid.axes if a not in bundles or not likely[kind]]
+            own = {**likely[kind], **{axis: value_text(axis, row[axis]) for axis in axes}}
+        found.append({**own, SEED: str(int(row["seed"]))})
+    return found
+
+
+def _shared(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What all of several cells have."""
+    if not settings:
+        return {}
+    first, *others = settings
+    return {
+        name: text
+        for name, text in first.items()
+        if all(other.get(name) == text for other in others)
+    }
