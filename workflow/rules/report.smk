@@ -1,6 +1,10 @@
 # What people look at.
 
 
+localrules:
+    check,
+
+
 rule contact_sheet:
     input:
         metrics=f"{RUN}/metrics.parquet",
@@ -19,6 +23,9 @@ rule contact_sheet:
         f"{RUN}/logs/contact_sheet/{{page}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
@@ -39,6 +46,9 @@ rule report:
         f"{RUN}/logs/report.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
