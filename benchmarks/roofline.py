@@ -40,7 +40,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nstcore.config.settings import Settings
-from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels, deepest, stage
+from nstcore.encoders.layers import VGG19_WIDTHS, deepest, stage
+from nstcore.encoders.operations import convolution_flops, gram_flops
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.objective import Losses, Objective
 from nstcore.optimize.lbfgs import BatchedLBFGS
@@ -54,32 +55,6 @@ GPU_GOAL = 0.40
 """Least share of the bfloat16 matrix peak on a data-centre GPU, at 512 px and more."""
 
 GPU_GOAL_SIZE = 512
-
-
-def convolution_flops(widths: tuple[int, ...], last: str, height: int, width: int) -> int:
-    """Operations of all 3 x 3 convolutions up to a layer for one picture, forward.
-
-    The gradient with respect to their inputs takes as many again.
-    """
-    total, incoming = 0, 3
-    for layer in LAYERS[: LAYERS.index(last) + 1]:
-        reduced = 2 ** (stage(layer) - 1)
-        outgoing = channels(layer, widths)
-        total += 2 * 9 * incoming * outgoing * (height // reduced) * (width // reduced)
-        incoming = outgoing
-    return total
-
-
-def gram_flops(widths: tuple[int, ...], layers: list[str], height: int, width: int) -> int:
-    """Operations of one picture's Gram matrices, forward: full products, C² M multiply-adds.
-
-    Backward takes as many again: the gradient of F F^T is (S + S^T) F.
-    """
-    total = 0
-    for layer in layers:
-        reduced = 2 ** (stage(layer) - 1)
-        total += 2 * channels(layer, widths) ** 2 * (height // reduced) * (width // reduced)
-    return total
 
 
 def adapter_flops(encoder: VGG, layers: list[str], height: int, width: int) -> int:

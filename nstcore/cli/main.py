@@ -6,6 +6,7 @@ Every command is a parser and a function that gets the parsed arguments; the wor
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="measure nothing, and leave out how long it takes",
     )
     plan.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
+    plan.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="only measure how fast this machine is, and print it as `cluster.tflops`",
+    )
     plan.set_defaults(function=_plan)
 
     report = commands.add_parser(
@@ -57,6 +63,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     report.add_argument("config", type=Path, help="the configuration, a YAML file")
     report.set_defaults(function=_report)
+
+    status = commands.add_parser(
+        "status",
+        help="how far a run is, from another shell and while it runs",
+        description="Show how many cells of a run are done, failed, running and waiting, which jobs "
+        "are at work and where, and how long it will take at the rate of the last hour.",
+    )
+    status.add_argument("run", type=Path, help="the folder of the run, such as results/demo")
+    status.add_argument(
+        "--watch", action="store_true", help="look again and again until the run is finished"
+    )
+    status.add_argument(
+        "--every",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="between two looks of --watch (default: 10)",
+    )
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
+    status.set_defaults(function=_status)
 
     stylize = commands.add_parser("stylize", help="make one picture, without the workflow")
     stylize.add_argument("content", type=Path, help="the picture to be stylized")
@@ -215,6 +241,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    if arguments.calibrate:
+        from nstcore.cli.jobs import show_calibration
+
+        return show_calibration(arguments.config)
     from nstcore.cli.plan import show_plan
 
     return show_plan(arguments.config, probe=arguments.probe, as_json=arguments.json)
@@ -224,6 +254,24 @@ def _report(arguments: argparse.Namespace) -> int:
     from nstcore.cli.report import report_now
 
     return report_now(arguments.config)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from nstcore.cli.status import show_status
+
+    watch = arguments.every if arguments.watch else None
+    return show_status(arguments.run, watch=watch, as_json=arguments.json)
+
+
+def _seconds(text: str) -> float:
+    """A time on the command line."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
 
 
 def _stylize(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from nstcore.cli.jobs import job_line, job_values, jobs_of
 from nstcore.encoders.weights import locate
 from nstcore.errors import ImageError, UserError
 from nstcore.grid import paths
@@ -95,10 +96,12 @@ def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int
         show_axes(console, plan)
     outlook = look_ahead(plan, probe=probe)
     if as_json:
-        json.dump(as_values(outlook), sys.stdout, indent=1)
+        json.dump({**as_values(outlook), "jobs": job_values(plan)}, sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
         show_outlook(console, outlook)
+        if "cluster" in plan.config.model_fields_set:
+            console.print(job_line(jobs_of(plan)))
     if outlook.problems:
         raise ImageError("\n".join(outlook.problems))
     return 0
@@ -129,7 +132,7 @@ def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     except UserError as error:
         outlook.warnings.append(str(error))
     if machine is not None:
-        add_costs(outlook, sizes, machine, _measure(plan, machine) if probe else None)
+        add_costs(outlook, sizes, machine, measure_machine(plan, machine) if probe else None)
     outlook.sheets = forecast_sheets(plan, sizes)
     costs = [*outlook.batches.values(), *outlook.refined.values()]
     works = [work for cost in costs for work in cost.works]
@@ -166,7 +169,8 @@ def add_costs(outlook: Outlook, sizes: Sizes, machine: Machine, rates: Rates | N
         outlook.seconds += _sum(outlook.batches) + _sum(outlook.refined)
 
 
-def _measure(plan: Plan, machine: Machine) -> Rates:
+def measure_machine(plan: Plan, machine: Machine) -> Rates:
+    """How fast this machine is for everything that a run needs."""
     import torch
 
     from nstcore.run.probe import rates_for

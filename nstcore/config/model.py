@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
+from nstcore.config.cluster import Cluster
 from nstcore.config.compare import Compare
 from nstcore.config.entries import ContentGiven, StyleGiven
 from nstcore.config.given import Folder, Id, SettingsInput, Strict
@@ -146,6 +147,9 @@ class Config(Strict):
         description="Whether a repeat on the same device with the same versions must give the same "
         "bytes. On a CPU with as many threads it does anyway; a GPU gets slower. Give `batch_size` too: "
         "else the free memory decides what is computed together, and with it the last bits.",
+    )
+    cluster: Cluster = Field(
+        Cluster(), description="How long jobs are, and what they ask a cluster for."
     )
     background: Color = Field("#ffffff", description="Colour behind transparent pictures.")
     output: Output = Field(Output(), description="Files of the finished pictures.")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from nstcore.config.cluster import Cluster
 from nstcore.config.compare import Compare
 from nstcore.config.model import Config, Evaluation, Output, Report
 from nstcore.config.refine import Refine
@@ -156,10 +157,27 @@ _PATHS = """\
 
 `batch_by` names the axes that get a job for each of their values; all cells along the other axes
 are optimized together in one process. `[style, content]` (the default) suits many settings,
-`[style]` many contents with few settings. Adding a picture or a value computes no
-cell again. A cell is known by what determines it: its settings, the pixels of its pictures, the
-encoder's weights. Where two runs share a cell they share its file in the store
-(`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
+`[style]` many contents with few settings. Or give a length: with
+`cluster.target_minutes` batches are made of as many cells as a job of that length does, whatever the
+axes: with `target_minutes: 10` 10,000 cells of 12 s become 200 to 400 jobs of 5 to 10 minutes.
+
+```yaml
+cluster:
+  target_minutes: 30
+  tflops: {compact: 0.2, vgg19: 0.4}      # as `nst plan --calibrate` prints it on a node
+```
+
+The time of a cell is counted from its encoder, size and iterations, and nothing is measured when the
+workflow starts: every machine finds the same batches. They are powers of two of hash buckets: another
+picture or value moves no cell into another batch, unless there is so much more to do that the buckets
+double. Where they do, or where `cluster` changes, the jobs of the new batches link what is finished.
+Jobs ask for `runtime` and `mem_mb` (and `gpu_mem_mb`, which no scheduler knows by itself) by the same
+count, with a margin and for more at each attempt. `nst plan` tells how many jobs there are and what
+they ask for; `nst status results/<run>` how far they are.
+
+Adding a picture or a value computes no cell again. A cell is known by what determines it: its
+settings, the pixels of its pictures, the encoder's weights. Where two runs share a cell they share
+its file in the store (`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
 """
 
 _REFINE = """\
@@ -225,6 +243,7 @@ def reference_text() -> str:
         ("report", Report),
         ("refine", Refine),
         ("compare", Compare),
+        ("cluster", Cluster),
     ):
         parts.append(f"### {name}\n\n" + _table(model, f"{name}."))
     parts.append(

@@ -26,8 +26,9 @@ from nstcore.distill.pictures import Photos, Pool, draw_picture, to_tensor
 from nstcore.distill.replay import Replay, draw_run
 from nstcore.distill.teacher import Teacher, set_padding
 from nstcore.distill.validation import Validation, validate
-from nstcore.encoders.compact.architecture import COMPACT_WIDTHS, CompactEncoder
+from nstcore.encoders.compact.architecture import CompactEncoder
 from nstcore.encoders.compact.loading import fill, read_compact
+from nstcore.encoders.layers import COMPACT_WIDTHS
 from nstcore.encoders.vgg import Padding
 from nstcore.store.atomic import atomic_path
 

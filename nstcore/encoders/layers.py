@@ -17,6 +17,12 @@ CONVOLUTIONS_PER_STAGE: tuple[int, ...] = (2, 2, 4, 4, 4)
 VGG19_WIDTHS: tuple[int, ...] = (64, 128, 256, 512, 512)
 """Channels of each stage of VGG-19."""
 
+COMPACT_WIDTHS: tuple[int, ...] = (16, 32, 64, 128, 256)
+"""Channels of each stage of the compact encoder.
+
+The first two stages cost most of the time, because they see the most pixels; the fifth sees 1/256
+of them, so that its extra width costs little and pays where a narrow layer explains least."""
+
 LAYERS: tuple[str, ...] = tuple(
     f"relu{stage}_{index}"
     for stage, count in enumerate(CONVOLUTIONS_PER_STAGE, start=1)
@@ -26,6 +32,9 @@ LAYERS: tuple[str, ...] = tuple(
 
 EncoderName = Literal["compact", "vgg19"]
 """The encoders there are."""
+
+WIDTHS: dict[EncoderName, tuple[int, ...]] = {"compact": COMPACT_WIDTHS, "vgg19": VGG19_WIDTHS}
+"""Channels of each stage of each encoder."""
 
 DEEPEST: dict[EncoderName, str] = {"compact": "relu5_1", "vgg19": LAYERS[-1]}
 """The last layer that each encoder has."""

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 PACKAGED_SOURCE = "nstcore"
 TORCHVISION_SOURCE = "torchvision:VGG19_Weights.IMAGENET1K_V1"
 
+WEIGHTS_PATH = Path(__file__).parent / "compact" / "compact.safetensors"
+"""The compact encoder's weights inside the package."""
+
 
 def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> dict[str, Any]:
     """Bring an encoder's weights into a run: checked, without what no loss needs, quick to load.
@@ -58,7 +61,7 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
 
 def _compact_file(weights: str | None) -> Path:
     """A file with the compact encoder's weights that can be loaded."""
-    from nstcore.encoders.compact import WEIGHTS_PATH, load_compact
+    from nstcore.encoders.compact import load_compact
 
     path = WEIGHTS_PATH if weights is None else Path(weights)
     try:
@@ -166,8 +169,6 @@ def locate(encoder: str, weights: str | None) -> Path:
 def _expected(encoder: str) -> Path:
     """Where an encoder's weights are if the configuration names no file."""
     if encoder == "compact":
-        from nstcore.encoders.compact import WEIGHTS_PATH
-
         return WEIGHTS_PATH
     return torchvision_cache()
 

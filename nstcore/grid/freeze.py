@@ -17,6 +17,7 @@ from nstcore.grid.compared import missing_runs
 from nstcore.grid.plan import Plan
 from nstcore.grid.refine import rows_of
 from nstcore.store.atomic import write_text
+from nstcore.store.patience import patiently
 
 NAME = "config.yaml"
 
@@ -92,8 +93,11 @@ def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
         return _plan(raw, starting)
     run, results = raw.get("run", "run"), raw.get("results", "results")
     path = Path(str(results)) / str(run) / NAME
-    if not path.is_file():
-        raise ConfigError([f"{path}: is missing; start the run again"])
+    try:
+        # Another machine may have written it a moment ago.
+        patiently(path.stat, awaited=True)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: is missing; start the run again"]) from None
     return open_frozen(path)
 
 

@@ -6,8 +6,6 @@ clock and no picture's contents, so that a job on another machine finds the same
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +17,10 @@ from nstcore.config.load import given_settings
 from nstcore.config.model import Config
 from nstcore.config.settings import Settings
 from nstcore.errors import ConfigError
+from nstcore.grid.cost import cell_seconds
+from nstcore.grid.division import Division, Key
 from nstcore.grid.inputs import ContentSource, StyleSource, expand_contents, expand_styles
-from nstcore.grid.names import LONGEST_NAME, digest, setting_name, spell_value
+from nstcore.grid.names import digest
 from nstcore.grid.overrides import Overrides
 from nstcore.grid.points import Point, base_setting
 from nstcore.grid.refine import candidates, problems_of
@@ -55,10 +55,6 @@ class Cell:
             **self.point.values,
             "seed": self.point.seed,
         }
-
-
-Key = tuple[str | None, str | None]
-"""Style and content of a batch, where these axes make batches."""
 
 
 @dataclass(frozen=True)
@@ -202,75 +198,41 @@ class Plan:
 
     @cached_property
     def _all(self) -> tuple[Cell, ...]:
-        names = self._group_names
         return tuple(
             Cell(
                 style,
                 content,
                 point,
                 self._resolved[style, content, point.stem],
-                names[point.stem],
-                self.batch_id(style, content, names[point.stem]),
+                group,
+                self.division.batch(style, content, group),
                 self.image_path(style, content, point),
             )
             for (style, content), points in self.selection.pairs.items()
             for point in points
+            for group in [self.division.group(style, content, point)]
         )
 
     @cached_property
-    def _group_names(self) -> dict[str, str]:
-        """A point's stem -> what its values and, in a large batch, its bucket are called."""
-        by = [axis for axis in self.config.batch_by if axis not in ("style", "content")]
-        labels: dict[str, str] = {}
-        for point in self.points:
-            label = ",".join(
-                f"{axis}={spell_value(point.seed if axis == 'seed' else point.values[axis])}"
-                for axis in by
-            )
-            if len(label) > LONGEST_NAME:
-                label = f"{label[: LONGEST_NAME - 9]}~{digest(label)[:8]}"
-            labels[point.stem] = label
-        sizes = Counter(
-            (self._key(*pair), labels[point.stem])
-            for pair, points in self.selection.pairs.items()
-            for point in points
-        )
-        largest: dict[str, int] = {}
-        for (_, label), size in sizes.items():
-            largest[label] = max(size, largest.get(label, 0))
-        members = Counter(labels.values())
-        counts = {label: self._split(size, members[label]) for label, size in largest.items()}
-        return {
-            point.stem: ",".join(
-                part
-                for part in (labels[point.stem], _bucket(point, counts[labels[point.stem]]))
-                if part
-            )
-            for point in self.points
-        }
+    def division(self) -> Division:
+        """How the cells are shared out to batches."""
+        judge = self.evaluation["encoder"]
+        taken: dict[int, float] = {}
 
-    def _split(self, cells: int, points: int) -> int:
-        """Into how many hash buckets a batch is divided so that no job has too many cells.
+        def seconds(style: str, content: str, point: Point) -> float:
+            settings = self._resolved[style, content, point.stem]
+            if id(settings) not in taken:
+                taken[id(settings)] = cell_seconds(self.config, settings, judge)
+            return taken[id(settings)]
 
-        A point's bucket depends on its own values and on the number of buckets alone, so that
-        another value of an axis moves no point, unless the number itself has to double.
-        """
-        count = self.config.batch_split or 1
-        if self.config.batch_split is None:
-            while count < points and cells > count * self.config.max_cells_per_batch:
-                count *= 2
-        return count
-
-    def _key(self, style: str, content: str) -> Key:
-        by = self.config.batch_by
-        return style if "style" in by else None, content if "content" in by else None
+        return Division(self.config, self.selection.pairs, seconds)
 
     @cached_property
     def _batches(self) -> dict[str, dict[Key, list[Cell]]]:
         found: dict[str, dict[Key, list[Cell]]] = {}
         for cell in self._all:
             batches = found.setdefault(cell.group, {})
-            batches.setdefault(self._key(cell.style, cell.content), []).append(cell)
+            batches.setdefault(self.division.key(cell.style, cell.content), []).append(cell)
         return found
 
     @cached_property
@@ -279,7 +241,7 @@ class Plan:
 
         In a grid that is a product there is one group for each name.
         """
-        by = self.config.batch_by
+        by = self.division.layout.own
         groups: list[Group] = []
         for name, batches in self._batches.items():
             alike: dict[tuple[tuple[str | None, str | None, str], ...], list[Key]] = {}
@@ -297,11 +259,6 @@ class Plan:
                 Group(name, tuple(keys), places, len(alike) == 1) for places, keys in alike.items()
             ]
         return tuple(groups)
-
-    def batch_id(self, style: str, content: str, group: str) -> str:
-        """Name of the batch of a cell: what its job's axes are."""
-        parts = [part for part in (*self._key(style, content), group) if part]
-        return "/".join(parts) or "all"
 
     def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
         """The cells of one job.
@@ -385,13 +342,3 @@ class Plan:
     def sizes(self) -> LabelledSizes:
         """Every size at which contents have to be prepared, ascending."""
         return sizes_of([Settings(size=self.evaluation["size"]), *self.settings])
-
-
-def _bucket(point: Point, count: int) -> str:
-    """The bucket of a point, the same whatever the order of the axes."""
-    if count == 1:
-        return ""
-    ordered = dict(sorted(point.values.items()))
-    text = setting_name(ordered) + point.stem.removeprefix(point.name)
-    number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) % count
-    return f"part{number + 1}of{count}"

@@ -31,17 +31,12 @@ from nstcore.optimize.descend_adam import AdamDescent
 from nstcore.optimize.descend_lbfgs import LBFGSDescent
 from nstcore.optimize.inits import add_noise, generator, resample, style_noise, white_noise
 from nstcore.optimize.journal import Journal, Keeper, Result, Saved
+from nstcore.optimize.together import WEIGHTS, compatible
 from nstcore.targets import by_region
 
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.float32]
-
-WEIGHTS = ("content_weight", "style_weight", "tv_weight", "learning_rate")
-"""Settings that may differ between the pictures of one batch; all others shape the computation."""
-
-INPUTS = ("weights", "init_file", "color_match", "luminance_space")
-"""Settings that have had their effect when a picture's task is made."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +70,6 @@ class Task:
 
 Progress = Callable[[int, int, Losses], None]
 """Called with iterations done, iterations in all, and current losses."""
-
-
-def compatible(settings: Settings) -> str:
-    """What must be equal for two pictures of one size to be optimized in one batch."""
-    return settings.model_dump_json(exclude={*WEIGHTS, *INPUTS, "region_weights"})
 
 
 def stylize(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from nstcore.grid.levels import picture_size
 from nstcore.grid.plan import Plan
 from nstcore.report.stages import sheet_spec
-from nstcore.run.estimate import Sizes, picture_size
+from nstcore.run.estimate import Sizes
 from nstcore.sheet import plan_pages
 from nstcore.sheet.layout import MAX_AREA
 from nstcore.sheet.page import Page

@@ -413,7 +413,7 @@ class _Session:
             target = paths.target_id(settings, (*JUDGE_STYLE, *JUDGE_HELD_OUT), settings.size)
             self._judges[name] = self.engine.judge(
                 settings,
-                prepare.encoder_file(self.plan, settings),
+                self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
                 self.seen.load(
                     paths.CONTENT, content=cell.content, size=paths.size_label(settings)
                 ),
@@ -435,7 +435,7 @@ class _Session:
             seed=cell.point.seed,
             content=self.seen.content(cell),
             targets=self.seen.targets(cell),
-            weights=prepare.encoder_file(self.plan, settings),
+            weights=self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
             style_picture=self.seen.style_colors(cell) if settings.init == "style" else None,
             start=self.seen.start(cell),
             checkpoint=self.store.checkpoints(item.key),

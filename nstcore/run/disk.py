@@ -13,10 +13,11 @@ import numpy as np
 
 from nstcore.config.model import Output
 from nstcore.encoders.layers import VGG19_WIDTHS, channels
+from nstcore.grid.levels import area, picture_size
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import save_picture
 from nstcore.run import prepare
-from nstcore.run.estimate import Sizes, Work, area, picture_size, prepared_sizes
+from nstcore.run.estimate import Sizes, Work, prepared_sizes
 
 RECORD_BYTES, ENTRY_BYTES = 4000, 350
 """Of a cell's record: without its trace, and each of the trace's entries, one in ten iterations."""

@@ -25,7 +25,8 @@ from nstcore.losses.guides import layer_guides
 from nstcore.losses.objective import Losses, Moments
 from nstcore.metrics import Reference, Shown, measure
 from nstcore.optimize.journal import Result
-from nstcore.optimize.stylize import Task, compatible, stylize, to_tensor
+from nstcore.optimize.stylize import Task, stylize, to_tensor
+from nstcore.optimize.together import compatible
 from nstcore.run.checkpoint import Checkpoints, Position, positions
 from nstcore.run.device import (
     bind_threads,

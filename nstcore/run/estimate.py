@@ -13,28 +13,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from nstcore.config.model import Config
 from nstcore.config.settings import Settings
-from nstcore.encoders.layers import deepest, stage
+from nstcore.encoders.layers import deepest
 from nstcore.encoders.weights import locate
-from nstcore.errors import ImageError, WeightsError
+from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.grid import paths
+from nstcore.grid.levels import Size, area, levels, picture_size
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import fit_size
 from nstcore.images.header import upright_size
 from nstcore.images.regions import read_guide
-from nstcore.losses.tiles import receptive_margin, stride, tile_grid
-from nstcore.optimize.stylize import compatible
+from nstcore.losses.tiling import receptive_margin, stride, tile_grid
+from nstcore.optimize.together import compatible
 from nstcore.run import prepare
-from nstcore.run.device import convolves_in_half, device_kind
-from nstcore.run.free_memory import free_bytes
 from nstcore.run.memory import MEMORY_SHARE, Budget, fit_batch, peak_bytes
 from nstcore.run.speed import Rates, iteration_key, judge_key
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
 
 JOB_SECONDS = 0.3
 """What Snakemake itself takes to start a job on this machine, measured."""
@@ -99,8 +93,17 @@ class Machine:
         """This machine, as the configuration will use it.
 
         Raises:
-            UserError: if the configuration's device is not there.
+            UserError: if the configuration's device is not there, or torch is not.
         """
+        try:
+            import torch
+        except ImportError:
+            raise UserError(
+                "torch is not installed on this machine, so that what batches take here is not told"
+            ) from None
+        from nstcore.run.device import convolves_in_half, device_kind
+        from nstcore.run.free_memory import free_bytes
+
         kind = device_kind(config.device)
         return cls(kind, free_bytes(torch.device(kind)), convolves_in_half(config.precision, kind))
 
@@ -176,11 +179,7 @@ def estimate_batch(
     seconds = rates.start + JOB_SECONDS if works else rates.light_start + JOB_SECONDS
     judge = plan.evaluation
     for work in works:
-        speed = rates.iterations[iteration_key(work.settings, machine.precision)]
-        for (width, height), iterations in levels(work.settings, work.size):
-            pixels = width * height * tiles_factor((width, height), work.budget.tile, work.settings)
-            # One more for the targets of the level.
-            seconds += (iterations + 1) * speed.seconds(pixels, len(work.cells))
+        seconds += descent_seconds(work, rates, machine)
         seen = fit_size(work.size, judge["size"])
         written = work.size[0] * work.size[1] * plan.config.output.bits / 8
         seconds += len(work.cells) * (
@@ -188,6 +187,23 @@ def estimate_batch(
             + seen[0] * seen[1] * rates.judges[judge_key(judge["encoder"], judge["weights"])]
         )
     return Cost(seconds, most, works)
+
+
+def descent_seconds(work: Work, rates: Rates, machine: Machine) -> float:
+    """Of all iterations of pictures that are made at the same time.
+
+    Args:
+        work: the pictures.
+        rates: how fast the machine is.
+        machine: where they are made.
+    """
+    speed = rates.iterations[iteration_key(work.settings, machine.precision)]
+    seconds = 0.0
+    for size, iterations in levels(work.settings, work.size):
+        pixels = area(size) * tiles_factor(size, work.budget.tile, work.settings)
+        # One more for the targets of the level.
+        seconds += (iterations + 1) * speed.seconds(pixels, len(work.cells))
+    return seconds
 
 
 def _works(plan: Plan, cells: Iterable[Cell], sizes: Sizes, machine: Machine) -> Iterator[Work]:
@@ -237,36 +253,9 @@ def _regions_of(guide: str, _changed: tuple[int, ...]) -> int:
         return 0
 
 
-def picture_size(native: Size, settings: Settings) -> Size:
-    """Width and height of a cell's picture, of a content of some native size."""
-    return fit_size(native, settings.size, settings.size_by)
-
-
 def prepared_sizes(plan: Plan, native: Size) -> dict[str, Size]:
     """Width and height of a content at every size at which it is prepared, by its name in paths."""
     return {label: fit_size(native, size, by) for label, (size, by) in plan.sizes.items()}
-
-
-def levels(settings: Settings, size: Size) -> list[tuple[Size, int]]:
-    """Size and iterations of every level of a picture, coarse to fine, as ``stylize`` goes through them.
-
-    Args:
-        settings: of the picture.
-        size: of the finished picture.
-    """
-    all_levels = [
-        (fit_size(size, wanted, settings.size_by), iterations)
-        for wanted, iterations in zip(
-            settings.level_sizes(), settings.level_iterations(), strict=True
-        )
-    ]
-    smallest = smallest_side(settings.layers)
-    return [level for level in all_levels if min(level[0]) >= smallest] or all_levels[-1:]
-
-
-def smallest_side(layers: Iterable[str]) -> int:
-    """Pixels that the short side of a picture needs to get through the encoder's poolings."""
-    return 1 << (stage(deepest(layers)) - 1)
 
 
 def tiles_factor(size: Size, tile: int | None, settings: Settings) -> float:
@@ -355,11 +344,6 @@ def _slowest(rates: Rates, settings: Settings) -> float:
         if speed is not None:
             return speed.pixel
     return max((speed.pixel for speed in rates.iterations.values()), default=0.0)
-
-
-def area(size: Size) -> int:
-    """Pixels of a picture."""
-    return size[0] * size[1]
 
 
 def missing_weights(plan: Plan) -> list[str]:

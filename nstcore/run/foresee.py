@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.grid import paths
+from nstcore.grid.levels import Size, area, picture_size, smallest_side
 from nstcore.grid.plan import Plan
 from nstcore.grid.refine import refined_sizes
 from nstcore.images import fit_size
@@ -17,7 +18,7 @@ from nstcore.images.raster import MAX_PIXELS
 from nstcore.images.sizing import SizeBy
 from nstcore.run.amounts import about_bytes
 from nstcore.run.disk import Disk, existing
-from nstcore.run.estimate import Machine, Size, Sizes, Work, area, picture_size, smallest_side
+from nstcore.run.estimate import Machine, Sizes, Work
 
 
 def foresee(

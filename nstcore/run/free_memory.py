@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -23,6 +27,8 @@ NO_LIMIT = 1 << 60
 def free_bytes(device: torch.device) -> float:
     """Memory that this process may still take on a device, in bytes: the least that any limit leaves."""
     if device.type == "cuda":
+        import torch
+
         free, _ = torch.cuda.mem_get_info(device)
         # What torch holds without using it is not free for CUDA, but it is for us.
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -33,6 +39,7 @@ def free_bytes(device: torch.device) -> float:
             float(psutil.virtual_memory().available),
             cgroup_free_bytes(),
             address_space_free_bytes(),
+            slurm_free_bytes(),
         ),
     )
 
@@ -60,6 +67,43 @@ def address_space_free_bytes() -> float:
     if limit == resource.RLIM_INFINITY:
         return math.inf
     return float(limit - psutil.Process().memory_info().vms)
+
+
+def slurm_free_bytes(environment: Mapping[str, str] = os.environ) -> float:
+    """What is left of the memory that Slurm granted to this job here, infinite outside of one.
+
+    Slurm need not enforce it by control groups: it may look from time to time, and kill.
+
+    Args:
+        environment: with Slurm's variables, in MB (1024 * 1024 bytes).
+    """
+    granted = _megabytes(environment, "SLURM_MEM_PER_NODE")
+    if granted is None:
+        granted = _megabytes(environment, "SLURM_MEM_PER_CPU")
+        if granted is not None:
+            granted *= _megabytes(environment, "SLURM_CPUS_ON_NODE") or 1
+    # 0 is all that the node has.
+    return granted * 2**20 - _job_bytes() if granted else math.inf
+
+
+def _megabytes(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _job_bytes() -> float:
+    """Memory of this process and of those that started it, as far as they are Slurm's job."""
+    own = psutil.Process()
+    held = float(own.memory_info().rss)
+    above = 0.0
+    try:
+        for parent in own.parents():
+            if parent.name() == "slurmstepd":
+                return held + above
+            above += parent.memory_info().rss
+    except psutil.Error:  # another user's, or gone by now
+        pass
+    return held
 
 
 def cgroup_free_bytes(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> float:

@@ -11,14 +11,15 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from nstcore.config.settings import Settings
-from nstcore.encoders.compact import COMPACT_WIDTHS
-from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels, deepest, stage
-from nstcore.losses.tiles import receptive_margin
+from nstcore.encoders.layers import LAYERS, WIDTHS, channels, deepest, stage
+from nstcore.losses.tiling import receptive_margin
 from nstcore.run.free_memory import free_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +267,8 @@ def kept_values(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on any device, so that less of it may help."""
+    import torch
+
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and _SHORT.search(str(error)) is not None
@@ -306,7 +309,7 @@ def _style_layers(settings: Settings) -> list[str]:
 
 def _width_of(layer: str, settings: Settings) -> int:
     """Channels of a layer."""
-    return channels(layer, COMPACT_WIDTHS if settings.encoder == "compact" else VGG19_WIDTHS)
+    return channels(layer, WIDTHS[settings.encoder])
 
 
 def _area(layer: str, width: int, height: int) -> int:

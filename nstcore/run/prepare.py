@@ -32,6 +32,7 @@ from nstcore.images.saving import check_sides
 from nstcore.store.atomic import write_json, write_text
 from nstcore.store.cells import Store, link
 from nstcore.store.digests import cell_key, guide_identity, style_identity, target_key
+from nstcore.store.patience import patiently
 
 if TYPE_CHECKING:
     from nstcore.run.engine import Engine
@@ -536,9 +537,11 @@ def _facts(plan: Plan, pattern: str, **parts: Any) -> dict[str, Any]:
     """A facts file of the run, read once for each version of it."""
     path = _in_run(plan, pattern, **parts)
     try:
-        version = (str(path), path.stat().st_mtime_ns)
+        # Another node may have written it a moment ago.
+        version = (str(path), patiently(lambda: path.stat().st_mtime_ns, awaited=True))
         if version not in _read:
-            _read[version] = json.loads(path.read_text(encoding="utf-8"))
+            text = patiently(lambda: path.read_text(encoding="utf-8"), awaited=True)
+            _read[version] = json.loads(text)
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it and run again") from None
     return _read[version]

@@ -15,6 +15,7 @@ from nstcore.grid.plan import Cell, Plan
 from nstcore.images import decode, load_float, to_float
 from nstcore.run import prepare
 from nstcore.run.colors import seen_picture, seen_style, seen_style_digest
+from nstcore.run.scratch import Scratch
 from nstcore.store.cells import Store
 from nstcore.store.digests import style_identity, target_key
 
@@ -40,6 +41,7 @@ class Seen:
         self.plan = plan
         self.store = store
         self._engine = engine
+        self.scratch = Scratch(plan.config.cluster.scratch)
         self._pixels: dict[Path, Pixels] = {}
         self._contents: dict[tuple[str, str, str], Pixels] = {}
 
@@ -47,7 +49,7 @@ class Seen:
         """A prepared picture."""
         path = self.in_run(pattern.format(**parts))
         if path not in self._pixels:
-            self._pixels[path] = load_float(path)
+            self._pixels[path] = load_float(self.scratch.local(path))
         return self._pixels[path]
 
     def in_run(self, path: str) -> Path:

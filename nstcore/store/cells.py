@@ -20,6 +20,7 @@ from typing import Any
 
 from nstcore.store.atomic import atomic_path, write_json
 from nstcore.store.digests import file_sha256
+from nstcore.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Store:
         """
         record_path = self.path("cells", key, ".json")
         try:
-            record = json.loads(record_path.read_text(encoding="utf-8"))
+            record = json.loads(patiently(lambda: record_path.read_text(encoding="utf-8")))
             image = record_path.with_name(Path(record["image"]["file"]).name)
             checksum = str(record["image"]["sha256"])
         except FileNotFoundError:
@@ -71,7 +72,7 @@ class Store:
             record_path.unlink(missing_ok=True)
             return None
         try:
-            intact = file_sha256(image) == checksum
+            intact = patiently(lambda: file_sha256(image)) == checksum
         except FileNotFoundError:
             intact = False
         if not intact:
@@ -115,7 +116,8 @@ class Store:
     def read(self, kind: str, key: str) -> dict[str, Any] | None:
         """A JSON object of a kind such as ``metrics``, or None if it is missing or damaged."""
         try:
-            text = self.path(kind, key, ".json").read_text(encoding="utf-8")
+            path = self.path(kind, key, ".json")
+            text = patiently(lambda: path.read_text(encoding="utf-8"))
             value = json.loads(text)
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             return None

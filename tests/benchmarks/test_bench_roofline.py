@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 from kernels import matrix_product
-from roofline import adapter_flops, convolution_flops, gram_flops, iteration_flops
+from roofline import adapter_flops, iteration_flops
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from nstcore.config.settings import Settings
 from nstcore.encoders.compact import CompactEncoder, multiply_adds
 from nstcore.encoders.layers import JUDGE_STYLE, VGG19_WIDTHS
+from nstcore.encoders.operations import convolution_flops, gram_flops
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import gram_matrix, short_factor
 

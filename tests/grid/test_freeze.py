@@ -16,6 +16,7 @@ from nstcore.config.load import parse_config
 from nstcore.errors import ConfigError
 from nstcore.grid.freeze import freeze, open_frozen, open_plan
 from nstcore.grid.plan import Plan
+from nstcore.store import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,7 +107,10 @@ def test_neither_a_new_picture_nor_an_edit_changes_it(raw: dict[str, Any]) -> No
     assert len(list(open_plan(edited, starting=True).cells())) != plan.cell_count
 
 
-def test_a_job_without_a_run_is_an_error(raw: dict[str, Any]) -> None:
+def test_a_job_without_a_run_is_an_error(
+    raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "WAITS", (0.0,))
     with pytest.raises(ConfigError, match="start the run again"):
         open_plan(raw, starting=False)
 

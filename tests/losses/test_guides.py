@@ -13,7 +13,8 @@ from torch.autograd import gradcheck
 from nstcore.losses.functional import gram_and_mean, guided_gram_and_mean
 from nstcore.losses.guides import Guide, layer_guides, propagate, stack_guides
 from nstcore.losses.objective import Moments, Objective, layer_moments, style_moments
-from nstcore.losses.tiles import TiledObjective, stride, tiled_moments
+from nstcore.losses.tiles import TiledObjective, tiled_moments
+from nstcore.losses.tiling import stride
 
 LAYERS = {"relu1_1": 1.0, "relu2_1": 0.5, "relu3_1": 2.0, "relu4_1": 1.0}
 KINDS = [("relative", "gram"), ("relative", "w2"), ("gatys", "gram")]

@@ -15,15 +15,8 @@ from nstcore.encoders.layers import LAYERS, deepest
 from nstcore.encoders.vgg import VGG
 from nstcore.losses.functional import total_variation
 from nstcore.losses.objective import Objective, style_moments
-from nstcore.losses.tiles import (
-    TiledObjective,
-    _add_up,
-    receptive_margin,
-    stride,
-    tile_grid,
-    tiled_features,
-    tiled_moments,
-)
+from nstcore.losses.tiles import TiledObjective, _add_up, tiled_features, tiled_moments
+from nstcore.losses.tiling import receptive_margin, stride, tile_grid
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 

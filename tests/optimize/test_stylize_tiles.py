@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nstcore.config.settings import Settings
-from nstcore.losses.tiles import receptive_margin
+from nstcore.losses.tiling import receptive_margin
 from nstcore.optimize.stylize import Task, stylize
 from nstcore.targets import picture_moments
 

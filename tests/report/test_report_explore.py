@@ -196,7 +196,8 @@ def test_a_rectangle_selects_in_every_view(
     page.get_by_role("tab", name="Table").click()
     assert page.locator("#table caption").inner_text() == f"{len(inside)} of {CELLS} cells"
     shown = page.locator("#table .mini").evaluate_all("all => all.map(c => +c.dataset.cell)")
-    assert shown == inside
+    assert shown == inside[: len(shown)]  # the others come as the table is scrolled
+    assert len(shown) >= min(len(inside), 20)
     # A link opens the same selection.
     again = open_report(report, fragment(page)[1:])
     assert count(again) == count(page)

@@ -12,6 +12,7 @@ import torch
 from outlooks import make_plan
 
 from nstcore.config.settings import Settings
+from nstcore.grid.levels import levels
 from nstcore.grid.plan import Plan
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
@@ -23,7 +24,6 @@ from nstcore.run.estimate import (
     Sizes,
     estimate_around,
     estimate_batch,
-    levels,
     tiles_factor,
 )
 from nstcore.run.memory import peak_bytes

@@ -14,10 +14,11 @@ from nstcore.config.settings import Settings
 from nstcore.encoders.compact import load_compact
 from nstcore.encoders.layers import JUDGE_STYLE
 from nstcore.errors import ImageError, PictureTooSmall
+from nstcore.grid.levels import smallest_side
 from nstcore.images import decode, fit_size
 from nstcore.images.raster import megapixels_problem
 from nstcore.run.disk import Disk, existing
-from nstcore.run.estimate import Machine, Sizes, estimate_batch, missing_weights, smallest_side
+from nstcore.run.estimate import Machine, Sizes, estimate_batch, missing_weights
 from nstcore.run.foresee import (
     long_names,
     too_little_disk,

@@ -9,11 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
 from nstcore.run import free_memory
-from nstcore.run.free_memory import cgroup_free_bytes, free_bytes, process_peak_bytes
+from nstcore.run.free_memory import (
+    cgroup_free_bytes,
+    free_bytes,
+    process_peak_bytes,
+    slurm_free_bytes,
+)
 
 GB = 10**9
 
@@ -89,6 +95,7 @@ def test_the_least_of_all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(free_memory, "cgroup_free_bytes", lambda: math.inf)
     monkeypatch.setattr(free_memory, "address_space_free_bytes", lambda: math.inf)
+    monkeypatch.setattr(free_memory, "slurm_free_bytes", lambda: math.inf)
     assert free_bytes(cpu) == 9 * GB
     monkeypatch.setattr(free_memory, "cgroup_free_bytes", lambda: 3.0)
     assert free_bytes(cpu) == 3
@@ -135,3 +142,17 @@ def test_the_peak_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     own = process_peak_bytes()
     monkeypatch.setattr(free_memory, "STATUS", tmp_path / "status")
     assert process_peak_bytes() >= 0.95 * own
+
+
+def test_what_slurm_granted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = psutil.Process().memory_info().rss
+    granted = slurm_free_bytes({"SLURM_MEM_PER_NODE": "5000"})
+    assert granted == pytest.approx(5000 * 2**20 - held, rel=0.02)
+    per_cpu = {"SLURM_MEM_PER_CPU": "1250", "SLURM_CPUS_ON_NODE": "4"}
+    assert slurm_free_bytes(per_cpu) == pytest.approx(granted, rel=0.02)
+    # Per node comes first, 0 is the whole node, and outside of a job there is no limit.
+    assert slurm_free_bytes({"SLURM_MEM_PER_NODE": "1", **per_cpu}) < 0
+    for nothing in ({"SLURM_MEM_PER_NODE": "0"}, {}, {"SLURM_MEM_PER_NODE": "8G"}):
+        assert slurm_free_bytes(nothing) == math.inf
+    monkeypatch.setattr(free_memory, "slurm_free_bytes", lambda: 11.0)
+    assert free_bytes(torch.device("cpu")) <= 11

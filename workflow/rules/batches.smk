@@ -38,7 +38,7 @@ def is_single(group):
 
 def is_paired(group):
     """Whether style and content are one wildcard: not every style meets every content alike."""
-    both = {"style", "content"} <= set(PLAN.config.batch_by)
+    both = {"style", "content"} <= PLAN.division.layout.own
     return both and not group.alone and len(group.batches) > 1
 
 
@@ -62,7 +62,7 @@ def batch_outputs(group, suffix):
 
 def batch_log(group):
     """One log file a batch, below the axes that make batches."""
-    axes = [axis for axis in ("style", "content") if axis in PLAN.config.batch_by]
+    axes = [axis for axis in ("style", "content") if axis in PLAN.division.layout.own]
     folders = [f"{{{axis}}}" for axis in axes]
     if is_single(group):
         folders = [name for name in group.batches[0] if name]

@@ -8,6 +8,7 @@ from nstcore.cli.workflow import share_checkout
 from nstcore.errors import UserError
 from nstcore.grid import compared, paths
 from nstcore.grid.freeze import freeze, frozen_path, open_plan
+from nstcore.grid.names import digest
 from nstcore.grid.plan import ID_PATTERN
 from nstcore.grid.refine import refined_sizes, rows_of
 from nstcore.run.prepare import (
@@ -19,6 +20,14 @@ from nstcore.run.prepare import (
     target_requests,
 )
 from nstcore.run.promote import promoted_images, refined_cell
+from nstcore.run.resources import (
+    gpu_mb,
+    host_mb,
+    light_mb,
+    light_minutes,
+    runtime_minutes,
+    target_mb,
+)
 from nstcore.store.digests import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.sheet import page_names
 
@@ -41,6 +50,23 @@ REFINED_ENCODERS = {**encoders(PLAN), **refined_encoders(PLAN)}
 
 COMPARED = f"{RUN}/{compared.FOLDER}"
 OTHER_RUNS = compared.compared_runs(PLAN.config)
+
+
+# What jobs ask for that only handle files, and those that compute style targets.
+def light_memory(wildcards, attempt):
+    return light_mb(attempt)
+
+
+def light_time(wildcards, attempt):
+    return light_minutes(attempt)
+
+
+def target_memory(wildcards, attempt):
+    return target_mb(attempt)
+
+
+# A style target needs a GPU only where nothing else is allowed.
+TARGET_GPU = 1 if PLAN.config.device == "cuda" else 0
 
 
 wildcard_constraints:

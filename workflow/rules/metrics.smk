@@ -18,6 +18,9 @@ rule metrics:
         f"{RUN}/logs/metrics.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
     script:

@@ -1,6 +1,10 @@
 # Pictures and weights become files that every later stage reads the same way.
 
 
+localrules:
+    grid,
+
+
 rule prepare_content:
     input:
         lambda wildcards: PLAN.contents[wildcards.content].path,
@@ -12,6 +16,9 @@ rule prepare_content:
         f"{RUN}/logs/prepare_content/{{content}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         background=PLAN.config.background,
@@ -33,6 +40,9 @@ rule prepare_style:
         f"{RUN}/logs/prepare_style/{{style}}-{{index}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         background=PLAN.config.background,
@@ -54,6 +64,9 @@ rule prepare_content_guide:
         f"{RUN}/logs/prepare_content_guide/{{content}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         source=lambda wildcards: [
@@ -77,6 +90,9 @@ rule prepare_style_guide:
         f"{RUN}/logs/prepare_style_guide/{{style}}-{{index}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         source=lambda wildcards: [
@@ -99,6 +115,9 @@ rule prepare_encoder:
         f"{RUN}/logs/prepare_encoder/{{encoder}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=target_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         source=lambda wildcards: file_state(REFINED_ENCODERS[wildcards.encoder][1]),
@@ -130,7 +149,7 @@ rule grid:
     params:
         frozen=FROZEN,
         cells=PLAN.digest_of(PLAN.cells()),
-        batch_by=PLAN.config.batch_by,
+        batches=digest([cell.batch for cell in PLAN.cells()]),
         inputs=inputs_in_order(),
         starts=[file_state(path) for path in starts(PLAN.cells())],
         algorithm=ALGORITHM,

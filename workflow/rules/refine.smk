@@ -2,6 +2,10 @@
 
 if PLAN.config.refine is not None:
 
+    localrules:
+        promote,
+        refined_table,
+
     # The sheet's name would do for a page of the grid's sheets, too.
     ruleorder: refined_sheet > contact_sheet
 
@@ -36,6 +40,9 @@ if PLAN.config.refine is not None:
                 f"{RUN}/logs/refine_content/{{content}}.log",
             conda:
                 "../../environment.yml"
+            resources:
+                mem_mb=light_memory,
+                runtime=light_time,
             params:
                 frozen=FROZEN,
                 background=PLAN.config.background,
@@ -67,6 +74,9 @@ if PLAN.config.refine is not None:
                 f"{RUN}/logs/refine_content_guide/{{content}}.log",
             conda:
                 "../../environment.yml"
+            resources:
+                mem_mb=light_memory,
+                runtime=light_time,
             params:
                 frozen=FROZEN,
                 source=lambda wildcards: [
@@ -97,6 +107,10 @@ if PLAN.config.refine is not None:
             conda:
                 "../../environment.yml"
             threads: 4
+            resources:
+                gpu=TARGET_GPU,
+                mem_mb=target_memory,
+                runtime=light_time,
             params:
                 frozen=FROZEN,
                 weights=lambda wildcards: list(PLAN.styles[wildcards.style].weights),
@@ -142,6 +156,15 @@ if PLAN.config.refine is not None:
         threads: 64
         resources:
             gpu=0 if PLAN.config.device == "cpu" else 1,
+            gpu_mem_mb=lambda wildcards, attempt: gpu_mb(
+                PLAN, [refined_cell(PLAN, **dict(wildcards))], attempt
+            ),
+            mem_mb=lambda wildcards, attempt: host_mb(
+                PLAN, [refined_cell(PLAN, **dict(wildcards))], attempt
+            ),
+            runtime=lambda wildcards, attempt: runtime_minutes(
+                PLAN, [refined_cell(PLAN, **dict(wildcards))], attempt
+            ),
         params:
             frozen=FROZEN,
             settings=lambda wildcards: refined_cell(
@@ -197,6 +220,9 @@ if PLAN.config.refine is not None:
             f"{RUN}/logs/refined_sheet.log",
         conda:
             "../../environment.yml"
+        resources:
+            mem_mb=light_memory,
+            runtime=light_time,
         params:
             frozen=FROZEN,
             report=PLAN.config.report.model_dump(),

@@ -1,6 +1,10 @@
 # What people look at.
 
 
+localrules:
+    check,
+
+
 rule contact_sheet:
     input:
         metrics=f"{RUN}/metrics.parquet",
@@ -26,6 +30,9 @@ rule contact_sheet:
         "../../environment.yml"
     # Several sheets are drawn side by side, a single one by several threads.
     threads: 1 if len(PAGES) > 1 else 4
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
@@ -47,6 +54,9 @@ rule report:
     conda:
         "../../environment.yml"
     threads: 4
+    resources:
+        mem_mb=light_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         report=PLAN.config.report.model_dump(),

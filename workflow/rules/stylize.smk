@@ -59,6 +59,15 @@ for number, group in enumerate(PLAN.groups):
         threads: 64
         resources:
             gpu=0 if PLAN.config.device == "cpu" else 1,
+            gpu_mem_mb=lambda wildcards, attempt, group=group: gpu_mb(
+                PLAN, batch_cells(wildcards, group), attempt
+            ),
+            mem_mb=lambda wildcards, attempt, group=group: host_mb(
+                PLAN, batch_cells(wildcards, group), attempt
+            ),
+            runtime=lambda wildcards, attempt, group=group: runtime_minutes(
+                PLAN, batch_cells(wildcards, group), attempt
+            ),
         params:
             frozen=FROZEN,
             group=group.name,

@@ -25,6 +25,10 @@ rule style_target:
     conda:
         "../../environment.yml"
     threads: 4
+    resources:
+        gpu=TARGET_GPU,
+        mem_mb=target_memory,
+        runtime=light_time,
     params:
         frozen=FROZEN,
         weights=lambda wildcards: list(PLAN.styles[wildcards.style].weights),

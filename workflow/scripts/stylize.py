@@ -1,10 +1,8 @@
 from nstcore.run.batch import stylize_batch
-from nstcore.run.job import job, progress_log
+from nstcore.run.heartbeat import under_way
+from nstcore.run.job import job
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    stylize_batch(
-        plan,
-        plan.batch(snakemake.params.group, *snakemake.params.batch),
-        threads=snakemake.threads,
-        progress=progress_log(),
-    )
+    cells = plan.batch(snakemake.params.group, *snakemake.params.batch)
+    with under_way(plan, cells) as progress:
+        stylize_batch(plan, cells, threads=snakemake.threads, progress=progress)

@@ -2,18 +2,18 @@
 
 from nstcore.encoders.compact.architecture import (
     COMPACT_LAYERS,
-    COMPACT_WIDTHS,
     Adapter,
     CompactEncoder,
     multiply_adds,
 )
 from nstcore.encoders.compact.loading import (
     COMPACT_SHA256,
-    WEIGHTS_PATH,
     compact_sha256,
     load_compact,
     read_compact,
 )
+from nstcore.encoders.layers import COMPACT_WIDTHS
+from nstcore.encoders.weights import WEIGHTS_PATH
 
 __all__ = [
     "COMPACT_LAYERS",

@@ -14,14 +14,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from nstcore.encoders.layers import LAYERS, VGG19_WIDTHS, channels
+from nstcore.encoders.layers import COMPACT_WIDTHS, LAYERS, VGG19_WIDTHS, channels
 from nstcore.encoders.vgg import VGG, Padding, Pooling
-
-COMPACT_WIDTHS: tuple[int, ...] = (16, 32, 64, 128, 256)
-"""Channels of the five stages.
-
-The first two stages cost most of the time, because they see the most pixels; the fifth sees 1/256
-of them, so that its extra width costs little and pays where a narrow layer explains least."""
 
 COMPACT_DEPTH = "relu5_1"
 COMPACT_LAYERS: tuple[str, ...] = LAYERS[: LAYERS.index(COMPACT_DEPTH) + 1]

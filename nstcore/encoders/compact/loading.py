@@ -14,10 +14,8 @@ from torch import Tensor
 
 from nstcore.encoders.compact.architecture import COMPACT_DEPTH, CompactEncoder
 from nstcore.encoders.vgg import Padding, Pooling
+from nstcore.encoders.weights import WEIGHTS_PATH
 from nstcore.errors import WeightsError
-
-WEIGHTS_PATH = Path(__file__).with_name("compact.safetensors")
-"""The weights inside the package."""
 
 COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db223c"
 """sha256 of the packaged weights; a damaged or exchanged file is not loaded."""

@@ -1,0 +1,124 @@
+"""What jobs ask a cluster for: time and memory, counted from what they will do.
+
+Nothing here needs torch or opens a picture: a scheduler's front end asks for every job of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nstcore.grid.cost import SHAPES, cell_seconds, job_seconds
+from nstcore.grid.levels import area, picture_size
+from nstcore.grid.plan import Cell, Plan
+from nstcore.run.estimate import PROCESS_BYTES, Machine, Sizes, estimate_batch
+from nstcore.run.memory import MEMORY_SHARE
+from nstcore.run.stopping import MARGIN
+
+TIME_FACTOR = 1.5
+"""Time that is asked for over the time that is expected: nodes differ, and file systems are busy."""
+
+LEAST_MINUTES = 5
+
+MEMORY_GROWTH = 1.5
+"""What each further attempt asks for over the one before."""
+
+GPU_HOST_BYTES = 4e9
+"""Memory of the host that a job with a GPU takes before its first picture: torch, CUDA, libraries."""
+
+SNAKEMAKE_BYTES = 4e8
+"""Of the Snakemake that runs the job on its node, which a scheduler counts too; measured 145 MB each."""
+
+PIXEL_BYTES = 12
+"""Of a picture in memory: three channels in single precision."""
+
+LIGHT_MB = 2000
+"""Memory of a job that only handles files."""
+
+LIGHT_MINUTES = 20
+"""Time that such a job asks for, and one that computes style targets; they take seconds."""
+
+TARGET_MB = 3600
+"""Of a job that computes style targets.  With VGG-19 and a style at 2048 px it was 2500, measured, and a
+Snakemake stands beside it; larger styles are seen in tiles."""
+
+
+def expected_seconds(plan: Plan, cells: Sequence[Cell]) -> float:
+    """How long a job is expected to take with the speed that the configuration names.
+
+    Args:
+        plan: the run.
+        cells: of one batch.
+    """
+    judge = plan.evaluation["encoder"]
+    return job_seconds(cell_seconds(plan.config, cell.settings, judge) for cell in cells)
+
+
+def runtime_minutes(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
+    """Time that a job asks for, in minutes: with a margin, and more at each attempt.
+
+    Never more than ``cluster.max_minutes``: what is not finished by then goes on in the next attempt.
+    """
+    asked = TIME_FACTOR * attempt * expected_seconds(plan, cells) + MARGIN
+    minutes = max(LEAST_MINUTES, math.ceil(asked / 60))
+    most = plan.config.cluster.max_minutes
+    return minutes if most is None else min(minutes, most)
+
+
+def device_bytes(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> float:
+    """Memory that a batch takes where it is computed, in bytes, with room for the estimate to be wrong.
+
+    Args:
+        plan: the run.
+        cells: of one batch.
+        attempt: 1, and one more each time that the job is tried again.
+    """
+    on_gpu = plan.config.device != "cpu"
+    machine = Machine("cuda" if on_gpu else "cpu", 1e9 * plan.config.cluster.memory_gb)
+    most = 0.0
+    for by, shape in SHAPES.items():
+        members = [cell for cell in cells if cell.settings.size_by == by]
+        sizes = Sizes({cell.content: shape for cell in members}, {}, ())
+        works = estimate_batch(plan, members, sizes, machine).works
+        most = max([most, *(work.bytes for work in works)])
+    # The job takes this share of what it finds free, and leaves the rest for what was not counted.
+    return most / MEMORY_SHARE * MEMORY_GROWTH ** (attempt - 1)
+
+
+def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
+    """Memory of the host that a job asks for, in MB; as :func:`device_bytes`."""
+    pixels = {
+        (cell.content, cell.settings.size, by): area(picture_size(SHAPES[by], cell.settings))
+        for cell in cells
+        for by in [cell.settings.size_by]
+    }
+    # As it is read, as it is seen, and as a result.
+    held = 3.0 * PIXEL_BYTES * sum(pixels.values()) + SNAKEMAKE_BYTES
+    growth = MEMORY_GROWTH ** (attempt - 1)
+    if plan.config.device == "cpu":
+        needed = device_bytes(plan, cells, attempt) + growth * (PROCESS_BYTES + held)
+    else:
+        needed = growth * (GPU_HOST_BYTES + held)
+    return math.ceil(needed / 1e6)
+
+
+def gpu_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
+    """Memory of the GPU that a job needs, in MB; 0 for a job without one."""
+    if plan.config.device == "cpu":
+        return 0
+    return math.ceil(device_bytes(plan, cells, attempt) / 1e6)
+
+
+def light_mb(attempt: int = 1) -> int:
+    """Memory that a job asks for which only handles files, in MB."""
+    return LIGHT_MB << (attempt - 1)
+
+
+def light_minutes(attempt: int = 1) -> int:
+    """Time that a job asks for besides the batches, in minutes."""
+    return LIGHT_MINUTES * attempt
+
+
+def target_mb(attempt: int = 1) -> int:
+    """Memory that a job asks for which computes style targets, in MB: torch, and tiles of the style."""
+    return math.ceil(TARGET_MB * MEMORY_GROWTH ** (attempt - 1))
