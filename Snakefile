@@ -18,6 +18,14 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/refine.smk"
 
 
+# Small, or in need of the internet: on a cluster these run where the run was started.
+localrules:
+    all,
+    prepare_encoder,
+    grid,
+    check,
+
+
 rule all:
     default_target: True
     input:
