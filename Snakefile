@@ -22,6 +22,10 @@ include: "workflow/rules/refine.smk"
 include: "workflow/rules/compare.smk"
 
 
+localrules:
+    all,
+
+
 rule all:
     default_target: True
     input:

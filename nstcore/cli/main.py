@@ -32,6 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
         "-n shows what would be done, --cores 4 uses four cores.",
     )
     run.add_argument("config", type=Path, help="the configuration, a YAML file")
+    run.add_argument(
+        "--slurm",
+        action="store_true",
+        help="send the jobs to a Slurm cluster: --workflow-profile slurm; see docs/cluster.md",
+    )
     run.set_defaults(function=_run, takes_rest=True)
 
     plan = commands.add_parser(
@@ -237,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from nstcore.cli.workflow import run_workflow
 
-    run_workflow(arguments.config, arguments.rest)
+    run_workflow(arguments.config, arguments.rest, slurm=arguments.slurm)
 
 
 def _plan(arguments: argparse.Namespace) -> int:

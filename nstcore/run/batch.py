@@ -6,6 +6,7 @@ import datetime
 import logging
 import platform
 import shutil
+import signal
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -192,18 +193,21 @@ class _Session:
         """
         jobs = [self.job(twins[0]) for twins in missing]
         failed = 0
-        for index, made in self.engine.make(jobs, progress):
-            twins = missing[index]
-            if made.result is None or made.result.status != "ok":
+        engine = self.engine
+        # What is finished but not yet in the store would be lost: a signal waits for that, too.
+        with self.stop.listening([signal.SIGTERM]):
+            for index, made in engine.make(jobs, progress):
+                twins = missing[index]
+                if made.result is None or made.result.status != "ok":
+                    for item in twins:
+                        self._fail(item, made)
+                    failed += len(twins)
+                    continue
+                stored = self.keep(twins[0], made, [missing[i][0] for i in made.together])
+                shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
                 for item in twins:
-                    self._fail(item, made)
-                failed += len(twins)
-                continue
-            stored = self.keep(twins[0], made, [missing[i][0] for i in made.together])
-            shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
-            for item in twins:
-                self.finish(replace(item, stored=stored))
-                log.info("finished %s", item.cell.image)
+                    self.finish(replace(item, stored=stored))
+                    log.info("finished %s", item.cell.image)
         return failed
 
     def share(self, other: _Session) -> None:

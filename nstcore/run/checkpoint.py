@@ -136,21 +136,27 @@ class Checkpoints:
         Raises:
             ToBeContinued: when the work has to end now.
         """
-        started = self.clock()
-        for folder, tensors, facts in zip(self.folders, saved.rows, saved.facts, strict=True):
-            write_state(
-                folder,
-                (saved.level, saved.iteration),
-                dict(tensors),
-                {"journal": facts, "seconds": saved.seconds, "torch": torch.__version__},
-            )
+        started, trouble = self.clock(), ""
+        try:
+            for folder, tensors, facts in zip(self.folders, saved.rows, saved.facts, strict=True):
+                write_state(
+                    folder,
+                    (saved.level, saved.iteration),
+                    dict(tensors),
+                    {"journal": facts, "seconds": saved.seconds, "torch": torch.__version__},
+                )
+        except OSError as error:
+            # A full disk, or another run that has just made the same picture and cleared its states away.
+            trouble = f"; the newest state could not be saved ({error})"
+            log.warning("going on%s", trouble)
         self._last = self.clock()
-        log.info(
-            "level %d, iteration %d: state saved in %.1f s",
-            saved.level,
-            saved.iteration,
-            self._last - started,
-        )
+        if not trouble:
+            log.info(
+                "level %d, iteration %d: state saved in %.1f s",
+                saved.level,
+                saved.iteration,
+                self._last - started,
+            )
         reason = self.stop()
         if reason is not None:
-            raise ToBeContinued(reason)
+            raise ToBeContinued(reason + trouble)

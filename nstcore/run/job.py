@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -30,14 +32,16 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     """Open a run's plan and keep a log of what is done with it.
 
     Everything goes to the log file, an exception with its traceback; warnings also go to the
-    terminal.  A user's mistake ends the process with one line.
+    terminal.  A user's mistake ends the process with one line.  The attempts of one job share its log,
+    until one of them gets to the end.
 
     Args:
         frozen: the run's frozen configuration.
         log_file: the job's log.
     """
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+    kept = _kept(Path(log_file))
+    to_file = _log_handler(Path(log_file), kept)
     to_file.setFormatter(logging.Formatter(FORMAT))
     to_terminal = logging.StreamHandler(sys.stderr)
     to_terminal.setLevel(logging.WARNING)
@@ -45,12 +49,14 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     try:
         with _remembering_interrupts():
+            log.info("%s", place())
             yield open_frozen(frozen)
+        kept.unlink(missing_ok=True)
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
     except ToBeContinued as why:
-        log.warning("%s: the state is saved, and the next attempt goes on from there", why)
+        log.warning("to be continued: %s; the next attempt goes on from the last state", why)
         sys.exit(EXIT_TO_BE_CONTINUED)
     except KeyboardInterrupt:
         log.warning("interrupted; what is finished stays in the store")
@@ -58,6 +64,38 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     except Exception:
         log.exception("the job failed")
         raise
+
+
+def place(environment: Mapping[str, str] = os.environ) -> str:
+    """Where this process runs, in words: the node, and what a scheduler gave it.
+
+    Args:
+        environment: of the process.
+    """
+    words = [f"on node {environment.get('SLURMD_NODENAME') or socket.gethostname()}"]
+    if job_id := environment.get("SLURM_JOB_ID"):
+        words.append(f"Slurm job {job_id}")
+    if gpus := environment.get("CUDA_VISIBLE_DEVICES"):
+        words.append(f"GPU {gpus}")
+    return ", ".join(words)
+
+
+def _kept(log_file: Path) -> Path:
+    """Where a job's log is kept until an attempt gets to the end: Snakemake removes it before each."""
+    return log_file.with_name(f".{log_file.name}.attempts")
+
+
+def _log_handler(log_file: Path, kept: Path) -> logging.FileHandler:
+    """A log with two names, which goes on where that of an attempt before ended."""
+    handler = logging.FileHandler(kept, mode="a", encoding="utf-8")
+    try:
+        log_file.unlink(missing_ok=True)
+        os.link(kept, log_file)
+    except OSError:  # a file system without hard links
+        handler.close()
+        kept.unlink(missing_ok=True)
+        handler = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+    return handler
 
 
 _interrupts: list[int] = []

@@ -358,6 +358,24 @@ class TestRun:
         words = command(Path("my.yaml"), option, workflow_root())
         assert str(workflow_root() / "profiles" / "default") not in words
 
+    def test_slurm_takes_the_profile_here_or_else_the_one_beside_the_workflow(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        root = workflow_root()
+        words = command(Path("my.yaml"), ["--jobs", "4"], root, slurm=True)
+        assert words[-4:] == ["--workflow-profile", str(root / "profiles" / "slurm"), "--jobs", "4"]
+        Path("profiles", "slurm").mkdir(parents=True)
+        words = command(Path("my.yaml"), [], root, slurm=True)
+        assert words[-1] == str(tmp_path.resolve() / "profiles" / "slurm")
+
+    def test_slurm_without_slurm_is_one_line(
+        self, pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_config()
+        monkeypatch.setenv("PATH", "")
+        assert "--slurm" in complaint(capsys, "run", "config.yaml", "--slurm", "-n")
+
     def test_the_workflow_is_found(self) -> None:
         assert (workflow_root() / "Snakefile").is_file()
 

@@ -91,3 +91,13 @@ def test_it_is_due_by_time_and_when_the_work_has_to_end(tmp_path: Path):
     with pytest.raises(ToBeContinued, match="SIGTERM"):
         keeper.save(_saved(0, 2, 1.0))
     assert (0, 2) in positions(tmp_path / "a")
+
+
+def test_a_state_that_cannot_be_saved_costs_no_picture(tmp_path: Path, caplog):
+    (tmp_path / "a").write_text("a file, where the folder of the states should be")
+    keeper = Checkpoints([tmp_path / "a"], 0)
+    keeper.save(_saved(0, 10, 1.0))
+    assert "could not be saved" in caplog.text
+    ending = Checkpoints([tmp_path / "a"], 0, lambda: "SIGTERM was received")
+    with pytest.raises(ToBeContinued, match="could not be saved"):
+        ending.save(_saved(0, 10, 1.0))

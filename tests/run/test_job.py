@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from nstcore.errors import ImageError
 from nstcore.grid.freeze import freeze
 from nstcore.grid.plan import Plan
 from nstcore.losses.objective import Losses
-from nstcore.run.job import job, progress_log
+from nstcore.run.job import job, place, progress_log
+from nstcore.run.stopping import EXIT_TO_BE_CONTINUED, ToBeContinued
 
 
 @pytest.fixture
@@ -89,3 +91,34 @@ def test_an_interrupt_that_was_swallowed_is_remembered(
     assert signal.getsignal(signal.SIGINT) is before
     with job(frozen, "job.log"):
         report("another job of this process", 1, 10, losses)
+
+
+def test_attempts_share_a_log_until_one_of_them_gets_to_its_end(frozen: str) -> None:
+    said = logging.getLogger("nstcore.x")
+
+    def end_early() -> None:
+        said.info("first")
+        raise ToBeContinued("SIGTERM was received")
+
+    with pytest.raises(SystemExit) as caught, job(frozen, "job.log"):
+        end_early()
+    assert caught.value.code == EXIT_TO_BE_CONTINUED
+    Path("job.log").unlink()  # as Snakemake does
+    with job(frozen, "job.log"):
+        said.info("second")
+    text = Path("job.log").read_text()
+    assert "first" in text
+    assert "second" in text
+    with job(frozen, "job.log"):
+        said.info("third")
+    text = Path("job.log").read_text()
+    assert "third" in text
+    assert "second" not in text
+    assert [path.name for path in Path().glob("*job.log*")] == ["job.log"]
+
+
+def test_a_log_tells_where_it_was_written() -> None:
+    assert place({"SLURMD_NODENAME": "n7", "SLURM_JOB_ID": "12", "CUDA_VISIBLE_DEVICES": "3"}) == (
+        "on node n7, Slurm job 12, GPU 3"
+    )
+    assert place({}) == f"on node {socket.gethostname()}"

@@ -6,28 +6,78 @@ import signal
 
 import pytest
 
-from nstcore.run.stopping import Stop
+from nstcore.run.stopping import Stop, slurm_end
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_a_flag_and_the_second_one_interrupts(number):
+def test_a_signal_sets_a_flag(number):
     before = signal.getsignal(number)
     stop = Stop()
     with stop.listening():
         assert stop.reason() is None
         signal.raise_signal(number)
         assert signal.Signals(number).name in str(stop.reason())
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
     assert signal.getsignal(number) is before
     assert stop.reason() is not None
 
 
-def test_the_deadline_comes_from_the_environment():
-    assert Stop.of({}).deadline is None
-    assert Stop.of({"SLURM_JOB_END_TIME": "1700000000"}).deadline == 1.7e9
-    assert Stop.of({"SLURM_JOB_END_TIME": "never"}).deadline is None
-    assert Stop.of({"NST_DEADLINE": "5", "SLURM_JOB_END_TIME": "9"}).deadline == 5
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_ctrl_c_after_a_signal_interrupts_and_sigterm_changes_nothing(first):
+    stop = Stop()
+    with stop.listening():
+        signal.raise_signal(first)
+        signal.raise_signal(signal.SIGTERM)
+        assert first.name in str(stop.reason())
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_only_some_signals_may_be_listened_to():
+    before = signal.getsignal(signal.SIGINT)
+    stop = Stop()
+    with stop.listening([signal.SIGTERM]):
+        assert signal.getsignal(signal.SIGINT) is before
+        signal.raise_signal(signal.SIGTERM)
+    assert "SIGTERM" in str(stop.reason())
+
+
+def test_the_deadline_comes_from_the_environment_or_from_slurm():
+    asked: list[str] = []
+
+    def end(job: str) -> float | None:
+        asked.append(job)
+        return 7.0 if job == "12" else None
+
+    def deadline(**environment: str) -> float | None:
+        return Stop.of(environment, ask=end).deadline
+
+    assert deadline() is None
+    assert deadline(SLURM_JOB_END_TIME="1700000000", SLURM_JOB_ID="12") == 1.7e9
+    assert deadline(NST_DEADLINE="5", SLURM_JOB_END_TIME="9") == 5
+    assert asked == [], "nobody is asked what is known"
+    assert deadline(SLURM_JOB_END_TIME="never") is None
+    assert deadline(SLURM_JOB_ID="12") == 7
+    assert deadline(SLURM_JOB_ID="13") is None
+    assert asked == ["12", "13"]
+
+
+def test_slurm_is_asked_for_the_end_in_seconds(tmp_path, monkeypatch):
+    squeue = tmp_path / "squeue"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    squeue.write_text('#!/bin/sh\n[ "$SLURM_TIME_FORMAT" = %s ] && echo 1700000000\n')
+    squeue.chmod(0o755)
+    assert slurm_end("12") == 1.7e9
+    squeue.write_text("#!/bin/sh\necho N/A\n")
+    assert slurm_end("12") is None
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    assert slurm_end("12") is None
+
+
+@pytest.mark.parametrize(("left", "margin"), [(3600.0, 90.0), (60.0, 15.0), (-5.0, 0.0)])
+def test_a_short_job_gets_somewhere_too(left, margin):
+    stop = Stop.of({"NST_DEADLINE": str(1000 + left)}, clock=lambda: 1000.0)
+    assert stop.margin == margin
+    assert (stop.reason() is None) == (left > 0)
 
 
 def test_it_ends_a_margin_before_the_deadline():

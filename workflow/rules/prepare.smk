@@ -1,8 +1,10 @@
 # Pictures and weights become files that every later stage reads the same way.
 
 
+# On a cluster these run where the run was started: one is small, the other may need the internet.
 localrules:
     grid,
+    prepare_encoder,
 
 
 rule prepare_content:

@@ -2,6 +2,7 @@
 
 
 localrules:
+    report_bundle,
     check,
 
 
@@ -79,7 +80,6 @@ rule report_bundle:
         ),
     log:
         f"{RUN}/logs/report_bundle.log",
-    localrule: True
     conda:
         "../../environment.yml"
     params:
