@@ -19,8 +19,11 @@ demo: $(VENV)/.installed
 	@echo "Pictures: results/demo/cells/    Contact sheet: results/demo/sheets/all.png"
 	@echo "Report:   results/demo/report/index.html"
 
+# Most tests side by side, a core each; then those that need the machine for themselves.
+WORKERS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not serial and not slurm" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "serial or slurm" $(PYTEST_ARGS)
 
 # What continuous integration checks besides the tests.
 check: $(VENV)/.installed-test

@@ -40,6 +40,7 @@ VIEWS = {
     "matrix": "view=matrix",
     "matrix of all cells": "view=matrix&rows=content+style&cols=style_weight+tv_weight",
     "table": "view=table",
+    "explore": "view=explore",
 }
 """What of the report is scrolled through, with its address."""
 

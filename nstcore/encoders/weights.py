@@ -125,7 +125,9 @@ def read_state(path: Path) -> Mapping[str, Any]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged pickle can raise anything at all
+    except Exception as error:  # a damaged pickle can raise anything at all
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise MemoryError(f"{path}: there is not enough memory to load it ({error})") from None
         log.info("%s cannot be loaded", path, exc_info=True)
         raise WeightsError(
             f"{path}: is no state dict that can be loaded safely; save it with "

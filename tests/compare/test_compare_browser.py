@@ -128,6 +128,31 @@ def test_the_slider_by_mouse_and_by_keyboard(
     assert "red" in str(slider.get_attribute("aria-label"))
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("look", ["Slider", "Side by side"])
+def test_a_large_picture_keeps_its_proportions(
+    page_file: Path, open_report: Callable[..., Any], width: int, look: str
+) -> None:
+    page = open_report(page_file, viewport={"width": width, "height": 860})
+    page.locator(".pair", has_text="rocket in the style wave").locator(".open").first.click()
+    buttons = page.locator("#detail-look button")
+    page.get_by_role("button", name=look).click()
+    color = "button => getComputedStyle(button).backgroundColor"
+    assert buttons.nth(0).evaluate(color) != buttons.nth(1).evaluate(color), "one is chosen"
+    page.wait_for_function(
+        "[...document.querySelectorAll('#detail-stage img')].every(i => i.complete && i.naturalWidth)"
+    )
+    stage = page.locator("#detail-stage").bounding_box()
+    for image in page.locator("#detail-stage img").all():
+        box = image.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(48 / 64, rel=0.02)
+        assert box["x"] >= stage["x"] - 1
+        assert box["y"] >= stage["y"] - 1
+        assert box["x"] + box["width"] <= stage["x"] + stage["width"] + 1
+        assert box["y"] + box["height"] <= stage["y"] + stage["height"] + 1
+        assert box["height"] > 100
+
+
 def test_a_cell_opens_larger_and_leads_on(page_file: Path, open_report: Callable[..., Any]) -> None:
     page = open_report(page_file)
     opener = page.locator(".pair .open").first

@@ -66,8 +66,9 @@ def long(make_slurm_bench: Make, speed: float) -> Started:
     bench = make_slurm_bench("long", checkpoint_seconds=3600)
     bench.write_long(int(60 * speed))
     bench.prepare()
-    resources = ["mem_mb=1500", "runtime=attempt", "slurm_extra=--nodelist=n2"]
-    return bench, bench.start_slurm("--until", "stylize", "--default-resources", *resources)
+    limits = ["--set-resources", "stylize:mem_mb=1500", "stylize:runtime=attempt"]
+    place = ["--default-resources", "slurm_extra=--nodelist=n2"]
+    return bench, bench.start_slurm("--until", "stylize", *limits, *place)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +184,7 @@ class TestEndings:
         bench = make_slurm_bench("stopped", checkpoint_seconds=5)
         bench.write_long(1200)
         bench.prepare()
-        options = ("--until", "stylize", "--default-resources", "mem_mb=1500", "runtime=10")
-        options += ("slurm_extra=--nodelist=n1",)
+        options = ("--until", "stylize", "--default-resources", "slurm_extra=--nodelist=n1")
         process = bench.start_slurm(*options)
         wait_for_iterations(bench, "stopped")
         process.send_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from workbench import CORES, NST, Bench
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = pytest.mark.slow
 
 
 def stylize_process(snakemake: subprocess.Popen[str]) -> psutil.Process:

@@ -77,6 +77,12 @@ function ratioOf(cell) {
   return 4 / 3;
 }
 
+// Never much more than twice as large as the larger of the two.
+function mostOf(cell) {
+  const own = [state.left, state.right].map((run) => [runs[run].width, partner(run, cell)]);
+  return `${2 * Math.max(...own.map(([width, place]) => (place === null ? 0 : width[place] || 0)))}px`;
+}
+
 function hole(run, cell) {
   const own = partner(run, cell);
   const { status, reason } = runs[run];
@@ -89,7 +95,7 @@ function plain(run, cell, large) {
   const picture = pictureOf(run, cell, large);
   return el('div', { class: 'one' },
     picture
-      ? el('img', { src: picture.src, alt: picture.alt, loading: 'lazy', style: { '--ratio': ratioOf(cell) } })
+      ? el('img', { src: picture.src, alt: picture.alt, loading: 'lazy', style: { '--ratio': ratioOf(cell), '--most': mostOf(cell) } })
       : hole(run, cell),
     el('small', {}, ...breakable(runs[run].name)));
 }
@@ -98,9 +104,7 @@ function wiped(cell, large) {
   const [left, right] = [pictureOf(state.left, cell, large), pictureOf(state.right, cell, large)];
   if (!left || !right) return null;
   const figure = wipe(left, right, ratioOf(cell));
-  // Never much more than twice as large as the larger of the two.
-  const widths = [state.left, state.right].map((run) => runs[run].width[partner(run, cell)] || 0);
-  figure.style.setProperty('--most', `${2 * Math.max(...widths)}px`);
+  figure.style.setProperty('--most', mostOf(cell));
   return figure;
 }
 
