@@ -1,9 +1,9 @@
 """The state of every picture in the middle of its descent, on disk.
 
 Each picture has a folder of its own, named by its cell's key, so that a job which is repeated finds the
-state whatever batch the picture is in then.  The two newest states are kept: a kill in the middle of
-saving a batch leaves some of its pictures a state ahead of the others, and the older one is what they
-have in common.  A file's name holds its digest; one that does not match is as good as none.
+state whatever batch the picture is in then.  The two newest states are kept: a kill while a batch's
+states take their names leaves some of its pictures a state ahead of the others, and the older one is
+what they have in common.  A file's name holds its digest; one that does not match is as good as none.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from nstcore.optimize.journal import Saved
 from nstcore.run.stopping import ToBeContinued
-from nstcore.store.atomic import write_bytes
+from nstcore.store.atomic import atomic_path
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +64,46 @@ def write_state(
     facts: dict[str, Any],
 ) -> Path:
     """Write one picture's state and remove all but the newest two."""
+    return write_states([folder], position, [tensors], [facts])[0]
+
+
+def write_states(
+    folders: Sequence[Path],
+    position: Position,
+    rows: Sequence[Mapping[str, Tensor]],
+    facts: Sequence[Mapping[str, Any]],
+) -> list[Path]:
+    """Write the states of a batch and remove all but the newest two of each picture.
+
+    All are written before the first takes its name: a kill in the middle of the batch's very first
+    save would else leave one picture a state and its neighbour none, and the two would go on apart,
+    rounded differently than together.
+
+    Raises:
+        OSError: one cannot be written; then none is.
+    """
     level, iteration = position
-    # A row of a batch is a view of the whole batch's memory; safetensors wants its own.
-    own = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    data = save(own, metadata={"facts": json.dumps(facts)})
-    digest = hashlib.sha256(data).hexdigest()[:16]
-    path = folder / f"v{VERSION}-{level:02d}-{iteration:06d}-{digest}.safetensors"
-    write_bytes(path, data)
-    kept = sorted(positions(folder).items())[-KEPT:]
-    for old in folder.glob("*.safetensors"):
-        if old not in {path for _, path in kept}:
-            old.unlink(missing_ok=True)
-    return path
+    paths = []
+    with ExitStack() as staged:
+        for folder, tensors, said in zip(folders, rows, facts, strict=True):
+            # A row of a batch is a view of the whole batch's memory; safetensors wants its own.
+            own = {
+                name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()
+            }
+            data = save(own, metadata={"facts": json.dumps(said)})
+            digest = hashlib.sha256(data).hexdigest()[:16]
+            path = folder / f"v{VERSION}-{level:02d}-{iteration:06d}-{digest}.safetensors"
+            with staged.enter_context(atomic_path(path)).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # now, so that taking the names is quick
+            paths.append(path)
+    for folder in folders:
+        kept = {path for _, path in sorted(positions(folder).items())[-KEPT:]}
+        for old in folder.glob("*.safetensors"):
+            if old not in kept:
+                old.unlink(missing_ok=True)
+    return paths
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -138,13 +168,11 @@ class Checkpoints:
         """
         started, trouble = self.clock(), ""
         try:
-            for folder, tensors, facts in zip(self.folders, saved.rows, saved.facts, strict=True):
-                write_state(
-                    folder,
-                    (saved.level, saved.iteration),
-                    dict(tensors),
-                    {"journal": facts, "seconds": saved.seconds, "torch": torch.__version__},
-                )
+            facts = [
+                {"journal": said, "seconds": saved.seconds, "torch": torch.__version__}
+                for said in saved.facts
+            ]
+            write_states(self.folders, (saved.level, saved.iteration), saved.rows, facts)
         except OSError as error:
             # A full disk, or another run that has just made the same picture and cleared its states away.
             trouble = f"; the newest state could not be saved ({error})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,34 @@ def test_a_kill_between_two_pictures_leaves_the_state_both_have(tmp_path: Path):
         keeper.save(_saved(0, iteration, 1.0, 2.0))
     write_state(folders[0], (0, 30), _state(9.0), {"journal": {}, "seconds": 0.0})
     assert common_position(folders) == (0, 20)
+
+
+def test_a_state_that_one_picture_cannot_write_is_written_for_none(tmp_path: Path, caplog):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    folders[1].write_text("a file where a folder is needed")
+    keeper = Checkpoints(folders, 60)
+    keeper.save(_saved(0, 10, 1.0, 2.0))
+    assert "could not be saved" in caplog.text
+    assert positions(folders[0]) == {}
+    assert list(folders[0].iterdir()) == [], "nothing half is left"
+    folders[1].unlink()
+    keeper.save(_saved(0, 20, 1.0, 2.0))
+    assert common_position(folders) == (0, 20)
+
+
+def test_no_state_has_its_name_before_all_are_written(tmp_path: Path, monkeypatch):
+    folders = [tmp_path / name for name in "abc"]
+    written = []
+
+    def replace(source: Path, destination: Path) -> None:
+        # What a kill here would find: every state whole, if only under its passing name.
+        written.append(sum(1 for folder in folders for path in folder.iterdir()))
+        real(source, destination)
+
+    real = os.replace
+    monkeypatch.setattr("nstcore.store.atomic.os.replace", replace)
+    Checkpoints(folders, 60).save(_saved(0, 10, 1.0, 2.0, 3.0))
+    assert written == [3, 3, 3]
 
 
 def test_without_states_there_is_nothing_to_go_on_from(tmp_path: Path):
