@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	@echo "Pictures: results/demo/cells/    Contact sheet: results/demo/sheets/all.png"
 	@echo "Report:   results/demo/report/index.html"
 
-# Most tests side by side, a core each; then those that need the machine for themselves.
+# Most tests side by side, a core each, the longest first; then those that need the machine for themselves.
 WORKERS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not serial and not slurm" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)

@@ -20,6 +20,12 @@ settings.register_profile("steady", deadline=None, max_examples=50, derandomize=
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile("steady")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs of the whole workflow first: side by side, the longest files must not be left for the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 SMALL_WIDTHS = (4, 6, 8, 8, 8)
 
 
