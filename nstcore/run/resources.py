@@ -30,8 +30,8 @@ SNAKEMAKE_BYTES = 4e8
 """Of the Snakemake that runs the job on its node, which a scheduler counts too; measured 145 MB each."""
 
 MEMORY_FACTOR = 1.3
-"""Memory of a CPU's job that is asked for over what is counted: a scheduler adds up its processes, and
-counts in each of them what they share.  A job of two 64 px pictures was counted with 1.08 GB and killed
+"""Memory of the processes of a CPU's job that is asked for over what is counted: a scheduler adds them
+up, and counts in each what they share.  A job of two 64 px pictures was counted with 1.08 GB and killed
 at 1.16."""
 
 PIXEL_BYTES = 12
@@ -101,8 +101,8 @@ def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
     held = 3.0 * PIXEL_BYTES * sum(pixels.values()) + SNAKEMAKE_BYTES
     growth = MEMORY_GROWTH ** (attempt - 1)
     if plan.config.device == "cpu":
-        counted = device_bytes(plan, cells, attempt) + growth * (PROCESS_BYTES + held)
-        needed = MEMORY_FACTOR * counted
+        processes = MEMORY_FACTOR * (PROCESS_BYTES + held)
+        needed = device_bytes(plan, cells, attempt) + growth * processes
     else:
         needed = growth * (GPU_HOST_BYTES + held)
     return math.ceil(needed / 1e6)

@@ -13,6 +13,7 @@ from outlooks import make_plan
 from nstcore.grid.plan import Plan
 from nstcore.run.estimate import PROCESS_BYTES, Machine, Sizes, estimate_batch
 from nstcore.run.resources import (
+    MEMORY_FACTOR,
     SNAKEMAKE_BYTES,
     expected_seconds,
     gpu_mb,
@@ -58,7 +59,8 @@ def test_memory_grows_with_size_and_attempt_and_keeps_to_what_is_given(tmp_path:
     assert small < large < host_mb(*of(tmp_path, settings={"size": 1024}), 2)
     # A hundred pictures at the same time would take a hundred times as much.
     many = host_mb(*of(tmp_path, 100, settings={"size": 1024}))
-    assert large < many < 8000 + PROCESS_BYTES / 1e6 + SNAKEMAKE_BYTES / 1e6 + 500
+    processes = MEMORY_FACTOR * (PROCESS_BYTES + SNAKEMAKE_BYTES) / 1e6
+    assert large < many < 8000 + processes + 500
     assert many > host_mb(*of(tmp_path, 100, settings={"size": 1024}, cluster={"memory_gb": 4}))
 
 
