@@ -8,13 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from browsing import CHROMIUM
 from synthetic import write_run
 
 from nstcore.report.build import build_report
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
 
 pytestmark = [

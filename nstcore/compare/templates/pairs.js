@@ -158,12 +158,6 @@ function fillPairs() {
   view.more.hidden = view.filled >= view.order.length;
 }
 
-function select(label, options, chosen, change) {
-  const box = el('select', { on: { change: () => change(box.value) } },
-    options.map(([value, text]) => el('option', { value, selected: String(value) === String(chosen) }, text)));
-  return el('label', {}, el('span', {}, label), box);
-}
-
 function renderControls() {
   const named = runs.map((run, n) => [n, run.name]);
   const set = (name, read = String) => (value) => {

@@ -57,11 +57,9 @@ function saveSides(query) {
   if (state.size !== initial.size) query.set('size', state.size);
 }
 
-function select(label, key, options, chosen, change, name = null) {
-  const box = el('select', { 'data-key': key, 'aria-label': name, on: { change: () => change(box.value) } },
-    options.map(([value, text]) => el('option', { value, selected: String(value) === String(chosen) }, text)));
-  return el('label', {}, el('span', {}, label), box);
-}
+// A choice that keeps the focus when the controls are drawn anew.
+const keyedSelect = (label, key, options, chosen, change, name = null) =>
+  select(label, options, chosen, change, { 'data-key': key, 'aria-label': name });
 
 // One choice for each axis on this side, and one more to add another.
 function sideControls(label, side) {
@@ -72,7 +70,7 @@ function sideControls(label, side) {
     const options = offered
       .filter((axis) => axis.name === name || !names.includes(axis.name))
       .map((axis) => [axis.name, labelText(axis.name)]);
-    return select(place === 0 ? label : '+', `${side}.${place}`, [['', '–'], ...options], name, (value) => {
+    return keyedSelect(place === 0 ? label : '+', `${side}.${place}`, [['', '–'], ...options], name, (value) => {
       const chosen = [...names];
       chosen.splice(place, 1, ...(value ? [value] : []));
       for (const other of SIDES) {
@@ -132,8 +130,8 @@ function renderControls() {
       varying.map(valueMenu),
       hiding ? el('button', { type: 'button', class: 'plain', 'data-key': 'show-all', on: { click: showAll } }, 'Show all') : null) : '',
     el('fieldset', {}, el('legend', {}, 'Cells'),
-      select('Metric', 'metric', metrics, state.metric, (value) => { state.metric = value; renderMatrix(); }),
-      state.metric ? select('Scale', 'scale', [['page', 'cells shown'], ['run', 'whole run']], state.scale, (value) => {
+      keyedSelect('Metric', 'metric', metrics, state.metric, (value) => { state.metric = value; renderMatrix(); }),
+      state.metric ? keyedSelect('Scale', 'scale', [['page', 'cells shown'], ['run', 'whole run']], state.scale, (value) => {
         state.scale = value;
         renderMatrix();
       }) : null,
@@ -182,7 +180,7 @@ function pageTurner(axis) {
       type: 'button', class: 'value', 'data-key': `page.${axis.name}.${place}`, 'aria-pressed': String(place === chosen),
       on: { click: () => turn(place) },
     }, valueLabel(axis, place)))
-    : select('', `page.${axis.name}`, places.map((place) => [place, axis.shown[place]]), chosen, (value) => turn(Number(value)), labelText(axis.name));
+    : keyedSelect('', `page.${axis.name}`, places.map((place) => [place, axis.shown[place]]), chosen, (value) => turn(Number(value)), labelText(axis.name));
   return el('div', { class: 'turner', role: 'group', 'aria-label': labelText(axis.name) },
     el('span', { class: 'name' }, labelText(axis.name)), step(-1, '‹', 'Previous'), choices, step(1, '›', 'Next'));
 }

@@ -56,3 +56,10 @@ function breakable(text) {
     .split(/(?<=[_,\-+=/])/)
     .flatMap((part, number) => (number ? [el('wbr'), part] : [part]));
 }
+
+// A labelled choice among options: pairs of value and text.
+function select(label, options, chosen, change, properties = {}) {
+  const box = el('select', { ...properties, on: { change: () => change(box.value) } },
+    options.map(([value, text]) => el('option', { value, selected: String(value) === String(chosen) }, text)));
+  return el('label', {}, el('span', {}, label), box);
+}
