@@ -43,6 +43,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/report.py $(BENCH_ARGS)
 	@echo
+	@echo "As root, with slurmctld, slurmd and slurm-client installed: $(BIN)/python benchmarks/cluster.py"
 	@echo "With VGG-19's weights (a state dict of torchvision's), two more:"
 	@echo "  benchmarks/peers.py            against neural-style from PyPI, in an environment of its own:"
 	@echo "      python3 -m venv peer && peer/bin/pip install neural-style==0.5.7"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from _common import Cost
-from scaling import grid_shape, measure_growth, measure_point, run_figures
+from scaling import grid_shape, measure_growth, measure_point, overheads, run_figures
 
 
 @pytest.mark.parametrize("cells", [1, 8, 100, 1000, 12, 7])
@@ -18,6 +18,16 @@ def test_what_is_not_optimization_is_the_rest_of_the_wall_clock():
     assert found["other_seconds_per_cell"] == pytest.approx(0.5)
     assert found["other_share"] == pytest.approx(0.2)
     assert found["throughput"] == 4.0
+
+
+def test_the_other_seconds_of_a_cell_count_beside_the_demos_optimization_of_one():
+    demo = {"optimization_seconds": 36.0, "cells": 18, "other_share": 0.4}
+    cells = [{"cells": 1000, "jobs": 10, "other_seconds_per_cell": 0.5}]
+    assert overheads({"demo": demo}) == [("the demo", 0.4)]
+    assert overheads({"demo": demo, "cells": cells})[1] == (
+        "1000 cells in 10 jobs",
+        pytest.approx(0.2),
+    )
 
 
 def test_a_point_that_is_bound_to_take_too_long_is_left_out(monkeypatch):

@@ -74,12 +74,15 @@ class SlurmBench(Bench):
         settings = {**self.config["settings"], "iterations": iterations}
         self.write(settings=settings, sweep={"axes": {"style_weight": [10]}})
 
-    def start_slurm(self, *options: str) -> subprocess.Popen[str]:
-        """Start ``nst run --slurm``, but looking after its jobs more often."""
+    def slurm_words(self, *options: str) -> list[str]:
+        """``nst run --slurm`` as a command that looks after its jobs more often."""
         words = command(Path(self.file.name), [*SITE, *options], ROOT, slurm=True)
         assert words[1:3] == ["-m", "snakemake"]
-        extra = self.cluster.environment()
-        return self.start(sys.executable, str(LAUNCHER), *words[3:], extra=extra)
+        return [sys.executable, str(LAUNCHER), *words[3:]]
+
+    def start_slurm(self, *options: str) -> subprocess.Popen[str]:
+        """Start a run whose jobs go to the cluster."""
+        return self.start(*self.slurm_words(*options), extra=self.cluster.environment())
 
     def end(self, process: subprocess.Popen[str], timeout: float = 400) -> str:
         """Wait for a run, which has to succeed; returns what it said."""

@@ -50,11 +50,14 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 KillWait=10
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={n1_port} CPUs=4 RealMemory=8000 Gres=gpu:2
 NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={n2_port} CPUs=4 RealMemory=8000 Gres=gpu:2
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=1440 DefMemPerCPU=500
 PartitionName=gpu Nodes=n1,n2 MaxTime=1440 DefMemPerCPU=500
+PartitionName=urgent Nodes=n1,n2 MaxTime=1440 DefMemPerCPU=500 PriorityTier=100 PreemptMode=OFF
 """
 
 

@@ -178,7 +178,7 @@ class TestEndings:
         assert "exceeded memory limit" in said.lower()
         assert ended.attempts("tight")[-1].last == ended.config["settings"]["iterations"]
 
-    def test_ctrl_c_empties_the_queue_and_the_next_run_finishes_even_when_a_node_fails(
+    def test_a_run_goes_on_after_ctrl_c_preemption_and_the_failure_of_a_node(
         self, make_slurm_bench: Make, cluster: Cluster
     ) -> None:
         bench = make_slurm_bench("stopped", checkpoint_seconds=5)
@@ -197,15 +197,21 @@ class TestEndings:
 
         process = bench.start_slurm(*options)
         wait_for_iterations(bench, "stopped", attempt=2)
+        urgent = ["-p", "urgent", "--nodelist=n1", "--exclusive", "--output=/dev/null"]
+        cluster.call("sbatch", *urgent, "--wrap", "sleep 1")
+        wait_for_iterations(bench, "stopped", attempt=3)
         cluster.kill_node("n1")
         cluster.start_node("n1")
         bench.end(process)
-        _, second, third = bench.attempts("stopped")
+        _, second, third, fourth = bench.attempts("stopped")
         assert second.first == first.last > 0
-        assert third.first >= second.first, (
+        assert "SIGTERM was received" in second.text
+        assert second.slurm_job == third.slurm_job, "Slurm itself put it into the queue again"
+        assert third.first == second.last > second.first
+        assert fourth.first >= third.first, (
             "what was saved before the node failed is not done again"
         )
-        assert third.last == bench.config["settings"]["iterations"]
+        assert fourth.last == bench.config["settings"]["iterations"]
 
     def test_a_job_shorter_than_its_work_is_continued(self, long: Started) -> None:
         bench, process = long
