@@ -32,7 +32,7 @@ class Costs:
         plan_pair: for each ordered pair of cells in one folder, of which each is compared with each.
         plan_batch_pair: for each ordered pair of batches.
         read_cell: of one start of Snakemake in a job, for each cell of the grid.
-        end_cell: of tables, sheets and report, for each cell.
+        end_start, end_cell: of tables, sheets and report; at all, for each cell.
         memory_start, memory_cell, memory_batch: of the Snakemake that plans, in MB.
         files_cell: files for each cell, in the run, in the store and in Snakemake's own folder.
     """
@@ -45,6 +45,7 @@ class Costs:
     plan_pair: float = 0.0
     plan_batch_pair: float = 0.0
     read_cell: float = 0.0
+    end_start: float = 0.0
     end_cell: float = 0.0
     memory_start: float = 0.0
     memory_cell: float = 0.0
@@ -77,7 +78,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "submissions": ("submit",),
     "start of jobs": ("job",),
     "reading the plan in jobs": ("read_cell",),
-    "tables, sheets, report": ("end_cell",),
+    "tables, sheets, report": ("end_start", "end_cell"),
 }
 """What takes time from the GPUs -> its costs."""
 
@@ -179,7 +180,7 @@ def simulate(costs: Costs, grid: Grid, *, poll: float = POLL) -> Outlook:
         run.last = max(run.last, end)
         following = now + costs.submit if run.left else run.last + poll / 2
         if run.left == 0:
-            following += costs.end_cell * run.cells
+            following += costs.end_start + costs.end_cell * run.cells
         heapq.heappush(turns, (following, order, run))
     useful = grid.cells * grid.cell_seconds
     return Outlook(finish, useful / (grid.gpus * finish), batches)
@@ -207,6 +208,12 @@ def breaks_first(costs: Costs, grid: Grid, *, poll: float = POLL) -> str:
     if gains[part] < 0.005:
         taken = "nothing takes 1 % of the GPUs' time"
     return f"{worst}; {taken}" if over[worst] > 1 else taken
+
+
+def end_costs(cells: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
+    """Tables, sheets and report: ``end_start`` and ``end_cell``, by the line through two or more runs."""
+    found = _fit({"end_start": np.ones(len(cells)), "end_cell": np.array(cells)}, seconds)
+    return {name: found[name] for name in ("end_start", "end_cell")}
 
 
 def growth_costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,14 +1,15 @@
 """What a Slurm cluster adds to the work: measured on one of two nodes, and simulated for larger ones.
 
-run       1,000 tiny cells through a real Slurm of two nodes on this machine (as root, with
-          Debian's packages slurmctld, slurmd, slurm-client): what a job costs besides optimization
+run       tiny cells, 1,000 and a fifth of these, through a real Slurm of two nodes on this machine (as
+          root, with Debian's packages slurmctld, slurmd, slurm-client): what a job costs besides
+          optimization
 growth    planning grids of several shapes: seconds and memory of Snakemake, and seconds of what every
           job reads of the plan
 simulate  from both: the share of the GPUs' time that is optimization, for large clusters and grids,
           and what keeps it from being all
 
     python benchmarks/cluster.py
-    python benchmarks/cluster.py --cell-seconds 2 --target-minutes 30
+    python benchmarks/cluster.py --cell-seconds 2 --target-minutes 20
 """
 
 from __future__ import annotations
@@ -39,7 +40,17 @@ from _common import (
     table,
     timed_process,
 )
-from _outlook import FILES, MEMORY_GB, POLL, Costs, Grid, breaks_first, growth_costs, simulate
+from _outlook import (
+    FILES,
+    MEMORY_GB,
+    POLL,
+    Costs,
+    Grid,
+    breaks_first,
+    end_costs,
+    growth_costs,
+    simulate,
+)
 
 from nstcore.cli.workflow import command
 from nstcore.images import save_picture
@@ -50,6 +61,12 @@ if TYPE_CHECKING:
 GPUS = (8, 64, 512)
 CELLS = (10**5, 10**6)
 NODES = 2
+
+SUBMISSIONS = 100
+"""Jobs of which the time to submit one is the mean."""
+
+TARGETS = (5, 10, 20, 30)
+"""Minutes of a simulated batch, of which the best is taken for each divided grid."""
 
 SHAPES = ((1, 1000), (1, 2000), (1, 4000), (50, 20), (200, 5), (200, 50), (800, 5))
 """Contents and cells of each: few large folders, and many small ones."""
@@ -100,14 +117,33 @@ def measure_run(contents: int, weights: int) -> dict[str, Any]:
             began = time.time()
             cost = timed_process(words, folder=folder, environment=environment, timeout=1200)
             jobs = finished_jobs(bench.cluster)
+            submit = submission_seconds(bench.cluster)
         finally:
             bench.cluster.stop()
         records = list(bench.records().values())
         files = sum(len(names) for _, _, names in os.walk(folder))
     return run_figures(jobs, records, began, cost.seconds) | {
+        "submit_seconds": submit,
         "snakemake_mb": cost.largest_mb,
         "files": files,
     }
+
+
+def submission_seconds(cluster: Cluster) -> float:
+    """Mean seconds of sbatch, one call after another, as Snakemake's executor calls it."""
+    words = [str(cluster.bin / "sbatch"), "--parsable", "--hold", "--wrap", "true"]
+    began = time.perf_counter()
+    numbers = [
+        subprocess.run(words, env=cluster.environment(), capture_output=True, text=True, check=True)
+        for _ in range(SUBMISSIONS)
+    ]
+    seconds = (time.perf_counter() - began) / SUBMISSIONS
+    subprocess.run(
+        [str(cluster.bin / "scancel"), *(done.stdout.split(";")[0].strip() for done in numbers)],
+        env=cluster.environment(),
+        check=True,
+    )
+    return seconds
 
 
 def finished_jobs(cluster: Cluster) -> list[dict[str, Any]]:
@@ -146,15 +182,12 @@ def run_figures(
     light = [job["ended"] - job["began"] for job in jobs if job not in stylize]
     work = sum(record["optimization"]["seconds"] for record in records)
     busy = sum(job["ended"] - job["began"] for job in stylize)
-    # Pictures are all ready to be prepared at once.
-    first = sorted(job["submitted"] for job in jobs if job["rule"] == "prepare_content")
     return {
         "cells": len(records),
         "batches": len(stylize),
         "slurm_jobs": len(jobs),
         "seconds": seconds,
         "planning_seconds": min(job["submitted"] for job in jobs) - began,
-        "submit_seconds": (first[-1] - first[0]) / (len(first) - 1),
         "optimization_seconds": work,
         "stylize_job_seconds": busy,
         "light_job_seconds": statistics.median(light),
@@ -180,12 +213,13 @@ def measure_growth(shapes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     return rows
 
 
-def measured_costs(run: Mapping[str, Any], growth: Sequence[Mapping[str, Any]]) -> Costs:
-    """What a run costs besides optimization."""
+def measured_costs(runs: Sequence[Mapping[str, Any]], growth: Sequence[Mapping[str, Any]]) -> Costs:
+    """What a run costs besides optimization; that of a job from the first run, the largest."""
+    run = runs[0]
     return Costs(
-        job=(run["stylize_job_seconds"] - run["optimization_seconds"]) / run["batches"],
+        job=job_seconds(run),
         submit=run["submit_seconds"],
-        end_cell=run["end_seconds"] / run["cells"],
+        **end_costs([run["cells"] for run in runs], [run["end_seconds"] for run in runs]),
         files_cell=run["files"] / run["cells"],
         **growth_costs(growth),
     )
@@ -204,9 +238,17 @@ def outlooks(costs: Costs, options: argparse.Namespace) -> list[dict[str, Any]]:
                 folder=options.folder,
                 queue=max(200, 2 * gpus),
             )
-            size = max(1, round(60 * options.target_minutes / options.cell_seconds))
-            batches = replace(single, batch_cells=size)
-            parts = replace(batches, runs=-(-cells // options.run_cells), at_once=options.at_once)
+            batches = replace(single, batch_cells=cells_of(options.target_minutes, options))
+            divided = [
+                replace(
+                    single,
+                    batch_cells=cells_of(minutes, options),
+                    runs=-(-cells // options.run_cells),
+                    at_once=options.at_once,
+                )
+                for minutes in TARGETS
+            ]
+            parts = min(divided, key=lambda grid: simulate(costs, grid).seconds)
             row: dict[str, Any] = {"cells": cells, "gpus": gpus}
             for name, grid in (("single", single), ("batches", batches), ("parts", parts)):
                 found = asdict(simulate(costs, grid))
@@ -215,11 +257,16 @@ def outlooks(costs: Costs, options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def cells_of(minutes: float, options: argparse.Namespace) -> int:
+    """How many cells a job of that length has."""
+    return max(1, round(60 * minutes / options.cell_seconds))
+
+
 def to_markdown(result: Mapping[str, Any]) -> list[str]:
     """The results as tables for people."""
     lines = ["# A cluster", "", f"Machine: {result['machine']}; torch {result['torch']}."]
-    if "run" in result:
-        lines += run_lines(result["run"])
+    if "runs" in result:
+        lines += run_lines(result["runs"])
     if "growth" in result:
         lines += growth_lines(result["growth"])
     if "outlooks" in result:
@@ -227,32 +274,43 @@ def to_markdown(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def run_lines(run: Mapping[str, Any]) -> list[str]:
-    """The real run."""
+def run_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The real runs, side by side."""
     rows = [
-        ("wall clock, s", show(run["seconds"])),
-        ("until the first job is submitted, s", show(run["planning_seconds"])),
-        ("optimization, s, all cells", show(run["optimization_seconds"])),
-        ("its share of both nodes' wall clock", f"{run['share_of_wall_clock']:.1%}"),
-        ("its share of the stylizing jobs' time", f"{run['share_of_jobs']:.1%}"),
-        ("Slurm jobs, of these stylizing", f"{run['slurm_jobs']}, {run['batches']}"),
-        ("a job that only handles files, s, median", show(run["light_job_seconds"])),
-        ("between two submissions, s", show(run["submit_seconds"])),
-        ("from the last stylizing job to the end, s", show(run["end_seconds"])),
-        ("peak memory of a Snakemake, MB", show(run["snakemake_mb"])),
-        ("files of the run, its store and Snakemake", run["files"]),
+        ("Slurm jobs", lambda run: run["slurm_jobs"]),
+        ("of these stylizing", lambda run: run["batches"]),
+        ("wall clock, s", lambda run: show(run["seconds"])),
+        ("until the first job is submitted, s", lambda run: show(run["planning_seconds"])),
+        ("optimization, s, all cells", lambda run: show(run["optimization_seconds"])),
+        ("its share of both nodes' wall clock", lambda run: f"{run['share_of_wall_clock']:.1%}"),
+        ("its share of the stylizing jobs' time", lambda run: f"{run['share_of_jobs']:.1%}"),
+        ("a stylizing job besides it, s", lambda run: show(job_seconds(run))),
+        ("any other job, s, median", lambda run: show(run["light_job_seconds"])),
+        ("a submission, s", lambda run: show(run["submit_seconds"])),
+        ("from the last stylizing job to the end, s", lambda run: show(run["end_seconds"])),
+        ("peak memory of a Snakemake, MB", lambda run: show(run["snakemake_mb"])),
+        ("files of the run, its store and Snakemake", lambda run: run["files"]),
     ]
     return [
         "",
-        "## A run through Slurm",
+        "## Runs through Slurm",
         "",
-        f"{run['cells']} cells of 32 px and 40 iterations on two nodes, both on this machine, one "
-        "stylizing job on each at a time.  Snakemake looks after its jobs twice a second here; "
-        "its executor for Slurm would do so every 20 to 180 s.  Cells this small are made to "
-        "show what a job costs: nearly all of the time is not optimization.",
+        "Cells of 32 px and 40 iterations on two nodes, both on this machine, one stylizing job on "
+        "each at a time; other jobs are many at a time on the same processors.  Snakemake looks "
+        "after its jobs twice a second here; its executor for Slurm would do so every 20 to 180 s.  "
+        "Cells this small are made to show what a job costs: nearly all of the time is not "
+        "optimization.",
         "",
-        *table(["", ""], rows),
+        *table(
+            ["", *(f"{run['cells']} cells" for run in runs)],
+            [[name, *(value(run) for run in runs)] for name, value in rows],
+        ),
     ]
+
+
+def job_seconds(run: Mapping[str, Any]) -> float:
+    """Seconds of a stylizing job besides its cells' optimization, on average."""
+    return (run["stylize_job_seconds"] - run["optimization_seconds"]) / run["batches"]
 
 
 def growth_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -282,9 +340,9 @@ def outlook_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         f"A cell takes {result['cell_seconds']:g} s of a GPU; one content and style have "
         f"{result['folder']} cells.  Measured above: a job costs {costs.job:.1f} s besides its cells, "
-        f"a submission {costs.submit:.2f} s, tables, sheets and report {1e3 * costs.end_cell:.0f} ms "
-        f"a cell; {costs.files_cell:.1f} files a cell.  Planning is taken to grow as "
-        f"{costs.plan_start:.1f} s + {1e3 * costs.plan_cell:.2f} ms a cell + "
+        f"a submission {costs.submit:.2f} s, tables, sheets and report {costs.end_start:.1f} s + "
+        f"{1e3 * costs.end_cell:.1f} ms a cell; {costs.files_cell:.1f} files a cell.  Planning is "
+        f"taken to grow as {costs.plan_start:.1f} s + {1e3 * costs.plan_cell:.2f} ms a cell + "
         f"{1e3 * costs.plan_batch:.1f} ms a batch + {1e6 * costs.plan_pair:.2f} µs for each two "
         f"cells of one folder + {1e6 * costs.plan_batch_pair:.2f} µs for each two batches, fitted to "
         "the grids above and carried on far beyond them.  Jobs are looked after every "
@@ -292,14 +350,15 @@ def outlook_lines(result: Mapping[str, Any]) -> list[str]:
         f"as exceeded are {MEMORY_GB} GB of memory for planning and {1e-6 * FILES:g} million "
         "files, which are assumptions about a site.",
     ]
-    heads = ["cells", "GPUs", "jobs", "hours", "efficiency", "h to plan", "GB to plan"]
+    heads = ["cells", "GPUs", "min a job", "jobs", "hours", "efficiency"]
+    heads += ["h to plan", "GB to plan"]
     for name, title in (
         ("single", "A job for each cell"),
         ("batches", f"Batches of {result['target_minutes']:g} min (`cluster.target_minutes`)"),
         (
             "parts",
-            f"The same batches, as runs of at most {result['run_cells']} cells that share one "
-            f"`store`, {result['at_once']} at a time",
+            f"Runs of at most {result['run_cells']} cells that share one `store`, {result['at_once']} "
+            "at a time, and the best length of a batch",
         ),
     ):
         lines += ["", f"### {title}", ""]
@@ -318,6 +377,7 @@ def outlook_row(costs: Costs, row: Mapping[str, Any]) -> list[Any]:
     return [
         row["cells"],
         row["gpus"],
+        show(row["batch_cells"] * row["cell_seconds"] / 60),
         row["batches"],
         show(row["seconds"] / 3600),
         f"{row['efficiency']:.0%}",
@@ -354,13 +414,14 @@ def main() -> None:
         sys.exit("simulate needs the other two parts, which measure what it starts from")
     result: dict[str, Any] = {"machine": machine_name("cpu"), "torch": torch.__version__}
     if "run" in options.parts:
-        result["run"] = measure_run(options.contents, options.weights)
-        sys.stderr.write(f"{json.dumps(result['run'])}\n")
+        sizes = (options.weights, max(1, options.weights // 5))
+        result["runs"] = [measure_run(options.contents, weights) for weights in sizes]
+        sys.stderr.write(f"{json.dumps(result['runs'])}\n")
     if "growth" in options.parts:
         result["growth"] = measure_growth(SHAPES)
         sys.stderr.write(f"{json.dumps(result['growth'])}\n")
     if "simulate" in options.parts:
-        costs = measured_costs(result["run"], result["growth"])
+        costs = measured_costs(result["runs"], result["growth"])
         for name in ("cell_seconds", "target_minutes", "folder", "run_cells", "at_once"):
             result[name] = getattr(options, name)
         result |= {"poll": POLL, "costs": asdict(costs), "outlooks": outlooks(costs, options)}
