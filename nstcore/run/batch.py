@@ -8,8 +8,9 @@ import platform
 import shutil
 import signal
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from nstcore.images import load_float, save_picture
 from nstcore.images.picture import levels_of, quantize, shown_digest
 from nstcore.images.regions import Regions
 from nstcore.run import prepare
+from nstcore.run.aside import Aside
 from nstcore.run.colors import finished_picture
 from nstcore.run.seen import Seen
 from nstcore.run.stopping import Stop
@@ -43,6 +45,11 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 """Version of the record's layout."""
 
+AT_ONCE = 2
+"""Pictures that are written, or wait for it, while others are optimized."""
+
+ASIDE_PIXELS = 2**22
+"""Larger pictures are written before the next is begun, whose memory is planned without them."""
 
 STYLE_FACTS = ("path", "digest", "weight", "width", "height", "region", "guide")
 """What a record says of each picture of a style, as far as it is there."""
@@ -195,7 +202,7 @@ class _Session:
         failed = 0
         engine = self.engine
         # What is finished but not yet in the store would be lost: a signal waits for that, too.
-        with self.stop.listening([signal.SIGTERM]):
+        with self.stop.listening([signal.SIGTERM]), Aside() as aside:
             for index, made in engine.make(jobs, progress):
                 twins = missing[index]
                 if made.result is None or made.result.status != "ok":
@@ -203,12 +210,21 @@ class _Session:
                         self._fail(item, made)
                     failed += len(twins)
                     continue
-                stored = self.keep(twins[0], made, [missing[i][0] for i in made.together])
-                shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
-                for item in twins:
-                    self.finish(replace(item, stored=stored))
-                    log.info("finished %s", item.cell.image)
+                company = [missing[i][0] for i in made.together]
+                height, width = made.result.image.shape[:2]
+                aside.work(
+                    self.saving(twins[0], made, company),
+                    partial(self._settle, twins),
+                    behind=AT_ONCE if height * width <= ASIDE_PIXELS else 0,
+                )
         return failed
+
+    def _settle(self, twins: Sequence[Item], stored: Stored) -> None:
+        """Finish the cells that a picture in the store stands for."""
+        shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
+        for item in twins:
+            self.finish(replace(item, stored=stored))
+            log.info("finished %s", item.cell.image)
 
     def share(self, other: _Session) -> None:
         """Compute with another session's engine."""
@@ -299,8 +315,12 @@ class _Session:
             company.append({"seed": other.cell.point.seed, **{k: v for k, v in found.items() if v}})
         return {"together": company}
 
-    def keep(self, item: Item, made: Made, together: Sequence[Item] = ()) -> Stored:
-        """Put a finished picture into the store.
+    def keep(self, item: Item, made: Made) -> Stored:
+        """Put a finished picture into the store."""
+        return self.saving(item, made)()
+
+    def saving(self, item: Item, made: Made, together: Sequence[Item] = ()) -> Callable[[], Stored]:
+        """What puts a finished picture into the store: files only, fit for a thread of its own.
 
         Args:
             item: its cell.
@@ -338,7 +358,7 @@ class _Session:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         embedded = {name: value for name, value in record.items() if name != "trace"}
-        return self.store.put(
+        return lambda: self.store.put(
             item.key,
             f".{output.format}",
             lambda path: save_picture(

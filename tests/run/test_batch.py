@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from nstcore.config.settings import Settings
 from nstcore.errors import StoreError, UserError
 from nstcore.grid import paths
 from nstcore.grid.plan import Plan
-from nstcore.images import read_record
+from nstcore.images import read_record, save_picture
 from nstcore.optimize.journal import LevelReport, Result
+from nstcore.run import batch as batch_module
 from nstcore.run import engine as engine_module
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
@@ -190,6 +192,28 @@ def test_cells_that_were_finished_before_the_end_stay(plan: Plan) -> None:
     assert len(list(Store(plan.config.store_dir).keys())) == 2
     Stand.fails.clear()
     assert run(plan) == (2, 4, 0)
+
+
+def test_a_picture_is_written_while_the_next_is_made(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, waited = threading.Event(), []
+
+    class Signalling(Stand):
+        def make(self, jobs: Sequence[Job], progress: object) -> Iterator[tuple[int, Made]]:
+            for count, pair in enumerate(super().make(jobs, progress)):
+                if count == 1:
+                    second.set()
+                yield pair
+
+    def save(*arguments: Any, **options: Any) -> None:
+        waited.append(second.wait(60))
+        save_picture(*arguments, **options)
+
+    monkeypatch.setattr(engine_module, "Engine", Signalling)
+    monkeypatch.setattr(batch_module, "save_picture", save)
+    assert run(plan) == (0, 6, 0)
+    assert waited == [True] * 6
 
 
 class TestCheck:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from nstcore.run.aside import Aside
+
+
+def test_work_runs_beside_the_caller_and_is_followed_up_in_order():
+    gate, found = threading.Event(), []
+    with Aside() as aside:
+        aside.work(lambda: gate.wait(60), found.append, behind=2)
+        aside.work(lambda: threading.current_thread().name, found.append, behind=2)
+        assert found == []
+        gate.set()
+    assert found[0] is True
+    assert found[1] != threading.current_thread().name
+
+
+def test_what_follows_runs_in_the_thread_of_the_caller():
+    names = []
+    with Aside() as aside:
+        aside.work(lambda: None, lambda _: names.append(threading.current_thread().name))
+    assert names == [threading.current_thread().name]
+
+
+def test_no_more_than_so_much_is_under_way():
+    found = []
+    with Aside() as aside:
+        for number in range(5):
+            aside.work(lambda number=number: number, found.append, behind=1)
+            assert len(found) >= number
+        aside.work(lambda: 5, found.append)
+        assert found == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_error_leaves_nothing_unfinished():
+    gate, found = threading.Event(), []
+
+    def leave() -> None:
+        with Aside() as aside:
+            aside.work(lambda: gate.wait(60), found.append, behind=2)
+            gate.set()
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        leave()
+    assert found == [True]
+
+
+def test_an_error_of_the_work_reaches_the_caller():
+    def fail() -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"), Aside() as aside:
+        aside.work(fail, lambda _: None, behind=2)
