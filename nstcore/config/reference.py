@@ -217,9 +217,10 @@ what is computed and which limits there are; `nst compare` does the same for any
 """
 
 _PRESETS = """\
-`fast` and `best` leave the encoder, the style weight and the size as they are. At the same style
-weight `statistic: w2` changes the picture about as much as `gram` with the compact encoder, and
-less with `vgg19`.
+`fast` and `best` leave the style weight and the size as they are, and `fast` the encoder. At the
+same style weight `statistic: w2` changes the picture about as much as `gram` with the compact
+encoder, and less with `vgg19`. What they are worth is measured in
+[benchmarks/results/presets.md](../benchmarks/results/presets.md).
 
 """
 

@@ -124,9 +124,14 @@ def test_a_default_that_is_given_overrides_a_preset_too(name: str, key: str) -> 
     assert getattr(resolve_settings(given_settings(config)), key) == default
 
 
-@pytest.mark.parametrize("preset", [None, "fast", "best"])
-def test_neither_the_default_nor_the_presets_for_taste_need_a_download(preset: str | None) -> None:
+@pytest.mark.parametrize("preset", [None, "fast"])
+def test_neither_the_default_nor_the_fast_preset_needs_a_download(preset: str | None) -> None:
     assert resolve_settings({"preset": preset}).encoder == "compact"
+
+
+def test_the_encoder_of_best_may_be_chosen() -> None:
+    assert resolve_settings({"preset": "best"}).encoder == "vgg19"
+    assert resolve_settings({"preset": "best", "encoder": "compact"}).encoder == "compact"
 
 
 def test_fast_and_best_stand_on_either_side_of_the_default() -> None:
