@@ -133,7 +133,8 @@ def simulate(costs: Costs, grid: Grid, *, poll: float = POLL) -> Outlook:
     A Snakemake plans, then submits one job after another as long as fewer than ``queue`` of its own
     are waiting or running; it learns of ends only every ``poll`` seconds.  Slurm starts a waiting job
     as soon as a GPU is free, first come first served.  Tables, sheets and report follow the last job of
-    a run, then the next run begins.
+    a run, then the next run begins.  Runs that are under way at the same time are started as far apart
+    as one takes that has all GPUs: in step, all of them would leave the GPUs idle at once.
 
     Args:
         costs: as measured.
@@ -153,8 +154,9 @@ def simulate(costs: Costs, grid: Grid, *, poll: float = POLL) -> Outlook:
         planned = now + costs.plan_seconds(cells, jobs, grid.folder)
         heapq.heappush(turns, (planned, len(waiting), _Run(cells, cells)))
 
-    for _ in range(min(grid.at_once, grid.runs)):
-        begin(0.0)
+    apart = whole * grid.cell_seconds / grid.gpus
+    for index in range(min(grid.at_once, grid.runs)):
+        begin(index * apart)
     while turns:
         now, order, run = heapq.heappop(turns)
         if run.left == 0:
@@ -203,6 +205,7 @@ def breaks_first(costs: Costs, grid: Grid, *, poll: float = POLL) -> str:
         - now
         for part, names in PARTS.items()
     }
+    gains["Snakemake's looks at its jobs"] = simulate(costs, grid, poll=0).efficiency - now
     part = max(gains, key=lambda name: gains[name])
     taken = f"{part}: {100 * gains[part]:.0f} % of the GPUs' time"
     if gains[part] < 0.005:

@@ -9,7 +9,7 @@ simulate  from both: the share of the GPUs' time that is optimization, for large
           and what keeps it from being all
 
     python benchmarks/cluster.py
-    python benchmarks/cluster.py --cell-seconds 2 --target-minutes 20
+    python benchmarks/cluster.py --measured benchmarks/results/cluster.json --cell-seconds 2
 """
 
 from __future__ import annotations
@@ -340,7 +340,7 @@ def outlook_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         f"A cell takes {result['cell_seconds']:g} s of a GPU; one content and style have "
         f"{result['folder']} cells.  Measured above: a job costs {costs.job:.1f} s besides its cells, "
-        f"a submission {costs.submit:.2f} s, tables, sheets and report {costs.end_start:.1f} s + "
+        f"a submission {1e3 * costs.submit:.1f} ms, tables, sheets and report {costs.end_start:.1f} s + "
         f"{1e3 * costs.end_cell:.1f} ms a cell; {costs.files_cell:.1f} files a cell.  Planning is "
         f"taken to grow as {costs.plan_start:.1f} s + {1e3 * costs.plan_cell:.2f} ms a cell + "
         f"{1e3 * costs.plan_batch:.1f} ms a batch + {1e6 * costs.plan_pair:.2f} µs for each two "
@@ -358,7 +358,7 @@ def outlook_lines(result: Mapping[str, Any]) -> list[str]:
         (
             "parts",
             f"Runs of at most {result['run_cells']} cells that share one `store`, {result['at_once']} "
-            "at a time, and the best length of a batch",
+            "at a time and started apart, and the best length of a batch",
         ),
     ):
         lines += ["", f"### {title}", ""]
@@ -392,6 +392,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measure and simulate runs on a Slurm cluster.")
     parts = ["run", "growth", "simulate"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--measured", type=Path, help="an earlier cluster.json: only simulate")
     parser.add_argument("--contents", type=int, default=10, help="batches of the real run")
     parser.add_argument("--weights", type=int, default=100, help="cells of a batch of it")
     parser.add_argument("--cell-seconds", type=float, default=10, help="of a simulated cell")
@@ -410,9 +411,13 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Measure, simulate, and write ``cluster.json`` and ``cluster.md``."""
     options = make_parser().parse_args()
-    if "simulate" in options.parts and not {"run", "growth"} <= set(options.parts):
-        sys.exit("simulate needs the other two parts, which measure what it starts from")
     result: dict[str, Any] = {"machine": machine_name("cpu"), "torch": torch.__version__}
+    if options.measured is not None:
+        options.parts = ["simulate"]
+        known = json.loads(options.measured.read_text("utf-8"))
+        result = {name: known[name] for name in ("machine", "torch", "runs", "growth")}
+    elif "simulate" in options.parts and not {"run", "growth"} <= set(options.parts):
+        sys.exit("simulate needs the other two parts, or --measured, from which it starts")
     if "run" in options.parts:
         sizes = (options.weights, max(1, options.weights // 5))
         result["runs"] = [measure_run(options.contents, weights) for weights in sizes]

@@ -68,6 +68,7 @@ def test_what_breaks_first():
     assert "submissions" in breaks_first(Costs(submit=60.0, job=1.0), GRID, poll=0)
     assert "start of jobs" in breaks_first(Costs(job=60.0, submit=0.1), GRID, poll=0)
     assert "nothing" in breaks_first(FREE, GRID, poll=0)
+    assert "looks at its jobs" in breaks_first(FREE, replace(GRID, queue=4), poll=100)
     assert breaks_first(Costs(memory_cell=100.0), GRID, poll=0).startswith("memory of planning")
     assert breaks_first(Costs(files_cell=1e4), GRID, poll=0).startswith("files: 10.0 million")
 
