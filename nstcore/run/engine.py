@@ -29,6 +29,7 @@ from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.optimize.together import compatible
 from nstcore.run.checkpoint import Checkpoints, Position, positions
 from nstcore.run.device import (
+    arrange_memory,
     bind_threads,
     choose_device,
     configure,
@@ -248,6 +249,8 @@ class Engine:
 
     def _batches(self, jobs: Sequence[Job]) -> Iterator[Work]:
         """Jobs that go together and fit into memory together."""
+        # What was read and freed meanwhile is not in use.
+        release_memory(self.device)
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, job in enumerate(jobs):
             key = (
@@ -293,6 +296,7 @@ class Engine:
         encoder = self.encoder(settings, jobs[0].weights, settings.layers, half=self.half)
         label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].label} and {len(jobs) - 1} more"
         log.info("%s: %d pictures on %s", label, len(jobs), describe(self.device))
+        arrange_memory(self.device, work.tile is not None)
         tasks = [
             Task(
                 job.content,

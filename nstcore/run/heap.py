@@ -4,6 +4,10 @@ By default glibc gives every block above some megabytes back to the system when 
 gets fresh pages for the next one, which the system has to fill with zeros first.  A descent asks for
 the same blocks at every iteration: with its pages kept an evaluation takes up to a quarter less time
 (``benchmarks/results/evaluation.md``).
+
+A picture so large that it is computed in tiles has few blocks that are larger than all others: its own
+copies.  They come and go between smaller ones, and a heap that keeps everything is full of holes into
+which none of them fits.  There, large blocks are the system's again.
 """
 
 from __future__ import annotations
@@ -15,10 +19,14 @@ from typing import Any
 
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _LARGEST_INT = 2**31 - 1
 _STEP = 64 << 20
 """Bytes by which the heap grows: the fewer calls of the system the better."""
+
+_LARGE = 32 << 20
+"""Bytes of a large block: the most that glibc takes for its threshold."""
 
 
 @cache
@@ -43,6 +51,19 @@ def keep_freed_memory() -> bool:
         library.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT),
         library.mallopt(_M_TOP_PAD, _STEP),
     ]
+    return all(done)
+
+
+def keep_small_freed_memory() -> bool:
+    """Have the C library keep what is freed from now on, but for large blocks; whether it can."""
+    library = _libc()
+    if library is None or not keep_freed_memory():
+        return False
+    done = [
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE),
+        library.mallopt(_M_MMAP_MAX, 1 << 16),
+    ]
+    library.malloc_trim(0)
     return all(done)
 
 

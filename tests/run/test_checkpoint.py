@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from safetensors.torch import save
 
 from nstcore.optimize.journal import Saved
 from nstcore.run.checkpoint import Checkpoints, common_position, positions, read_state, write_state
@@ -37,6 +40,37 @@ def test_a_row_of_a_batch_does_not_take_the_whole_batch_along(tmp_path: Path):
     batch = torch.zeros(64, 1000)
     path = write_state(tmp_path, (0, 1), {"x": batch[5]}, {})
     assert path.stat().st_size < 8000
+
+
+def test_a_file_is_as_the_package_writes_it(tmp_path: Path):
+    state = {
+        **_state(0.5),
+        "wide": torch.rand(3, 2, dtype=torch.float64),
+        "turned": torch.rand(4, 6).mT,
+        "none": torch.zeros(0, 3),
+    }
+    path = write_state(tmp_path, (0, 1), state, {"a": 1})
+    own = {name: value.contiguous() for name, value in state.items()}
+    assert path.read_bytes() == save(own, metadata={"facts": '{"a": 1}'})
+
+
+def test_saving_takes_no_copy_of_the_state(tmp_path: Path):
+    size = 64 << 20
+    batch = torch.rand(2, size // 4)
+    peak = resident = psutil.Process().memory_info().rss
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not stop.wait(0.001):
+            peak = max(peak, psutil.Process().memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    write_state(tmp_path, (0, 1), {"x": batch[1]}, {})
+    stop.set()
+    watcher.join()
+    assert peak - resident < size / 2
 
 
 def test_the_two_newest_are_kept(tmp_path: Path):
