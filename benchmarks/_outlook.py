@@ -215,8 +215,7 @@ def breaks_first(costs: Costs, grid: Grid, *, poll: float = POLL) -> str:
 
 def end_costs(cells: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
     """Tables, sheets and report: ``end_start`` and ``end_cell``, by the line through two or more runs."""
-    found = _fit({"end_start": np.ones(len(cells)), "end_cell": np.array(cells)}, seconds)
-    return {name: found[name] for name in ("end_start", "end_cell")}
+    return _fit({"end_start": np.ones(len(cells)), "end_cell": np.array(cells)}, seconds)
 
 
 def growth_costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -131,18 +131,11 @@ def measure_run(contents: int, weights: int) -> dict[str, Any]:
 
 def submission_seconds(cluster: Cluster) -> float:
     """Mean seconds of sbatch, one call after another, as Snakemake's executor calls it."""
-    words = [str(cluster.bin / "sbatch"), "--parsable", "--hold", "--wrap", "true"]
+    words = ("sbatch", "--parsable", "--hold", "--wrap", "true")
     began = time.perf_counter()
-    numbers = [
-        subprocess.run(words, env=cluster.environment(), capture_output=True, text=True, check=True)
-        for _ in range(SUBMISSIONS)
-    ]
+    numbers = [cluster.call(*words).strip() for _ in range(SUBMISSIONS)]
     seconds = (time.perf_counter() - began) / SUBMISSIONS
-    subprocess.run(
-        [str(cluster.bin / "scancel"), *(done.stdout.split(";")[0].strip() for done in numbers)],
-        env=cluster.environment(),
-        check=True,
-    )
+    cluster.call("scancel", *numbers)
     return seconds
 
 

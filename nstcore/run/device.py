@@ -11,11 +11,7 @@ import torch
 from nstcore.errors import UserError
 from nstcore.run.free_memory import process_peak_bytes
 from nstcore.run.gpus import Claim, choose
-from nstcore.run.heap import (
-    give_back_freed_memory,
-    keep_freed_memory,
-    keep_small_freed_memory,
-)
+from nstcore.run.heap import give_back_freed_memory, keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +153,7 @@ def bind_threads(threads: int | None) -> None:
 def arrange_memory(device: torch.device, tiled: bool) -> None:
     """What happens to freed memory from now on: in tiles memory is short, and large blocks are few."""
     if device.type == "cpu":
-        (keep_small_freed_memory if tiled else keep_freed_memory)()
+        keep_freed_memory(large=not tiled)
 
 
 def release_memory(device: torch.device) -> None:

@@ -28,6 +28,9 @@ _STEP = 64 << 20
 _LARGE = 32 << 20
 """Bytes of a large block: the most that glibc takes for its threshold."""
 
+_MANY = 1 << 16
+"""Blocks that may stand outside of the heap: glibc's own default."""
+
 
 @cache
 def _libc() -> Any:
@@ -38,32 +41,25 @@ def _libc() -> Any:
     return library if hasattr(library, "gnu_get_libc_version") else None
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(*, large: bool = True) -> bool:
     """Have the C library keep what is freed from now on; returns whether it can.
 
     Called before the first large tensor: blocks that it got before are given back as they were.
+
+    Args:
+        large: keep blocks of 32 MB and more, too.
     """
     library = _libc()
     if library is None:
         return False
-    done = [
-        library.mallopt(_M_MMAP_MAX, 0),
-        library.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT),
-        library.mallopt(_M_TOP_PAD, _STEP),
-    ]
-    return all(done)
-
-
-def keep_small_freed_memory() -> bool:
-    """Have the C library keep what is freed from now on, but for large blocks; whether it can."""
-    library = _libc()
-    if library is None or not keep_freed_memory():
-        return False
-    done = [
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGE),
-        library.mallopt(_M_MMAP_MAX, 1 << 16),
-    ]
-    library.malloc_trim(0)
+    options = {
+        _M_MMAP_MAX: 0 if large else _MANY,
+        _M_TRIM_THRESHOLD: _LARGEST_INT,
+        _M_TOP_PAD: _STEP,
+    }
+    if not large:
+        options[_M_MMAP_THRESHOLD] = _LARGE
+    done = [library.mallopt(option, value) for option, value in options.items()]
     return all(done)
 
 

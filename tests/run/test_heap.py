@@ -14,7 +14,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from nstcore.run.heap import give_back_freed_memory, keep_freed_memory, keep_small_freed_memory
+from nstcore.run.heap import give_back_freed_memory, keep_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -22,7 +22,7 @@ def resident():
 if sys.argv[1] != "plain":
     assert keep_freed_memory()
 if sys.argv[1] == "small":
-    assert keep_small_freed_memory()
+    assert keep_freed_memory(large=False)
 blocks = [np.ones(8 << 20) for _ in range(3)]
 full = resident()
 del blocks
