@@ -129,8 +129,12 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all finished cells, sorted."""
-        for path in sorted((self.root / "cells").glob("*/*.json")):
+        for path in self.objects("cells"):
             yield path.stem
+
+    def objects(self, kind: str) -> list[Path]:
+        """The JSON files of a kind, sorted, without those that are only being written."""
+        return sorted((self.root / kind).glob("*/[!.]*.json"))
 
 
 def link(source: Path, destination: Path) -> str:

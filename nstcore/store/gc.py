@@ -37,7 +37,7 @@ def referenced_keys(results: Iterable[Path]) -> set[str]:
             for path in (*run.glob("cells/**/*.json"), *run.glob("refined/**/*.json")):
                 try:
                     found.add(json.loads(path.read_text(encoding="utf-8"))["key"])
-                except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+                except (FileNotFoundError, ValueError, KeyError, TypeError):
                     continue
     return found
 
@@ -65,10 +65,10 @@ def find_garbage(store: Store, results: Iterable[Path]) -> Garbage:
         if folder.name in finished or folder.name not in wanted:
             files += sorted(path for path in folder.rglob("*") if path.is_file())
     kept_images = {_image_checksum(store, key) for key in present if key in wanted}
-    for path in sorted((store.root / "metrics").glob("*/*.json")):
+    for path in store.objects("metrics"):
         try:
             image = json.loads(path.read_text(encoding="utf-8")).get("image")
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except ValueError:
             image = None
         if image not in kept_images:
             files.append(path)
@@ -85,8 +85,7 @@ def remove_garbage(garbage: Garbage) -> None:
 def _leftovers(store: Store, known: set[Path]) -> list[Path]:
     """Files of processes that were killed while they wrote, and pictures that a later one replaced."""
     named: dict[Path, str | None] = {}
-    found: list[Path] = []
-    newest = time.time() - LEFTOVER_AGE
+    found = [path for path in sorted((store.root / "metrics").glob("*/.*")) if _is_old(path)]
     for path in sorted((store.root / "cells").glob("*/*")):
         if path in known or (path.suffix == ".json" and not path.name.startswith(".")):
             continue
@@ -94,9 +93,17 @@ def _leftovers(store: Store, known: set[Path]) -> list[Path]:
         if path.parent / key not in named:
             record = store.read("cells", key) if key else None
             named[path.parent / key] = record["image"]["file"] if record else None
-        if named[path.parent / key] != path.name and path.stat().st_mtime < newest:
+        if named[path.parent / key] != path.name and _is_old(path):
             found.append(path)
     return found
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody is writing a file any more."""
+    try:
+        return path.stat().st_mtime < time.time() - LEFTOVER_AGE
+    except FileNotFoundError:  # it has just been finished and has its own name now
+        return False
 
 
 def _image_checksum(store: Store, key: str) -> str | None:

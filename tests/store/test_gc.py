@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nstcore.store.atomic import atomic_path
 from nstcore.store.cells import Store, link
 from nstcore.store.gc import find_garbage, referenced_keys, remove_garbage
 
@@ -97,6 +98,22 @@ def test_what_killed_processes_left_goes_when_it_is_old(results: Path) -> None:
     remove_garbage(find_garbage(store, [results]))
     assert not any((folder / name).exists() for name in names)
     assert store.find(KEYS[0]) is not None
+
+
+@pytest.mark.parametrize("kind", ["cells", "metrics"])
+def test_what_a_run_is_writing_stays(results: Path, kind: str) -> None:
+    store = Store(results / ".store")
+    finished = list(store.keys())
+    target = store.objects(kind)[0]
+    with atomic_path(target) as half:
+        half.write_text("{")
+        (results / "b" / "cells" / half.name).write_text("{")
+        assert list(store.keys()) == finished
+        garbage = find_garbage(store, [results])
+        assert half not in garbage.files
+        os.utime(half, (1, 1))
+        assert half in find_garbage(store, [results]).files, "of a process that was killed long ago"
+        half.write_text("{}")
 
 
 def test_several_results_folders_share_a_store(results: Path, tmp_path: Path) -> None:

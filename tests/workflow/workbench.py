@@ -15,6 +15,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from nstcore.store.cells import Store
+
 ROOT = Path(__file__).resolve().parents[2]
 NST = [sys.executable, "-c", "import sys; from nstcore.cli import main; sys.exit(main())"]
 
@@ -127,5 +129,5 @@ class Bench:
 
     def stored(self) -> dict[str, int]:
         """Key -> time of writing, of every finished cell in the store."""
-        store = self.folder / "results" / ".store" / "cells"
-        return {file.stem: file.stat().st_mtime_ns for file in store.glob("*/*.json")}
+        store = Store(self.folder / "results" / ".store")
+        return {file.stem: file.stat().st_mtime_ns for file in store.objects("cells")}
