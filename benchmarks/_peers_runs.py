@@ -42,6 +42,9 @@ TOLERANCE = 0.1
 LONGEST = 2
 """A descent longer than so many times neural-style's, at the full size, is not tried."""
 
+GRIDS = {"vgg19": "vgg19", "compact": "compact", "compact_longer": "compact"}
+"""Our grids and their encoders; the last has its own schedule, ``--longer``."""
+
 JUDGED = ("content_loss", "style_loss", "style_loss_held_out")
 
 
@@ -111,8 +114,10 @@ class Bench:
             moments = style_moments(self.judge, to_tensor(shown[1], device), layers)
         return Reference(shown[0], features, (Shown(shown[1], 1.0),), moments)
 
-    def settings(self, encoder: str) -> dict[str, Any]:
-        """What the whole grid has in common, as in a configuration."""
+    def settings(self, grid: str) -> dict[str, Any]:
+        """What the whole of one of ``GRIDS`` has in common, as in a configuration."""
+        encoder, options = GRIDS[grid], self.options
+        schedule = options.longer if grid == "compact_longer" else options.schedule
         shares = [pair.loss.relative(1.0)[1] for pair in self.pairs]
         means = {
             layer: statistics.geometric_mean(share[layer] for share in shares)
@@ -120,11 +125,11 @@ class Bench:
         }
         return {
             "encoder": encoder,
-            "size": self.options.size,
-            "tv_weight": self.options.tv_weight,
+            "size": options.size,
+            "tv_weight": options.tv_weight,
             "style_layers": {layer: round(mean, 8) for layer, mean in means.items()},
-            **({"weights": str(self.options.weights)} if encoder == "vgg19" else {}),
-            **({"iterations": self.options.schedule} if self.options.schedule else {}),
+            **({"weights": str(options.weights)} if encoder == "vgg19" else {}),
+            **({"iterations": schedule} if schedule else {}),
         }
 
     def our_weight(self, style_weight: float) -> float:
@@ -169,26 +174,26 @@ def run_crowson(bench: Bench, pair: Pair) -> dict[str, Any]:
     return {"pair": list(pair.name), **_figures(cost), **{key: judged[key] for key in JUDGED}}
 
 
-def run_grid(bench: Bench, encoder: str, number: int) -> dict[str, Any]:
-    """The whole grid by ``nst run``, into a folder where nothing is known yet."""
+def run_grid(bench: Bench, grid: str, number: int) -> dict[str, Any]:
+    """One of ``GRIDS`` by ``nst run``, into a folder where nothing is known yet."""
     options = bench.options
     weights = {bench.our_weight(weight): weight for weight in options.style_weights}
     config = {
-        "run": encoder,
+        "run": grid,
         "results": f"results{number}",
         "contents": {pair.name[0]: pair.files[0] for pair in bench.pairs},
         "styles": {pair.name[1]: pair.files[1] for pair in bench.pairs},
-        "settings": bench.settings(encoder),
+        "settings": bench.settings(grid),
         "sweep": {"axes": {"style_weight": list(weights)}},
         "device": options.device,
     }
-    file = bench.folder / f"{encoder}{number}.yaml"
+    file = bench.folder / f"{grid}{number}.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     words = [*NST, "run", file.name, "--cores", str(options.threads)]
     cost = timed_process(words, folder=bench.folder)
     by_name = {pair.name: pair for pair in bench.pairs}
     cells = []
-    for path in sorted((bench.folder / f"results{number}" / encoder / "cells").rglob("*.json")):
+    for path in sorted((bench.folder / f"results{number}" / grid / "cells").rglob("*.json")):
         record = json.loads(path.read_text("utf-8"))
         pair = by_name[record["cell"]["content"], record["cell"]["style"]]
         style_weight = weights[record["cell"]["axes"]["style_weight"]]
@@ -201,8 +206,8 @@ def run_grid(bench: Bench, encoder: str, number: int) -> dict[str, Any]:
             "seconds_per_iteration": level["seconds"] / level["iterations"],
         }
         cells.append({**cell, **pair.judge(bench.judge, load_float(made), style_weight)})
-        bench.keep(made, f"{'_'.join(pair.name)}_{encoder}_{style_weight:g}.png")
-    return {"encoder": encoder, **_figures(cost), "cells": cells}
+        bench.keep(made, f"{'_'.join(pair.name)}_{grid}_{style_weight:g}.png")
+    return {"grid": grid, **_figures(cost), "cells": cells}
 
 
 def _figures(cost: Cost) -> dict[str, float]:

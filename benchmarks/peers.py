@@ -1,8 +1,9 @@
 """The same grid with the published package neural-style and with this program.
 
 neural-style 0.5.7 (neural-style-pt) is called as its users call it, one process a picture; this program
-makes the whole grid by ``nst run``, once with VGG-19 and once with the compact encoder.  They take
-turns, on the same cores, so that a slow machine is slow for all.  All start from the content picture.
+makes the whole grid by ``nst run``: with VGG-19, with the compact encoder, and with that and a longer
+schedule, for which its iterations leave the time.  They take turns, on the same cores, so that a slow
+machine is slow for all.  All start from the content picture.
 
 Both descend the same function: neural-style's weights are translated into relative ones (see
 ``_neural_style.PeerLoss.relative``; the mean over the pairs, since a grid has one setting), and the
@@ -41,13 +42,11 @@ import _crowson
 import torch
 from _common import NST, add_options, machine_name, make_encoder, save, timed_process, use_threads
 from _peers_page import to_markdown
-from _peers_runs import JUDGED, Bench, reach, run_crowson, run_grid, run_peer
+from _peers_runs import GRIDS, JUDGED, Bench, reach, run_crowson, run_grid, run_peer
 
 from nstcore.config.settings import Settings
 from nstcore.encoders.weights import read_state
 from nstcore.store.digests import file_sha256
-
-OURS = ("vgg19", "compact")
 
 
 def measure_all(bench: Bench) -> dict[str, Any]:
@@ -55,8 +54,8 @@ def measure_all(bench: Bench) -> dict[str, Any]:
     options = bench.options
     result: dict[str, Any] = {"peer": [], "peer_short": [], "grids": [], "reach": [], "crowson": []}
     middle = sorted(options.style_weights)[len(options.style_weights) // 2]
-    # Every encoder has its turn at least once, though there may be fewer pairs.
-    for number in range(max(len(bench.pairs), len(OURS))):
+    # Every grid has its turn at least once, though there may be fewer pairs.
+    for number in range(max(len(bench.pairs), len(GRIDS))):
         if number < len(bench.pairs):
             pair = bench.pairs[number]
             for style_weight in options.style_weights:
@@ -69,16 +68,17 @@ def measure_all(bench: Bench) -> dict[str, Any]:
                     "all": True,
                 }
                 if chosen[options.reach]:
-                    result["reach"] += [reach(bench, encoder, pair, made) for encoder in OURS]
+                    encoders = dict.fromkeys(GRIDS.values())
+                    result["reach"] += [reach(bench, encoder, pair, made) for encoder in encoders]
             short = run_peer(bench, pair, middle, options.short_iterations)
             result["peer_short"].append(short)
             if options.crowson is not None and number == 0:
                 result["crowson"].append(run_crowson(bench, pair))
             print(f"{' x '.join(pair.name)}: neural-style {made['wall_seconds']:.0f} s", flush=True)
-        encoder = OURS[number % len(OURS)]
-        result["grids"].append(run_grid(bench, encoder, number))
+        grid = list(GRIDS)[number % len(GRIDS)]
+        result["grids"].append(run_grid(bench, grid, number))
         seconds = result["grids"][-1]["wall_seconds"]
-        print(f"the grid by nst run, {encoder}: {seconds:.0f} s", flush=True)
+        print(f"the grid by nst run, {grid}: {seconds:.0f} s", flush=True)
     return result
 
 
@@ -100,10 +100,10 @@ def summarize(result: dict[str, Any]) -> dict[str, Any]:
         }
     }
     by_cell = {(*row["pair"], row["style_weight"]): row for row in peer}
-    for encoder in OURS:
-        grids = [grid for grid in result["grids"] if grid["encoder"] == encoder]
+    for name in GRIDS:
+        grids = [grid for grid in result["grids"] if grid["grid"] == name]
         cells = [cell for grid in grids for cell in grid["cells"]]
-        own = found[encoder] = {
+        own = found[name] = {
             "grid_seconds": mean(grid["wall_seconds"] for grid in grids),
             "seconds_per_iteration": mean(cell["seconds_per_iteration"] for cell in cells),
             **_peaks(grids),
@@ -113,7 +113,7 @@ def summarize(result: dict[str, Any]) -> dict[str, Any]:
             own[f"{key}_ratio"] = statistics.geometric_mean(
                 cell[key] / by_cell[(*cell["pair"], cell["style_weight"])][key] for cell in cells
             )
-        rows = [row for row in result["reach"] if row["encoder"] == encoder]
+        rows = [row for row in result["reach"] if row["encoder"] == name]
         own["reached"] = f"{sum(row['reached'] for row in rows)} of {len(rows)}"
         own["time_to_loss"] = own["time_to_loss_with_start"] = None
         # One picture that never gets there would make any mean of the others a lie.
@@ -166,6 +166,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--short-iterations", type=int, help="of its short runs (default: a tenth of them)"
     )
     parser.add_argument("--schedule", type=int, nargs="+", help="our iterations (default: our own)")
+    parser.add_argument(
+        "--longer",
+        type=int,
+        nargs="+",
+        default=[270, 180],
+        help="our iterations in the second grid of the compact encoder (default: 270 180)",
+    )
     parser.add_argument("--tv-weight", type=float, default=0.0, help="ours (default: none)")
     parser.add_argument(
         "--reach",
@@ -217,7 +224,9 @@ def main() -> None:
             "judge_size": options.judge_size,
             "iterations": options.iterations,
             "short_iterations": options.short_iterations,
-            "schedule": Settings(**bench.settings("compact")).level_iterations(),
+            "schedules": {
+                grid: Settings(**bench.settings(grid)).level_iterations() for grid in GRIDS
+            },
             "style_weights": {f"{w:g}": bench.our_weight(w) for w in options.style_weights},
             "style_layers": bench.settings("compact")["style_layers"],
             "tv_weight": options.tv_weight,

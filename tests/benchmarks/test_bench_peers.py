@@ -16,7 +16,7 @@ from _neural_style import (
     command,
     printed_loss,
 )
-from _peers_runs import Bench, Pair, shortest
+from _peers_runs import GRIDS, Bench, Pair, shortest
 from torch.nn import functional as F
 
 from nstcore.encoders.layers import JUDGE_STYLE, torchvision_index
@@ -108,6 +108,25 @@ def test_a_pair_finds_its_own_pictures_perfect(random_vgg, waves, tmp_path: Path
     itself = PeerLoss(encoder, style, style)
     turned = Pair(("s", "s"), ("", ""), (style, style), itself, bench._reference(style, style))
     assert turned.judge(encoder, style, 70.0)["style_loss"] == pytest.approx(0, abs=1e-9)
+
+
+def test_grids_differ_in_encoder_and_schedule_alone(random_vgg, waves, tmp_path: Path):
+    options = Namespace(
+        judge_size=48, device="cpu", size=48, tv_weight=0.0, weights=tmp_path / "w.pth",
+        schedule=None, longer=[9, 6],
+    )  # fmt: skip
+    encoder = random_vgg()
+    content, style = waves(32, 48, 2), waves(40, 36, 3)
+    bench = Bench(options, tmp_path, encoder)
+    loss = PeerLoss(encoder, content, style)
+    reference = bench._reference(content, style)
+    bench.pairs.append(Pair(("c", "s"), ("", ""), (content, style), loss, reference))
+    grids = {grid: bench.settings(grid) for grid in GRIDS}
+    assert grids["vgg19"].pop("weights") == str(options.weights)
+    assert grids["compact_longer"].pop("iterations") == [9, 6]
+    assert {grid: found.pop("encoder") for grid, found in grids.items()} == GRIDS
+    assert grids["vgg19"] == grids["compact"] == grids["compact_longer"]
+    assert "iterations" not in grids["compact"]
 
 
 def test_translated_weights_descend_the_same_function(random_vgg, waves):
