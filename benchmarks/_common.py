@@ -42,9 +42,14 @@ def machine_name(device: str) -> str:
         return f"{torch.cuda.get_device_name()}"
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text("utf-8") if cpuinfo.is_file() else ""
-    model = next((x.partition(":")[2].strip() for x in text.splitlines() if "model name" in x), "")
+    lines = [line.partition(":") for line in text.splitlines()]
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    name = facts.get("model name", platform.processor())
+    if "cpu family" in facts:
+        # Virtual machines often keep the generation from the name.
+        name += f" (family {facts['cpu family']}, model {facts['model']})"
     threads = torch.get_num_threads()
-    return f"{model or platform.processor()}, {threads} thread" + "s" * (threads != 1)
+    return f"{name}, {threads} thread" + "s" * (threads != 1)
 
 
 def cores() -> int:
