@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -55,3 +59,41 @@ class Aside:
         while self._under_way and (len(self._under_way) > behind or self._under_way[0][0].done()):
             future, then = self._under_way.popleft()
             then(future.result())
+
+
+class Ahead(Generic[K, T]):
+    """Reads in a thread what will be wanted next.
+
+    Args:
+        read: what it reads, by its name; called in either thread, perhaps in both at once.
+    """
+
+    def __init__(self, read: Callable[[K], T]) -> None:
+        self._read = read
+        self._thread = ThreadPoolExecutor(1, "ahead")
+        self._begun: tuple[K, Future[T]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def take(self, wanted: K, following: K | None = None) -> T:
+        """What was begun before, or else is read now.
+
+        Args:
+            wanted: its name.
+            following: the name of what to begin on; None for nothing.
+
+        Raises:
+            Exception: whatever reading raised.
+        """
+        begun, self._begun = self._begun, None
+        found = begun[1].result() if begun and begun[0] == wanted else self._read(wanted)
+        if following is not None:
+            try:
+                self._begun = following, self._thread.submit(self._read, following)
+            except RuntimeError:  # no memory for a thread: it is read when its turn comes
+                log.info("nothing is read ahead", exc_info=True)
+        return found

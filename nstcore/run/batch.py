@@ -10,7 +10,7 @@ import signal
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nstcore.config.settings import Settings
 from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
 from nstcore.errors import UserError
 from nstcore.grid import paths
@@ -30,7 +29,7 @@ from nstcore.images.regions import Regions
 from nstcore.run import prepare
 from nstcore.run.aside import Aside
 from nstcore.run.colors import finished_picture
-from nstcore.run.seen import Seen
+from nstcore.run.seen import KEPT, Seen
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
@@ -38,6 +37,7 @@ from nstcore.store.digests import ALGORITHM, evaluation_key
 
 if TYPE_CHECKING:
     from nstcore.metrics import Shown
+    from nstcore.optimize.stylize import Task
     from nstcore.run.engine import Engine, Job, Made, Progress
 
 log = logging.getLogger(__name__)
@@ -169,9 +169,10 @@ class _Session:
         self.threads = threads
         self.stop = stop
         self._engine: Engine | None = None
-        self._judges: dict[tuple[str, str], Any] = {}
         self.seen = Seen(plan, store, lambda: self.engine)
-        self._guides: dict[tuple[str, str], Regions | None] = {}
+        # What a judge knows of its content takes more memory than the content.
+        self._judge = lru_cache(KEPT)(self._make_judge)
+        self._regions = lru_cache(KEPT)(self._load_regions)
 
     @property
     def engine(self) -> Engine:
@@ -423,7 +424,8 @@ class _Session:
         from nstcore.run.engine import json_safe
 
         try:
-            measured = json_safe(self._judge(cell, judge)(load_float(item.stored.image)))
+            measure = self._judge(cell.style, cell.content)
+            measured = json_safe(measure(load_float(item.stored.image)))
         except (ValueError, UserError) as error:
             # A panorama may be too narrow to be judged at the evaluation size; it is still finished.
             log.warning("%s cannot be measured: %s", cell.image, error)
@@ -431,21 +433,18 @@ class _Session:
         self.store.write("metrics", key, {"image": image, "metrics": measured})
         return measured
 
-    def _judge(self, cell: Cell, settings: Settings) -> Any:
-        name = (cell.style, cell.content)
-        if name not in self._judges:
-            target = paths.target_id(settings, (*JUDGE_STYLE, *JUDGE_HELD_OUT), settings.size)
-            self._judges[name] = self.engine.judge(
-                settings,
-                self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
-                self.seen.load(
-                    paths.CONTENT, content=cell.content, size=paths.size_label(settings)
-                ),
-                self._shown(cell.style),
-                self._in_run(paths.TARGET.format(style=cell.style, target=target)),
-                self._regions(cell.content, settings),
-            )
-        return self._judges[name]
+    def _make_judge(self, style: str, content: str) -> Callable[[NDArray[np.float32]], Any]:
+        settings = prepare.judge_settings(self.plan)
+        size = paths.size_label(settings)
+        target = paths.target_id(settings, (*JUDGE_STYLE, *JUDGE_HELD_OUT), settings.size)
+        return self.engine.judge(
+            settings,
+            self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
+            self.seen.load(paths.CONTENT, content=content, size=size),
+            self._shown(style),
+            self._in_run(paths.TARGET.format(style=style, target=target)),
+            self._regions(content, size),
+        )
 
     def job(self, item: Item) -> Job:
         """What the engine needs for a cell."""
@@ -453,17 +452,32 @@ class _Session:
 
         cell = item.cell
         settings = cell.settings
+        content = prepare.content_facts(self.plan, cell.content, settings)
+        guide = prepare.content_guide_facts(self.plan, cell.content, settings)
         return Job(
             label=cell.image,
             settings=settings,
-            seed=cell.point.seed,
-            content=self.seen.content(cell),
+            size=(content["width"], content["height"]),
             targets=self.seen.targets(cell),
             weights=self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
+            read=partial(self._task, cell),
+            checkpoint=self.store.checkpoints(item.key),
+            region_names=() if guide is None else tuple(sorted(guide["regions"])),
+        )
+
+    def _task(self, cell: Cell) -> Task:
+        """What a cell is made from, without its style; read in another thread than the caller's."""
+        from nstcore.optimize.stylize import Task
+
+        settings = cell.settings
+        return Task(
+            content=self.seen.content(cell),
+            styles=(),
+            settings=settings,
+            seed=cell.point.seed,
             style_picture=self.seen.style_colors(cell) if settings.init == "style" else None,
             start=self.seen.start(cell),
-            checkpoint=self.store.checkpoints(item.key),
-            regions=self._regions(cell.content, settings),
+            regions=self._regions(cell.content, paths.size_label(settings)),
         )
 
     def _shown(self, style: str) -> list[Shown]:
@@ -481,12 +495,8 @@ class _Session:
             for i, weight in enumerate(source.weights)
         ]
 
-    def _regions(self, content: str, settings: Settings) -> Regions | None:
-        """The regions of a content, read once."""
-        name = (content, paths.size_label(settings))
-        if name not in self._guides:
-            self._guides[name] = prepare.content_regions(self.plan, content, settings)
-        return self._guides[name]
+    def _load_regions(self, content: str, size: str) -> Regions | None:
+        return prepare.content_regions(self.plan, content, size)
 
     def _in_run(self, path: str) -> Path:
         return self.seen.in_run(path)

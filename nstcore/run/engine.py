@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from nstcore.metrics import Reference, Shown, measure
 from nstcore.optimize.journal import Result
 from nstcore.optimize.stylize import Task, stylize, to_tensor
 from nstcore.optimize.together import compatible
+from nstcore.run.aside import Ahead
 from nstcore.run.checkpoint import Checkpoints, Position, positions
 from nstcore.run.device import (
     arrange_memory,
@@ -53,39 +55,34 @@ Pixels = NDArray[np.float32]
 STYLE_TILE = 1024
 """Side of the tiles in pixels in which large styles are seen."""
 
+TARGETS_KEPT = 64
+"""Style targets that stay on the device: those of VGG-19 have 2.5 MB each."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class Job:
     """One picture to be made, as files.
 
     Attributes:
         label: how to call it in the log.
         settings: all settings.
-        seed: the random seed.
-        content: the prepared content.
+        size: width and height of the picture.
         targets: the style's moments for every level, coarse to fine.
         weights: the encoder's weights.
-        style_picture: a picture with the style's colours, for ``init: style``.
-        start: the picture of ``init: file``.
+        read: gives the task, its styles left out; called in any thread, when its turn comes, so that
+            a job with thousands of pictures holds those of a batch or two.
         checkpoint: folder for the states in between; None to save none.
-        regions: of the content, at its size; None without a guide.
+        region_names: of the content's regions; empty without a guide.
     """
 
     label: str
     settings: Settings
-    seed: int
-    content: Pixels
+    size: tuple[int, int]
     targets: Sequence[Path]
     weights: Path
-    style_picture: Pixels | None = None
-    start: Pixels | None = None
+    read: Callable[[], Task]
     checkpoint: Path | None = None
-    regions: Regions | None = None
-
-    @property
-    def region_names(self) -> tuple[str, ...]:
-        """Names of the content's regions; empty without a guide."""
-        return () if self.regions is None else self.regions.names
+    region_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,13 +132,13 @@ class Engine:
     checkpoint_seconds: float = math.inf
     stop: Stop = field(default_factory=Stop)
     _encoders: dict[tuple[str, ...], VGG] = field(default_factory=dict)
-    _targets: dict[Path, dict[str, Moments]] = field(default_factory=dict)
     _target_threads: dict[Path, frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bind_threads(self.threads)
         self.device = choose_device(self.device_name)
         configure(self.device, self.deterministic)
+        self.moments = lru_cache(TARGETS_KEPT)(self._load_moments)
 
     def make(
         self, jobs: Sequence[Job], progress: Progress | None = None
@@ -154,39 +151,52 @@ class Engine:
             ToBeContinued: when the work has to end early; states of what was under way are saved.
         """
         waiting = list(self._batches(jobs))
-        while waiting:
-            reason = self.stop.reason()
-            if reason is not None:
-                raise ToBeContinued(reason)
-            work = waiting.pop(0)
-            made, failure = self._attempt(jobs, work, progress)
-            if failure is None:
-                yield from zip(work.indices, made, strict=True)
-                continue
-            smaller = work.halves() or (
-                self._with_less_memory(jobs, work) if failure.out_of_memory else []
-            )
-            if smaller:
-                log.warning("%s; going on with %s", failure.reason, smaller[0])
-                waiting[:0] = smaller
-            else:
-                yield work.indices[0], Made(None, failure.reason, self._facts(work, jobs, 0.0))
+
+        def read_all(work: Work) -> list[Task]:
+            return [jobs[i].read() for i in work.indices]
+
+        with Ahead(read_all) as ahead:
+            while waiting:
+                reason = self.stop.reason()
+                if reason is not None:
+                    raise ToBeContinued(reason)
+                work = waiting.pop(0)
+                following = waiting[0] if waiting else None
+                if following is None or work.tile or following.tile:
+                    following = None  # where memory is short, nothing is read before it is used
+                read = partial(ahead.take, work, following)
+                made, failure = self._attempt(jobs, work, read, progress)
+                if failure is None:
+                    yield from zip(work.indices, made, strict=True)
+                    continue
+                smaller = work.halves() or (
+                    self._with_less_memory(jobs, work) if failure.out_of_memory else []
+                )
+                if smaller:
+                    log.warning("%s; going on with %s", failure.reason, smaller[0])
+                    waiting[:0] = smaller
+                else:
+                    yield work.indices[0], Made(None, failure.reason, self._facts(work, jobs, 0.0))
 
     def _with_less_memory(self, jobs: Sequence[Job], work: Work) -> list[Work]:
         """How a single picture is tried again after it ran out of memory; nothing if there is no way."""
         job = jobs[work.indices[0]]
-        height, width = job.content.shape[:2]
+        width, height = job.size
         less = less_memory(job.settings, width, height, work.history, work.tile)
         return [] if less is None else [replace(work, history=less[0], tile=less[1])]
 
     def _attempt(
-        self, jobs: Sequence[Job], work: Work, progress: Progress | None
+        self,
+        jobs: Sequence[Job],
+        work: Work,
+        read: Callable[[], Sequence[Task]],
+        progress: Progress | None,
     ) -> tuple[list[Made], Failure | None]:
         """Make some pictures together; what went wrong, when it did."""
         started = time.perf_counter()
         reset_peak_memory(self.device)
         try:
-            results = self._stylize(jobs, work, progress)
+            results = self._stylize(jobs, work, read, progress)
         except ToBeContinued:
             raise
         except Exception as error:
@@ -249,12 +259,12 @@ class Engine:
 
     def _batches(self, jobs: Sequence[Job]) -> Iterator[Work]:
         """Jobs that go together and fit into memory together."""
-        # What was read and freed meanwhile is not in use.
+        # What was freed meanwhile is not in use.
         release_memory(self.device)
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, job in enumerate(jobs):
             key = (
-                job.content.shape,
+                job.size,
                 job.region_names,
                 compatible(job.settings),
                 str(job.weights),
@@ -262,7 +272,7 @@ class Engine:
             groups.setdefault(key, []).append(index)
         for members in groups.values():
             first = jobs[members[0]]
-            height, width = first.content.shape[:2]
+            width, height = first.size
             wanted = min(len(members), self.batch_size or len(members))
             budget = plan_batch(
                 first.settings,
@@ -289,7 +299,11 @@ class Engine:
         yield from groups.values()
 
     def _stylize(
-        self, everything: Sequence[Job], work: Work, progress: Progress | None
+        self,
+        everything: Sequence[Job],
+        work: Work,
+        read: Callable[[], Sequence[Task]],
+        progress: Progress | None,
     ) -> list[Result]:
         jobs = [everything[i] for i in work.indices]
         settings = jobs[0].settings
@@ -298,16 +312,12 @@ class Engine:
         log.info("%s: %d pictures on %s", label, len(jobs), describe(self.device))
         arrange_memory(self.device, work.tile is not None)
         tasks = [
-            Task(
-                job.content,
-                [self.moments(path) for path in job.targets],
-                job.settings.model_copy(update={"history": work.history}),
-                job.seed,
-                job.style_picture,
-                job.start,
-                job.regions,
+            replace(
+                task,
+                styles=[self.moments(path) for path in job.targets],
+                settings=job.settings.model_copy(update={"history": work.history}),
             )
-            for job in jobs
+            for job, task in zip(jobs, read(), strict=True)
         ]
 
         def report(done: int, total: int, losses: Losses) -> None:
@@ -349,16 +359,14 @@ class Engine:
             )
         return self._encoders[key]
 
-    def moments(self, path: Path) -> dict[str, Moments]:
-        """A style target, loaded once."""
-        if path not in self._targets:
-            loaded, facts = load_moments(path)
-            self._target_threads[path] = frozenset(_threads(facts))
-            self._targets[path] = {
-                layer: Moments(value.gram.to(self.device), value.mean.to(self.device))
-                for layer, value in loaded.items()
-            }
-        return self._targets[path]
+    def _load_moments(self, path: Path) -> dict[str, Moments]:
+        """A style target, on the device."""
+        loaded, facts = load_moments(path)
+        self._target_threads[path] = frozenset(_threads(facts))
+        return {
+            layer: Moments(value.gram.to(self.device), value.mean.to(self.device))
+            for layer, value in loaded.items()
+        }
 
     def style_target(
         self,

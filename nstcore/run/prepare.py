@@ -411,12 +411,11 @@ def content_guide_facts(plan: Plan, content: str, settings: Settings) -> dict[st
     return _facts(plan, paths.CONTENT_GUIDE_FACTS, content=content, size=label)
 
 
-def content_regions(plan: Plan, content: str, settings: Settings) -> Regions | None:
-    """The regions of a content at the size of some settings; None without any."""
+def content_regions(plan: Plan, content: str, size: str) -> Regions | None:
+    """The regions of a content at a size, by its label; None without any."""
     if plan.contents[content].guide is None:
         return None
-    label = paths.size_label(settings)
-    return load_regions(_in_run(plan, paths.CONTENT_GUIDE, content=content, size=label))
+    return load_regions(_in_run(plan, paths.CONTENT_GUIDE, content=content, size=size))
 
 
 def identity_of_style(plan: Plan, style: str, content: str) -> list[list[Any]]:

@@ -9,10 +9,12 @@ import math
 from collections.abc import Sequence
 
 from nstcore.grid.cost import SHAPES, cell_seconds, job_seconds
-from nstcore.grid.levels import area, picture_size
+from nstcore.grid.levels import area
 from nstcore.grid.plan import Cell, Plan
-from nstcore.run.estimate import PROCESS_BYTES, Machine, Sizes, estimate_batch
+from nstcore.run.batch import AT_ONCE
+from nstcore.run.estimate import PROCESS_BYTES, Machine, Sizes, Work, estimate_batch
 from nstcore.run.memory import MEMORY_SHARE
+from nstcore.run.seen import KEPT
 from nstcore.run.stopping import MARGIN
 
 TIME_FACTOR = 1.5
@@ -70,49 +72,60 @@ def runtime_minutes(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
     return minutes if most is None else min(minutes, most)
 
 
-def device_bytes(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> float:
-    """Memory that a batch takes where it is computed, in bytes, with room for the estimate to be wrong.
+def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
+    """Memory of the host that a job asks for, in MB.
 
     Args:
         plan: the run.
         cells: of one batch.
         attempt: 1, and one more each time that the job is tried again.
     """
-    on_gpu = plan.config.device != "cpu"
-    machine = Machine("cuda" if on_gpu else "cpu", 1e9 * plan.config.cluster.memory_gb)
-    most = 0.0
-    for by, shape in SHAPES.items():
-        members = [cell for cell in cells if cell.settings.size_by == by]
-        sizes = Sizes({cell.content: shape for cell in members}, {}, ())
-        works = estimate_batch(plan, members, sizes, machine).works
-        most = max([most, *(work.bytes for work in works)])
-    # The job takes this share of what it finds free, and leaves the rest for what was not counted.
-    return most / MEMORY_SHARE * MEMORY_GROWTH ** (attempt - 1)
-
-
-def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
-    """Memory of the host that a job asks for, in MB; as :func:`device_bytes`."""
-    pixels = {
-        (cell.content, cell.settings.size, by): area(picture_size(SHAPES[by], cell.settings))
-        for cell in cells
-        for by in [cell.settings.size_by]
-    }
-    # As it is read, as it is seen, and as a result.
-    held = 3.0 * PIXEL_BYTES * sum(pixels.values()) + SNAKEMAKE_BYTES
+    works = _works(plan, cells)
+    held = PIXEL_BYTES * _held_pixels(works) + SNAKEMAKE_BYTES
     growth = MEMORY_GROWTH ** (attempt - 1)
     if plan.config.device == "cpu":
         processes = MEMORY_FACTOR * (PROCESS_BYTES + held)
-        needed = device_bytes(plan, cells, attempt) + growth * processes
+        needed = growth * (_device_bytes(works) + processes)
     else:
         needed = growth * (GPU_HOST_BYTES + held)
     return math.ceil(needed / 1e6)
 
 
 def gpu_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
-    """Memory of the GPU that a job needs, in MB; 0 for a job without one."""
+    """Memory of the GPU that a job needs, in MB; 0 for a job without one.  Arguments as above."""
     if plan.config.device == "cpu":
         return 0
-    return math.ceil(device_bytes(plan, cells, attempt) / 1e6)
+    growth = MEMORY_GROWTH ** (attempt - 1)
+    return math.ceil(growth * _device_bytes(_works(plan, cells)) / 1e6)
+
+
+def _works(plan: Plan, cells: Sequence[Cell]) -> list[Work]:
+    """How a job shares out its cells, each content taken to be square."""
+    kind = "cpu" if plan.config.device == "cpu" else "cuda"
+    machine = Machine(kind, 1e9 * plan.config.cluster.memory_gb)
+    works: list[Work] = []
+    for by, shape in SHAPES.items():
+        members = [cell for cell in cells if cell.settings.size_by == by]
+        sizes = Sizes({cell.content: shape for cell in members}, {}, ())
+        works += estimate_batch(plan, members, sizes, machine).works
+    return works
+
+
+def _device_bytes(works: Sequence[Work]) -> float:
+    """Memory that a job takes where it computes, in bytes, with room for the estimate to be wrong."""
+    # It takes this share of what it finds free, and leaves the rest for what was not counted.
+    return max((work.bytes for work in works), default=0.0) / MEMORY_SHARE
+
+
+def _held_pixels(works: Sequence[Work]) -> float:
+    """Pixels of all pictures that a job holds at the same time, whose cells come in the plan's order."""
+    cells = [cell for work in works for cell in work.cells]
+    together = max((len(work.cells) for work in works), default=0)
+    largest = max((area(work.size) for work in works), default=0)
+    contents = len({(cell.content, cell.settings.size) for cell in cells})
+    # Contents as they are read and as they are seen: of two batches, and what is kept; then results.
+    sources = 2 * min(contents, 2 * together + KEPT)
+    return largest * (sources + min(len(cells), together + AT_ONCE))
 
 
 def light_mb(attempt: int = 1) -> int:

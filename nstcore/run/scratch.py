@@ -46,32 +46,33 @@ class Scratch:
 
     def local(self, path: Path) -> Path:
         """A copy of a file on this node, or the file itself where there can be none."""
-        if self.root is None:
+        root = self.root  # another thread may find out that nothing can be copied
+        if root is None:
             return path
         try:
             if path not in self._copies:
-                self._copies[path] = self._copy(path)
+                self._copies[path] = _copy(path, root)
             return self._copies[path]
         except OSError as error:
-            log.warning("%s is read where it stands, not from %s: %s", path, self.root, error)
+            log.warning("%s is read where it stands, not from %s: %s", path, root, error)
             self.root = None
             return path
 
-    def _copy(self, path: Path) -> Path:
-        assert self.root is not None
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.root.stat().st_uid != os.getuid():
-            raise PermissionError(f"{self.root} belongs to another user")
-        facts = path.stat()
-        # Another version of the file is another copy; it keeps the suffix, by which readers go.
-        version = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
-        name = hashlib.sha256(version.encode()).hexdigest()[:32]
-        copy = self.root / f"{name}{path.suffix}"
-        with open(self.root / f"{name}.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (copy.is_file() and copy.stat().st_size == facts.st_size):
-                with atomic_path(copy) as temporary:
-                    shutil.copyfile(path, temporary)
-                    if file_sha256(temporary) != file_sha256(path):
-                        raise OSError(f"the copy of {path} differs from it")
-        return copy
+
+def _copy(path: Path, root: Path) -> Path:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if root.stat().st_uid != os.getuid():
+        raise PermissionError(f"{root} belongs to another user")
+    facts = path.stat()
+    # Another version of the file is another copy; it keeps the suffix, by which readers go.
+    version = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    name = hashlib.sha256(version.encode()).hexdigest()[:32]
+    copy = root / f"{name}{path.suffix}"
+    with open(root / f"{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (copy.is_file() and copy.stat().st_size == facts.st_size):
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(path, temporary)
+                if file_sha256(temporary) != file_sha256(path):
+                    raise OSError(f"the copy of {path} differs from it")
+    return copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from nstcore.grid import paths
 from nstcore.grid.names import digest
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import decode, load_float, to_float
+from nstcore.images.recolor import LuminanceSpace, grey, luminance
 from nstcore.run import prepare
 from nstcore.run.colors import seen_picture, seen_style, seen_style_digest
 from nstcore.run.scratch import Scratch
@@ -24,12 +26,17 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.float32]
 
+KEPT = 4
+"""Pictures of a kind that stay in memory, which few together take little of, however large they are."""
+
 COLOR_SAMPLES = 1 << 16
 """Pixels from which the colours of a blend are taken, or those that a style has for one content."""
 
 
 class Seen:
-    """The pictures of a batch, each read once.
+    """The pictures of a batch; those used last are kept, and cells come in an order that has use of that.
+
+    Several threads may ask at once: at worst both read the same file.
 
     Args:
         plan: the run.
@@ -42,15 +49,19 @@ class Seen:
         self.store = store
         self._engine = engine
         self.scratch = Scratch(plan.config.cluster.scratch)
-        self._pixels: dict[Path, Pixels] = {}
-        self._contents: dict[tuple[str, str, str], Pixels] = {}
+        # A kind each: a batch's contents are few, and many a style shall not drive them out.
+        self._kept = {
+            kind: lru_cache(KEPT)(self._load)
+            for kind in (paths.CONTENT, paths.CONTENT_ALPHA, paths.STYLE)
+        }
+        self._grey = lru_cache(KEPT)(self._load_grey)
 
-    def load(self, pattern: str, **parts: Any) -> Pixels:
-        """A prepared picture."""
-        path = self.in_run(pattern.format(**parts))
-        if path not in self._pixels:
-            self._pixels[path] = load_float(self.scratch.local(path))
-        return self._pixels[path]
+    def load(self, kind: str, **parts: Any) -> Pixels:
+        """A prepared picture; ``kind`` is the pattern of its path."""
+        return self._kept[kind](self.in_run(kind.format(**parts)))
+
+    def _load(self, path: Path) -> Pixels:
+        return load_float(self.scratch.local(path))
 
     def in_run(self, path: str) -> Path:
         """A path of the run's folder."""
@@ -74,10 +85,10 @@ class Seen:
         settings = cell.settings
         if settings.color != "luminance":
             return self.prepared_content(cell)
-        name = (cell.content, paths.size_label(settings), settings.luminance_space)
-        if name not in self._contents:
-            self._contents[name] = seen_picture(settings, self.prepared_content(cell))
-        return self._contents[name]
+        return self._grey(cell.content, paths.size_label(settings), settings.luminance_space)
+
+    def _load_grey(self, content: str, size: str, space: LuminanceSpace) -> Pixels:
+        return grey(luminance(self.load(paths.CONTENT, content=content, size=size), space))
 
     def start(self, cell: Cell) -> Pixels | None:
         """The picture of ``init: file``."""

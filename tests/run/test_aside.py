@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from nstcore.run.aside import Aside
+from nstcore.run.aside import Ahead, Aside
 
 
 def test_work_runs_beside_the_caller_and_is_followed_up_in_order():
@@ -55,3 +55,52 @@ def test_an_error_of_the_work_reaches_the_caller():
 
     with pytest.raises(OSError, match="no space left"), Aside() as aside:
         aside.work(fail, lambda _: None, behind=2)
+
+
+def test_what_follows_is_read_while_the_caller_works():
+    read, names = threading.Event(), {}
+
+    def reading(name: str) -> str:
+        names[name] = threading.current_thread().name
+        if name == "b":
+            read.set()
+        return name.upper()
+
+    with Ahead(reading) as ahead:
+        assert ahead.take("a", "b") == "A"
+        assert read.wait(60), "nobody has asked for it yet"
+        assert ahead.take("b") == "B"
+    assert names["a"] == threading.current_thread().name != names["b"]
+
+
+def test_without_another_thread_everything_is_read_in_its_turn(monkeypatch):
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with Ahead(str.upper) as ahead:
+        assert ahead.take("a", "b") == "A"
+        assert ahead.take("b", "c") == "B"
+
+
+def test_what_was_read_for_nothing_is_forgotten():
+    names = []
+    with Ahead(lambda name: names.append(name) or name) as ahead:
+        ahead.take("a", "b")
+        assert ahead.take("c", "d") == "c"
+        assert ahead.take("b") == "b"
+    assert names[0] == "a"
+    assert names.count("b") == 2
+
+
+def test_an_error_in_reading_comes_when_it_is_asked_for():
+    def reading(name: str) -> str:
+        if name == "bad":
+            raise OSError("cannot be read")
+        return name
+
+    with Ahead(reading) as ahead:
+        assert ahead.take("good", "bad") == "good"
+        with pytest.raises(OSError, match="cannot be read"):
+            ahead.take("bad", "next")
+        assert ahead.take("next") == "next"

@@ -53,7 +53,7 @@ class Stand:
                 continue
             status = "diverged" if how == "diverged" else "ok"
             # "wild": an infinite loss on the way, and a good picture all the same.
-            image = np.full(job.content.shape, (weight % 100) / 100, np.float32)
+            image = np.full(job.read().content.shape, (weight % 100) / 100, np.float32)
             trace = {"iteration": [0.0], "total_loss": [float("inf") if how else 1.0]}
             reason = "no finite loss" if how == "diverged" else None
             levels = (LevelReport(64, 64, 1, 0.1),)
@@ -250,21 +250,23 @@ def test_a_run_that_is_not_prepared_says_so(plan: Plan) -> None:
 
 
 def test_pictures_that_go_together_share_a_batch() -> None:
+    def unread() -> Any:
+        raise AssertionError("nothing is read to plan batches")
+
     settings = [
         Settings(style_weight=weight, pooling=pooling)
         for weight in (1, 2)
         for pooling in ("max", "avg")
     ]
-    small, large = np.zeros((32, 40, 3), np.float32), np.zeros((48, 40, 3), np.float32)
     jobs = [
-        Job(f"{i}{j}", s, 0, content, [], Path("w"))
-        for i, content in enumerate([small, large])
+        Job(f"{i}{j}", s, size, [], Path("w"), unread)
+        for i, size in enumerate([(40, 32), (40, 48)])
         for j, s in enumerate(settings)
     ]
     batches = list(Engine("cpu", 1)._batches(jobs))
     assert sorted(index for batch in batches for index in batch.indices) == list(range(8))
     for batch in batches:
-        assert len({jobs[i].content.shape for i in batch.indices}) == 1
+        assert len({jobs[i].size for i in batch.indices}) == 1
         assert len({jobs[i].settings.pooling for i in batch.indices}) == 1
     assert len(batches) == 4
     assert all(len(batch.indices) == 1 for batch in Engine("cpu", 1, 1)._batches(jobs))

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from nstcore.config.settings import Settings
 from nstcore.encoders.compact import WEIGHTS_PATH
+from nstcore.optimize.stylize import Task
 from nstcore.run.engine import Engine, Job
 folder, deterministic = Path(sys.argv[1]), sys.argv[2] == "True"
 settings = Settings(size=48, pyramid_start=32, pyramid_factor=1.5, iterations=6, init_noise=0.1)
@@ -34,7 +35,10 @@ for target, size in zip(targets, settings.level_sizes(), strict=True):
     engine.style_target(
         target, style, size, settings, tuple(settings.style_layers), WEIGHTS_PATH, {}
     )
-[(_, made)] = engine.make([Job("a picture", settings, 3, content, targets, WEIGHTS_PATH)])
+task = Task(content, (), settings, 3)
+[(_, made)] = engine.make(
+    [Job("a picture", settings, (48, 40), targets, WEIGHTS_PATH, lambda: task)]
+)
 assert made.facts["deterministic"] is deterministic
 print(made.result.status, hashlib.sha256(made.result.image.tobytes()).hexdigest())
 """

@@ -17,11 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CHILD = """
 import json, resource, sys
+from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from nstcore.config.settings import Settings
 from nstcore.encoders.vgg import VGG
 from nstcore.encoders.layers import torchvision_index
+from nstcore.optimize.stylize import Task
 from nstcore.run import memory
 from nstcore.run.engine import Engine, Job
 from nstcore.targets import picture_moments, save_moments
@@ -46,9 +48,10 @@ def jobs_at(size):
     moments = picture_moments(encoder, style, size, list(own.style_layers))
     save_moments(target, moments, {})
     return [
-        Job(f"{w}", own.model_copy(update={"style_weight": w}), 0,
-            content[: size * 3 // 4, :size], [target], folder / "vgg19.pth")
+        Job(f"{w}", one, (size, size * 3 // 4), [target], folder / "vgg19.pth",
+            partial(Task, content[: size * 3 // 4, :size], (), one))
         for w in (1.0, 10.0)
+        for one in [own.model_copy(update={"style_weight": w})]
     ]
 
 # What is imported at the first use would otherwise take its address space from the limit.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outlooks import make_plan
+from outlooks import make_plan, save
 
 from nstcore.grid.plan import Plan
 from nstcore.run.estimate import PROCESS_BYTES, Machine, Sizes, estimate_batch
@@ -62,6 +62,16 @@ def test_memory_grows_with_size_and_attempt_and_keeps_to_what_is_given(tmp_path:
     processes = MEMORY_FACTOR * (PROCESS_BYTES + SNAKEMAKE_BYTES) / 1e6
     assert large < many < 8000 + processes + 500
     assert many > host_mb(*of(tmp_path, 100, settings={"size": 1024}, cluster={"memory_gb": 4}))
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_of_many_contents_a_job_holds_a_few(tmp_path: Path, device: str) -> None:
+    photo = save(tmp_path / "photo.png", (40, 30))
+    asked = [
+        host_mb(*of(tmp_path, device=device, contents={f"c{n}": photo for n in range(number)}))
+        for number in (1, 200, 400)
+    ]
+    assert asked[0] < asked[1] == asked[2]
 
 
 @pytest.mark.parametrize("size", [256, 1024, 3000])

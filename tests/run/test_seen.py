@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nstcore.images import decode, load_float
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
 from nstcore.run.engine import Engine
-from nstcore.run.seen import Seen
+from nstcore.run.seen import KEPT, Seen
 from nstcore.store.cells import Store
 from nstcore.targets import load_moments
 
@@ -264,3 +265,24 @@ def test_what_does_not_fit_into_the_format_is_said_before_anything_is_made(make_
     Image.new("RGB", (3000, 20)).save("long.png")
     with pytest.raises(ImageError, match=r"WEBP holds at most 16,383 pixels a side"):
         make_plan({"size": 128, "size_by": "short"}, contents="long.png", output={"format": "webp"})
+
+
+def test_what_judges_is_kept_of_the_last_contents_only(make_plan, monkeypatch):
+    contents, most = [], 0
+    original = Engine.judge
+
+    def judge(self, settings, weights, content, *others):
+        nonlocal most
+        contents.append(weakref.ref(content))
+        most = max(most, sum(one() is not None for one in contents))
+        return original(self, settings, weights, content, *others)
+
+    monkeypatch.setattr(Engine, "judge", judge)
+    names = [f"cat{number}.png" for number in range(2 * KEPT)]
+    with Image.open("cat.png") as image:
+        for number, name in enumerate(names):
+            image.point(lambda value, n=number: value // (n + 1)).save(name)
+    plan = make_plan({"iterations": 1}, contents=names, sweep={"axes": {"style_weight": [1, 10]}})
+    made(plan)
+    assert len(contents) == len(names), "one judge for both cells of a content"
+    assert most <= KEPT + 1
