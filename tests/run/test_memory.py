@@ -151,7 +151,7 @@ def check_peak(side: int, batch: int, regions: int = 0, **given: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("batch", "history"), [(1, 20), (4, 5)])
-@pytest.mark.parametrize("side", [256, 512])
+@pytest.mark.parametrize("side", [256, 384])
 @pytest.mark.parametrize("encoder", ["compact", "vgg19"])
 def test_the_estimate_is_what_a_process_takes(
     encoder: str, side: int, batch: int, history: int
