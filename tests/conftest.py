@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from browsing import browser, open_report  # noqa: F401
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 # No time limits, since the machine may be busy, and the same examples at every run, so that a change is
 # what makes a test fail.  New examples: pytest --hypothesis-profile=search
-settings.register_profile("steady", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile(
+    "steady",
+    deadline=None,
+    max_examples=50,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no fault of the test
+)
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile("steady")
 
