@@ -208,10 +208,10 @@ def stylize(
 def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
     """(H, W, 3) to (1, 3, H, W), channels last in memory."""
     values = torch.from_numpy(np.ascontiguousarray(pixels))
-    if torch.device(device).type == "cuda":
-        # From pinned memory nobody waits for the copy; its blocks are used again and again.
-        values = values.pin_memory().to(device, non_blocking=True)
-    return values.permute(2, 0, 1).unsqueeze(0).to(device)
+    pinned = torch.device(device).type == "cuda"
+    if pinned:  # nobody waits for the copy, and its blocks are used again and again
+        values = values.pin_memory()
+    return values.permute(2, 0, 1).unsqueeze(0).to(device, non_blocking=pinned)
 
 
 def _start(tasks: Sequence[Task], size: tuple[int, int]) -> Tensor:

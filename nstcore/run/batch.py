@@ -25,7 +25,6 @@ from nstcore.grid import paths
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import load_float, save_picture
 from nstcore.images.picture import levels_of, quantize, shown_digest
-from nstcore.images.regions import Regions
 from nstcore.run import prepare
 from nstcore.run.aside import Aside
 from nstcore.run.colors import finished_picture
@@ -172,7 +171,7 @@ class _Session:
         self.seen = Seen(plan, store, lambda: self.engine)
         # What a judge knows of its content takes more memory than the content.
         self._judge = lru_cache(KEPT)(self._make_judge)
-        self._regions = lru_cache(KEPT)(self._load_regions)
+        self._regions = lru_cache(KEPT)(partial(prepare.content_regions, plan))
 
     @property
     def engine(self) -> Engine:
@@ -494,9 +493,6 @@ class _Session:
             )
             for i, weight in enumerate(source.weights)
         ]
-
-    def _load_regions(self, content: str, size: str) -> Regions | None:
-        return prepare.content_regions(self.plan, content, size)
 
     def _in_run(self, path: str) -> Path:
         return self.seen.in_run(path)

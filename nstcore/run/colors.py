@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from nstcore.config.settings import Settings
 from nstcore.grid.names import digest
 from nstcore.images.recolor import (
+    LuminanceSpace,
     grey,
     luminance,
     match_colors,
@@ -20,9 +21,12 @@ Pixels = NDArray[np.float32]
 
 def seen_picture(settings: Settings, picture: Pixels) -> Pixels:
     """A content, or the picture of ``init: file``, as the descent sees it: ``(H, W, 3)``."""
-    if settings.color == "luminance":
-        return grey(luminance(picture, settings.luminance_space))
-    return picture
+    return in_grey(picture, settings.luminance_space) if settings.color == "luminance" else picture
+
+
+def in_grey(picture: Pixels, space: LuminanceSpace) -> Pixels:
+    """A picture's luminance as a grey picture, ``(H, W, 3)``."""
+    return grey(luminance(picture, space))
 
 
 def seen_style(settings: Settings, style: Pixels, content: Pixels) -> Pixels:

@@ -161,9 +161,9 @@ class Engine:
                 if reason is not None:
                     raise ToBeContinued(reason)
                 work = waiting.pop(0)
-                following = waiting[0] if waiting else None
-                if following is None or work.tile or following.tile:
-                    following = None  # where memory is short, nothing is read before it is used
+                # Where memory is so short that tiles are needed, nothing is read before it is used.
+                ample = waiting and work.tile is None and waiting[0].tile is None
+                following = waiting[0] if ample else None
                 read = partial(ahead.take, work, following)
                 made, failure = self._attempt(jobs, work, read, progress)
                 if failure is None:

@@ -14,9 +14,9 @@ from nstcore.grid import paths
 from nstcore.grid.names import digest
 from nstcore.grid.plan import Cell, Plan
 from nstcore.images import decode, load_float, to_float
-from nstcore.images.recolor import LuminanceSpace, grey, luminance
+from nstcore.images.recolor import LuminanceSpace
 from nstcore.run import prepare
-from nstcore.run.colors import seen_picture, seen_style, seen_style_digest
+from nstcore.run.colors import in_grey, seen_picture, seen_style, seen_style_digest
 from nstcore.run.scratch import Scratch
 from nstcore.store.cells import Store
 from nstcore.store.digests import style_identity, target_key
@@ -88,7 +88,7 @@ class Seen:
         return self._grey(cell.content, paths.size_label(settings), settings.luminance_space)
 
     def _load_grey(self, content: str, size: str, space: LuminanceSpace) -> Pixels:
-        return grey(luminance(self.load(paths.CONTENT, content=content, size=size), space))
+        return in_grey(self.load(paths.CONTENT, content=content, size=size), space)
 
     def start(self, cell: Cell) -> Pixels | None:
         """The picture of ``init: file``."""
