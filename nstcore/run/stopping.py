@@ -88,8 +88,9 @@ class Stop:
     ) -> Iterator[None]:
         """Let signals set the flag, in the main thread of a process.
 
-        A second SIGTERM changes nothing: schedulers and the processes between them and a job each
-        send their own.  Who presses Ctrl-C twice does not want to wait.
+        A second SIGTERM changes nothing, not even later, while the process ends: schedulers and the
+        processes between them and a job each send their own.  Who presses Ctrl-C twice does not want
+        to wait.
         """
 
         def remember(number: int, _frame: FrameType | None) -> None:
@@ -108,7 +109,8 @@ class Stop:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if (number, self.received) != (signal.SIGTERM, signal.SIGTERM):
+                    signal.signal(number, handler)
 
 
 def slurm_end(job: str) -> float | None:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from nstcore.run.stopping import Stop, slurm_end
+
+
+@pytest.fixture(autouse=True)
+def _heard_again() -> Iterator[None]:
+    """Who was told to end hears nothing more; this process goes on."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -17,8 +26,28 @@ def test_a_signal_sets_a_flag(number):
         assert stop.reason() is None
         signal.raise_signal(number)
         assert signal.Signals(number).name in str(stop.reason())
-    assert signal.getsignal(number) is before
+    assert (signal.getsignal(number) is before) == (number == signal.SIGINT)
     assert stop.reason() is not None
+
+
+def test_who_was_told_to_end_is_not_cut_off_while_it_ends():
+    """A second SIGTERM came from Slurm after the state was saved and before the log said why."""
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: ended.append(number))
+    stop = Stop()
+    with stop.listening([signal.SIGTERM]), stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert ended == []
+
+
+def test_who_was_not_told_to_end_can_be_told_afterwards():
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: ended.append(number))
+    with Stop().listening():
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    assert ended == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
