@@ -177,7 +177,8 @@ they ask for; `nst status results/<run>` how far they are.
 
 Adding a picture or a value computes no cell again. A cell is known by what determines it: its
 settings, the pixels of its pictures, the encoder's weights. Where two runs share a cell they share
-its file in the store (`<results>/.store`); `nst gc` empties the store of cells that no run refers to.
+its file in the store (`<results>/.store`), and when both want it at the same time one of them makes
+it; `nst gc` empties the store of cells that no run refers to.
 """
 
 _REFINE = """\

@@ -36,7 +36,7 @@ class Aside:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._wait(0)
+            self.follow_up(0)
         finally:
             self._thread.shutdown()
 
@@ -52,10 +52,14 @@ class Aside:
             Exception: whatever an earlier piece of work, or this one, raised.
         """
         self._under_way.append((self._thread.submit(begin), then))
-        self._wait(behind)
+        self.follow_up(behind)
 
-    def _wait(self, behind: int) -> None:
-        """Follow up what is done, and wait until no more than so much is under way."""
+    def follow_up(self, behind: int) -> None:
+        """Follow up what is done, and wait until no more than so much is under way.
+
+        Raises:
+            Exception: whatever a piece of work raised.
+        """
         while self._under_way and (len(self._under_way) > behind or self._under_way[0][0].done()):
             future, then = self._under_way.popleft()
             then(future.result())

@@ -28,10 +28,12 @@ from nstcore.images.picture import levels_of, quantize, shown_digest
 from nstcore.run import prepare
 from nstcore.run.aside import Aside
 from nstcore.run.colors import finished_picture
+from nstcore.run.heartbeat import scheduler_job
 from nstcore.run.seen import KEPT, Seen
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
+from nstcore.store.claims import Claims
 from nstcore.store.digests import ALGORITHM, evaluation_key
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch ended with: how many cells were linked, computed, and failed."""
+    """What a batch ended with: how many cells were linked, computed, and failed.
+
+    Those that another job made meanwhile are linked, too.
+    """
 
     linked: int
     computed: int
@@ -115,10 +120,10 @@ def stylize_batch(
     for item in items:
         if item.stored is not None:
             session.finish(item)
-    failed = 0
+    computed = failed = 0
     if missing:
-        failed = session.compute(missing, progress)
-    return Outcome(present, len(items) - present - failed, failed)
+        computed, failed = session.compute(missing, progress)
+    return Outcome(len(items) - computed - failed, computed, failed)
 
 
 def stylize_among(
@@ -168,6 +173,7 @@ class _Session:
         self.threads = threads
         self.stop = stop
         self._engine: Engine | None = None
+        self._awaited: set[str] = set()
         self.seen = Seen(plan, store, lambda: self.engine)
         # What a judge knows of its content takes more memory than the content.
         self._judge = lru_cache(KEPT)(self._make_judge)
@@ -191,37 +197,75 @@ class _Session:
             )
         return self._engine
 
-    def compute(self, missing: Sequence[Sequence[Item]], progress: Progress | None) -> int:
-        """Compute cells and finish each; returns how many failed.
+    def compute(
+        self, missing: Sequence[Sequence[Item]], progress: Progress | None
+    ) -> tuple[int, int]:
+        """Compute cells and finish each; returns how many were computed and how many failed.
+
+        Cells that another job is making come last, and are only linked when it has finished them.
 
         Args:
             missing: cells with one key each; one computation serves all cells of an entry.
             progress: told about the descent.
         """
         jobs = [self.job(twins[0]) for twins in missing]
-        failed = 0
+        computed = failed = 0
         engine = self.engine
         # What is finished but not yet in the store would be lost: a signal waits for that, too.
-        with self.stop.listening([signal.SIGTERM]), Aside() as aside:
-            for index, made in engine.make(jobs, progress):
+        with (
+            self.stop.listening([signal.SIGTERM]),
+            Claims(self.store, scheduler_job()) as claims,
+            Aside() as aside,
+        ):
+
+            def turn(indices: Sequence[int]) -> list[int] | None:
+                # What is written may be what another job waits for while this one waits for its.
+                aside.follow_up(AT_ONCE)
+                return self._still_missing([(i, missing[i]) for i in indices], claims)
+
+            for index, made in engine.make(jobs, progress, turn):
                 twins = missing[index]
                 if made.result is None or made.result.status != "ok":
                     for item in twins:
                         self._fail(item, made)
+                    claims.release([twins[0].key])
                     failed += len(twins)
                     continue
+                computed += len(twins)
                 company = [missing[i][0] for i in made.together]
                 height, width = made.result.image.shape[:2]
                 aside.work(
                     self.saving(twins[0], made, company),
-                    partial(self._settle, twins),
+                    partial(self._settle, twins, claims),
                     behind=AT_ONCE if height * width <= ASIDE_PIXELS else 0,
                 )
-        return failed
+        return computed, failed
 
-    def _settle(self, twins: Sequence[Item], stored: Stored) -> None:
+    def _still_missing(
+        self, wanted: Sequence[tuple[int, Sequence[Item]]], claims: Claims
+    ) -> list[int] | None:
+        """Claim cells; those that nobody has made meanwhile, or None while another job makes one."""
+        holder = claims.take(twins[0].key for _, twins in wanted)
+        if holder is not None:
+            first = wanted[0][1][0].cell.image
+            if first not in self._awaited:
+                self._awaited.add(first)
+                log.info("%s waits: %s makes it, or what goes with it", first, holder)
+            return None
+        left = []
+        for index, twins in wanted:
+            key = twins[0].key
+            stored = self.store.find(key) if self.store.has(key) else None
+            if stored is None:
+                left.append(index)
+            else:
+                self._settle(twins, claims, stored)
+        return left
+
+    def _settle(self, twins: Sequence[Item], claims: Claims, stored: Stored) -> None:
         """Finish the cells that a picture in the store stands for."""
         shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
+        claims.release([twins[0].key])
         for item in twins:
             self.finish(replace(item, stored=stored))
             log.info("finished %s", item.cell.image)

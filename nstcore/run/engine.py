@@ -105,6 +105,13 @@ class Made:
 Progress = Callable[[str, int, int, Losses], None]
 """Called with a label, iterations done, iterations in all, and current losses."""
 
+Turn = Callable[[Sequence[int]], Sequence[int] | None]
+"""Called with the indices of jobs that are about to be done together: those that are still to be done, or
+None when it is not yet their turn."""
+
+PAUSE = 1.0
+"""Seconds between two questions whether it is the turn of the jobs that are left."""
+
 
 @dataclass
 class Engine:
@@ -141,26 +148,41 @@ class Engine:
         self.moments = lru_cache(TARGETS_KEPT)(self._load_moments)
 
     def make(
-        self, jobs: Sequence[Job], progress: Progress | None = None
+        self, jobs: Sequence[Job], progress: Progress | None = None, turn: Turn = list
     ) -> Iterator[tuple[int, Made]]:
         """Make all pictures, several at a time, and yield each with its index as it is finished.
 
         A picture that cannot be made is yielded with its reason; the others are still made.
 
+        Args:
+            jobs: the pictures.
+            progress: told about the descent.
+            turn: whose turn it is; what has to wait comes after everything else.
+
         Raises:
             ToBeContinued: when the work has to end early; states of what was under way are saved.
         """
-        waiting = list(self._batches(jobs))
+        waiting, put_off = list(self._batches(jobs)), list[Work]()
 
         def read_all(work: Work) -> list[Task]:
             return [jobs[i].read() for i in work.indices]
 
         with Ahead(read_all) as ahead:
-            while waiting:
+            while waiting or put_off:
                 reason = self.stop.reason()
                 if reason is not None:
                     raise ToBeContinued(reason)
+                if not waiting:
+                    time.sleep(PAUSE)
+                    waiting, put_off = put_off, []
                 work = waiting.pop(0)
+                left = turn(work.indices)
+                if left is None:
+                    put_off.append(work)
+                    continue
+                if not left:
+                    continue
+                work = replace(work, indices=tuple(left))
                 # Where memory is so short that tiles are needed, nothing is read before it is used.
                 ample = waiting and work.tile is None and waiting[0].tile is None
                 following = waiting[0] if ample else None

@@ -77,6 +77,15 @@ class Beat:
         return cls(**{name: one for name, one in value.items() if name in known})
 
 
+def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """What the scheduler calls the job of this process; None without one.
+
+    Args:
+        environment: of the process.
+    """
+    return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
+
+
 def beat_file(run: Path, batch: str) -> Path:
     """Where the job of a batch writes its state."""
     return run / FOLDER / f"{hashlib.sha256(batch.encode()).hexdigest()[:16]}.json"
@@ -103,7 +112,7 @@ def under_way(
     """
     batch = cells[0].batch
     now = time.time()
-    job = next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
+    job = scheduler_job(environment)
     beat = Beat(batch, len(cells), platform.node(), os.getpid(), job, now, now)
     path = beat_file(Path(plan.config.run_dir), batch)
     ended = threading.Event()

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import datetime
 import json
-import os
 import platform
 import time
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from nstcore.grid.plan import Cell, Plan
 from nstcore.run.heartbeat import Beat, read_beats
 from nstcore.run.promote import TABLE, promoted
 from nstcore.store.cells import Store
+from nstcore.store.processes import lives
 
 WINDOW = 3600.0
 """Seconds over which the rate is taken."""
@@ -181,7 +181,7 @@ class Watcher:
     def _job(self, beat: Beat, cells: Iterable[Cell], now: float) -> JobState:
         quiet = now - beat.updated
         state = "silent" if quiet > SILENT else "running"
-        if beat.host == platform.node() and not _lives(beat.pid):
+        if beat.host == platform.node() and not lives(beat.pid):
             state = "gone"
         own = (cell.image for cell in cells if cell.batch == beat.batch)
         return JobState(beat, state, sum(image in self._records for image in own), quiet)
@@ -229,14 +229,3 @@ def _known(path: Path, changed: int) -> _Known:
         str(record.get("reason") or record["status"]),
         datetime.datetime.fromisoformat(record["created"]).timestamp(),
     )
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process of this machine is there, whoever's it is."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

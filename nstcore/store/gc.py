@@ -83,9 +83,10 @@ def remove_garbage(garbage: Garbage) -> None:
 
 
 def _leftovers(store: Store, known: set[Path]) -> list[Path]:
-    """Files of processes that were killed while they wrote, and pictures that a later one replaced."""
+    """Files of processes that were killed at their work, and pictures that a later one replaced."""
     named: dict[Path, str | None] = {}
-    found = [path for path in sorted((store.root / "metrics").glob("*/.*")) if _is_old(path)]
+    passing = (*(store.root / "metrics").glob("*/.*"), *(store.root / "claims").glob("*/*"))
+    found = [path for path in sorted(passing) if _is_old(path)]
     for path in sorted((store.root / "cells").glob("*/*")):
         if path in known or (path.suffix == ".json" and not path.name.startswith(".")):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ from nstcore.run import engine as engine_module
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
 from nstcore.run.check import check
-from nstcore.run.engine import Engine, Job, Made, json_safe
+from nstcore.run.engine import Engine, Job, Made, Turn, json_safe
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store
+from nstcore.store.claims import Claims
 from nstcore.store.digests import file_sha256
 
 
@@ -40,9 +42,11 @@ class Stand:
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def make(self, jobs: Sequence[Job], progress: object) -> Iterator[tuple[int, Made]]:
+    def make(self, jobs: Sequence[Job], progress: object, turn: Turn) -> Iterator[tuple[int, Made]]:
         facts = {"device": "cpu", "batch_size": 1, "iterations": 1, "seconds": 0.1}
         for index, job in enumerate(jobs):
+            if not turn([index]):
+                continue
             weight = job.settings.style_weight
             Stand.made.append(job.label)
             how = Stand.fails.get(weight)
@@ -200,8 +204,10 @@ def test_a_picture_is_written_while_the_next_is_made(
     second, waited = threading.Event(), []
 
     class Signalling(Stand):
-        def make(self, jobs: Sequence[Job], progress: object) -> Iterator[tuple[int, Made]]:
-            for count, pair in enumerate(super().make(jobs, progress)):
+        def make(
+            self, jobs: Sequence[Job], progress: object, turn: Turn
+        ) -> Iterator[tuple[int, Made]]:
+            for count, pair in enumerate(super().make(jobs, progress, turn)):
                 if count == 1:
                     second.set()
                 yield pair
@@ -214,6 +220,34 @@ def test_a_picture_is_written_while_the_next_is_made(
     monkeypatch.setattr(batch_module, "save_picture", save)
     assert run(plan) == (0, 6, 0)
     assert waited == [True] * 6
+
+
+def test_two_jobs_that_wait_for_each_other_both_go_on(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this one has written is given back while it waits for the last that the other makes."""
+    store = Store(plan.config.store_dir)
+    *_, previous, last = [prepare.key_of(plan, cell) for cell in plan.cells()]
+    with Claims(store) as other:
+        other.take([last])
+
+        class Waiting(Stand):
+            def make(
+                self, jobs: Sequence[Job], progress: object, turn: Turn
+            ) -> Iterator[tuple[int, Made]]:
+                yield from super().make(jobs, progress, turn)
+                end = time.monotonic() + 60
+                while turn([len(jobs) - 1]) is None:
+                    assert time.monotonic() < end
+                    time.sleep(0.01)
+                    if other.take([previous]) is None:
+                        other.release([last])
+                for _, made in super().make(jobs[-1:], progress, list):
+                    yield len(jobs) - 1, made
+
+        monkeypatch.setattr(engine_module, "Engine", Waiting)
+        assert run(plan) == (0, 6, 0)
+    assert set(store.keys()) == {prepare.key_of(plan, cell) for cell in plan.cells()}
 
 
 class TestCheck:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from nstcore.config.settings import Settings
 from nstcore.encoders.compact import WEIGHTS_PATH
 from nstcore.errors import UserError
 from nstcore.optimize.stylize import Task
+from nstcore.run import engine as engine_module
 from nstcore.run.engine import TARGETS_KEPT, Engine, Job
 
 SETTINGS = Settings(size=32, pyramid_start=32, iterations=2)
@@ -86,3 +87,21 @@ def test_targets_that_were_long_not_used_leave_the_device(target: Path) -> None:
         copy.write_bytes(target.read_bytes())
         engine.moments(copy)
     assert engine.moments(target) is not first
+
+
+def test_what_has_to_wait_comes_last_and_what_another_has_made_is_left_out(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "PAUSE", 0.0)
+    asked: list[tuple[int, ...]] = []
+
+    def turn(indices: Sequence[int]) -> list[int] | None:
+        asked.append(tuple(indices))
+        if 0 in indices and len(asked) < 6:
+            return None
+        return [index for index in indices if index not in (1, 4, 5)]
+
+    jobs = [job(n, target, lambda n=n: Task(content(n), (), SETTINGS, n)) for n in range(8)]
+    made = [(index, one.together) for index, one in Engine("cpu", 1, 2).make(jobs, turn=turn)]
+    assert made == [(2, (2, 3)), (3, (2, 3)), (6, (6, 7)), (7, (6, 7)), (0, (0,))]
+    assert asked == [(0, 1), (2, 3), (4, 5), (6, 7), (0, 1), (0, 1)]

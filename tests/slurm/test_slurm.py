@@ -110,6 +110,9 @@ class TestGrid:
         keys = {record["key"] for record in first.records().values()}
         assert len(keys) == 6
         assert all(store.find(key) is not None for key in keys), "every picture matches its digest"
+        pictures = list((first.folder / "shared" / "cells").glob("*/*.png"))
+        assert len(pictures) == 6, "each was made once"
+        assert not list((first.folder / "shared" / "claims").glob("*/*"))
         states = (first.folder / "shared" / "checkpoints").rglob("*.safetensors")
         assert not list(states), "none is left over"
 

@@ -1,0 +1,195 @@
+"""Which cells are being made: jobs that share a store leave each other's alone.
+
+A claim is a small file that its holder touches from time to time.  No lock is needed that a network
+file system would have to keep, and no clock that machines would have to share: what a job goes by is
+how long *it* has seen a file unchanged.  Claims save work, nothing more: where they fail, two
+jobs make the same cell, and the store keeps either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nstcore.store.atomic import write_json
+from nstcore.store.cells import Store
+from nstcore.store.processes import lives
+
+log = logging.getLogger(__name__)
+
+EVERY = 15.0
+"""Seconds between two touches of a claim."""
+
+STALE = 120.0
+"""Seconds of seeing a claim unchanged after which its holder counts as gone: NFS may show a change a
+minute late."""
+
+ANCIENT = 3600.0
+"""Seconds since its last touch after which a claim is stale at first sight, whatever the clocks."""
+
+
+@dataclass
+class Claims:
+    """The cells that this process is making; leaving the context gives all of them back.
+
+    Args:
+        store: where they will stand.
+        job: what a scheduler calls this process's job, for whoever waits for it.
+        every, stale: see :data:`EVERY` and :data:`STALE`.
+        clock: seconds that only grow.
+    """
+
+    store: Store
+    job: str | None = None
+    every: float = EVERY
+    stale: float = STALE
+    clock: Callable[[], float] = time.monotonic
+    _held: set[str] = field(default_factory=set)
+    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.release(list(self._held))
+
+    def take(self, keys: Iterable[str]) -> str | None:
+        """Claim cells, all or none of them.
+
+        Args:
+            keys: of the cells; one that is held already stays so.
+
+        Returns:
+            None when they are this process's now, or else who holds one of them, in words.
+        """
+        taken: list[str] = []
+        # In one order for everybody: of two that want the same cells, one gets them.
+        for key in sorted(set(keys) - self._held):
+            holder = self._take(key)
+            if holder is not None:
+                self.release(taken)
+                return holder
+            taken.append(key)
+            with self._lock:
+                self._held.add(key)
+        if taken and self._thread is None:
+            thread = threading.Thread(target=self._touch, name="claims", daemon=True)
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # no memory for one: they go stale, and a cell may be made twice
+                log.info("claims are not touched", exc_info=True)
+        return None
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Give cells back, finished or not; those not held are left alone."""
+        for key in keys:
+            with self._lock:
+                if key not in self._held:
+                    continue
+                self._held.remove(key)
+            path = self._path(key)
+            try:
+                if _read(path) == self._own:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                log.info("%s stays: %s", path, error)
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        return {"host": platform.node(), "pid": os.getpid(), "job": self.job}
+
+    def _path(self, key: str) -> Path:
+        return self.store.path("claims", key, ".json")
+
+    def _take(self, key: str) -> str | None:
+        path = self._path(key)
+        try:
+            if not _create(path, self._own):
+                holder, changed = _read(path), path.stat().st_mtime_ns
+                if not self._is_stale(key, holder, changed):
+                    return _words(holder)
+                log.info("%s is taken over from %s, which has gone", path, _words(holder))
+                write_json(path, self._own)
+        except FileNotFoundError:
+            return "nobody any more"  # given back just now: the next question finds out why
+        except OSError as error:
+            # Another user's folder, a full disk: the picture is made in spite of it.
+            log.info("%s is not claimed: %s", path, error)
+        self._seen.pop(key, None)
+        return None
+
+    def _is_stale(self, key: str, holder: Mapping[str, Any], changed: int) -> bool:
+        if holder.get("host") == platform.node() and not lives(holder.get("pid", 0)):
+            return True
+        if time.time() - changed / 1e9 > ANCIENT:
+            return True
+        now = self.clock()
+        known, since = self._seen.get(key, (None, now))
+        if known != changed:
+            since = now
+        self._seen[key] = changed, since
+        return now - since > self.stale
+
+    def _touch(self) -> None:
+        """The thread: what is held stays fresh."""
+        while not self._ended.wait(self.every):
+            with self._lock:
+                held = list(self._held)
+            for key in held:
+                try:
+                    os.utime(self._path(key))
+                except OSError as error:  # given back just now, or taken over while we slept
+                    log.debug("%s was not touched: %s", key, error)
+
+
+def _create(path: Path, value: Mapping[str, Any]) -> bool:
+    """Make a file unless there is one; whether it was made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Who holds a claim; nothing of one that is only being written.
+
+    Raises:
+        FileNotFoundError: if nobody does.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _words(holder: Mapping[str, Any]) -> str:
+    if not holder:
+        return "another process"
+    words = f"process {holder.get('pid')} on {holder.get('host')}"
+    return f"{words}, job {holder['job']}" if holder.get("job") else words
