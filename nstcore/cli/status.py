@@ -98,6 +98,8 @@ def _job_line(job: JobState) -> str:
         parts.append("its process has ended without a word")
     elif job.state == "silent":
         parts.append(f"silent for {about_seconds(job.quiet)}")
+    elif beat.waits:
+        parts.append(f"waits for {beat.waits}, which makes the same cells")
     elif beat.iterations:
         parts.append(f"iteration {beat.iteration} of {beat.iterations}")
     parts.append(f"{job.done} of {beat.cells} cells done")

@@ -31,6 +31,7 @@ from nstcore.run.colors import finished_picture
 from nstcore.run.heartbeat import scheduler_job
 from nstcore.run.seen import KEPT, Seen
 from nstcore.run.stopping import Stop
+from nstcore.run.turns import Turns, Waits
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store, Stored, link
 from nstcore.store.claims import Claims
@@ -83,6 +84,7 @@ def stylize_batch(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    waits: Waits | None = None,
     stop: Stop | None = None,
 ) -> Outcome:
     """Make every cell of a batch: its picture and its record.
@@ -95,6 +97,7 @@ def stylize_batch(
         cells: of one batch.
         threads: how many the job was granted; None for all.
         progress: told about the descent.
+        waits: told, from time to time, for whom the job waits: another that makes the same cells.
         stop: whether the work has to end early; None: as the environment's deadline tells.
 
     Returns:
@@ -122,7 +125,7 @@ def stylize_batch(
             session.finish(item)
     computed = failed = 0
     if missing:
-        computed, failed = session.compute(missing, progress)
+        computed, failed = session.compute(missing, progress, waits)
     return Outcome(len(items) - computed - failed, computed, failed)
 
 
@@ -173,7 +176,6 @@ class _Session:
         self.threads = threads
         self.stop = stop
         self._engine: Engine | None = None
-        self._awaited: set[str] = set()
         self.seen = Seen(plan, store, lambda: self.engine)
         # What a judge knows of its content takes more memory than the content.
         self._judge = lru_cache(KEPT)(self._make_judge)
@@ -198,7 +200,10 @@ class _Session:
         return self._engine
 
     def compute(
-        self, missing: Sequence[Sequence[Item]], progress: Progress | None
+        self,
+        missing: Sequence[Sequence[Item]],
+        progress: Progress | None,
+        waits: Waits | None = None,
     ) -> tuple[int, int]:
         """Compute cells and finish each; returns how many were computed and how many failed.
 
@@ -207,6 +212,7 @@ class _Session:
         Args:
             missing: cells with one key each; one computation serves all cells of an entry.
             progress: told about the descent.
+            waits: told for whom nothing can be done.
         """
         jobs = [self.job(twins[0]) for twins in missing]
         computed = failed = 0
@@ -217,11 +223,15 @@ class _Session:
             Claims(self.store, scheduler_job()) as claims,
             Aside() as aside,
         ):
+            by_key = {twins[0].key: twins for twins in missing}
+            turns = Turns(claims, lambda key: self._made_meanwhile(claims, by_key[key]), waits)
 
-            def turn(indices: Sequence[int]) -> list[int] | None:
+            def turn(indices: Sequence[int]) -> tuple[list[int], list[int]]:
                 # What is written may be what another job waits for while this one waits for its.
                 aside.follow_up(AT_ONCE)
-                return self._still_missing([(i, missing[i]) for i in indices], claims)
+                index_of = {missing[i][0].key: i for i in indices}
+                now, later = turns.ask(list(index_of))
+                return [index_of[key] for key in now], [index_of[key] for key in later]
 
             for index, made in engine.make(jobs, progress, turn):
                 twins = missing[index]
@@ -241,26 +251,13 @@ class _Session:
                 )
         return computed, failed
 
-    def _still_missing(
-        self, wanted: Sequence[tuple[int, Sequence[Item]]], claims: Claims
-    ) -> list[int] | None:
-        """Claim cells; those that nobody has made meanwhile, or None while another job makes one."""
-        holder = claims.take(twins[0].key for _, twins in wanted)
-        if holder is not None:
-            first = wanted[0][1][0].cell.image
-            if first not in self._awaited:
-                self._awaited.add(first)
-                log.info("%s waits: %s makes it, or what goes with it", first, holder)
-            return None
-        left = []
-        for index, twins in wanted:
-            key = twins[0].key
-            stored = self.store.find(key) if self.store.has(key) else None
-            if stored is None:
-                left.append(index)
-            else:
-                self._settle(twins, claims, stored)
-        return left
+    def _made_meanwhile(self, claims: Claims, twins: Sequence[Item]) -> bool:
+        """Link what another job has made since this one began."""
+        key = twins[0].key
+        stored = self.store.find(key) if self.store.has(key) else None
+        if stored is not None:
+            self._settle(twins, claims, stored)
+        return stored is not None
 
     def _settle(self, twins: Sequence[Item], claims: Claims, stored: Stored) -> None:
         """Finish the cells that a picture in the store stands for."""

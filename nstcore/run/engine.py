@@ -105,12 +105,17 @@ class Made:
 Progress = Callable[[str, int, int, Losses], None]
 """Called with a label, iterations done, iterations in all, and current losses."""
 
-Turn = Callable[[Sequence[int]], Sequence[int] | None]
-"""Called with the indices of jobs that are about to be done together: those that are still to be done, or
-None when it is not yet their turn."""
+Turn = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[int]]]
+"""Called with the indices of jobs that are about to be done together: those to do now, and those to ask
+for again later.  Neither: somebody else has done them."""
 
-PAUSE = 1.0
-"""Seconds between two questions whether it is the turn of the jobs that are left."""
+PAUSES = (1.0, 10.0)
+"""Seconds between two questions for what is left, at first and after many of them."""
+
+
+def at_once(indices: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """Nobody else does any of it."""
+    return indices, ()
 
 
 @dataclass
@@ -148,7 +153,7 @@ class Engine:
         self.moments = lru_cache(TARGETS_KEPT)(self._load_moments)
 
     def make(
-        self, jobs: Sequence[Job], progress: Progress | None = None, turn: Turn = list
+        self, jobs: Sequence[Job], progress: Progress | None = None, turn: Turn = at_once
     ) -> Iterator[tuple[int, Made]]:
         """Make all pictures, several at a time, and yield each with its index as it is finished.
 
@@ -157,12 +162,12 @@ class Engine:
         Args:
             jobs: the pictures.
             progress: told about the descent.
-            turn: whose turn it is; what has to wait comes after everything else.
+            turn: which ones are to be made; what has to wait comes after everything else.
 
         Raises:
             ToBeContinued: when the work has to end early; states of what was under way are saved.
         """
-        waiting, put_off = list(self._batches(jobs)), list[Work]()
+        waiting, put_off, pause = list(self._batches(jobs)), list[Work](), PAUSES[0]
 
         def read_all(work: Work) -> list[Task]:
             return [jobs[i].read() for i in work.indices]
@@ -173,16 +178,19 @@ class Engine:
                 if reason is not None:
                     raise ToBeContinued(reason)
                 if not waiting:
-                    time.sleep(PAUSE)
-                    waiting, put_off = put_off, []
+                    time.sleep(pause)
+                    waiting, put_off, pause = put_off, [], min(1.2 * pause, PAUSES[1])
                 work = waiting.pop(0)
-                left = turn(work.indices)
-                if left is None:
-                    put_off.append(work)
+                now, later = turn(work.indices)
+                if later:
+                    put_off.append(replace(work, indices=tuple(later)))
+                if not now:
                     continue
-                if not left:
-                    continue
-                work = replace(work, indices=tuple(left))
+                pause = PAUSES[0]
+                # States may have come since, from a job that was killed.
+                part, *others = self._alike(jobs, now)
+                waiting[:0] = [replace(work, indices=tuple(other)) for other in others]
+                work = replace(work, indices=tuple(part))
                 # Where memory is so short that tiles are needed, nothing is read before it is used.
                 ample = waiting and work.tile is None and waiting[0].tile is None
                 following = waiting[0] if ample else None
@@ -306,8 +314,8 @@ class Engine:
                 len(first.region_names),
             )
             for start in range(0, len(members), budget.batch):
-                for part in self._alike(jobs, members[start : start + budget.batch]):
-                    yield Work(tuple(part), budget.history, budget.tile)
+                part = members[start : start + budget.batch]
+                yield Work(tuple(part), budget.history, budget.tile)
 
     def _alike(self, jobs: Sequence[Job], members: Sequence[int]) -> Iterator[list[int]]:
         """Split a batch whose saved states have no point of the descent in common."""

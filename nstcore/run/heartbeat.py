@@ -14,7 +14,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -52,6 +52,7 @@ class Beat:
         device: where pictures are optimized, once they are.
         label: the pictures that are under way.
         iteration, iterations: of these, done and in all.
+        waits: who makes what the job waits for, in words; None while it makes something itself.
     """
 
     batch: str
@@ -65,6 +66,7 @@ class Beat:
     label: str | None = None
     iteration: int = 0
     iterations: int = 0
+    waits: str | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Beat:
@@ -91,6 +93,29 @@ def beat_file(run: Path, batch: str) -> Path:
     return run / FOLDER / f"{hashlib.sha256(batch.encode()).hexdigest()[:16]}.json"
 
 
+class Watch:
+    """What a job is told of itself: a progress callback, and for whom it waits.
+
+    Args:
+        beat: where it is noted.
+    """
+
+    def __init__(self, beat: Beat) -> None:
+        self._beat = beat
+        self._to_log = progress_log()
+
+    def __call__(self, label: str, done: int, total: int, losses: Losses) -> None:
+        """A picture, or several, are so far; see :data:`nstcore.run.engine.Progress`."""
+        beat = self._beat
+        beat.label, beat.iteration, beat.iterations, beat.waits = label, done, total, None
+        beat.device = str(losses.content.device)
+        self._to_log(label, done, total, losses)
+
+    def waits(self, holder: str) -> None:
+        """Another job makes what this one needs."""
+        self._beat.waits = holder
+
+
 @contextmanager
 def under_way(
     plan: Plan,
@@ -98,7 +123,7 @@ def under_way(
     *,
     every: float = EVERY,
     environment: Mapping[str, str] = os.environ,
-) -> Iterator[Callable[[str, int, int, Losses], None]]:
+) -> Iterator[Watch]:
     """Write the state of a job while it runs.
 
     Args:
@@ -108,7 +133,7 @@ def under_way(
         environment: that names the scheduler's job.
 
     Yields:
-        What is to be told of the descent: it goes to the log, too.
+        What is to be told of the job; a descent goes to the log, too.
     """
     batch = cells[0].batch
     now = time.time()
@@ -119,16 +144,9 @@ def under_way(
     thread = threading.Thread(
         target=_write_until, args=(ended, path, beat, every), name="heartbeat", daemon=True
     )
-    to_log = progress_log()
-
-    def progress(label: str, done: int, total: int, losses: Losses) -> None:
-        beat.label, beat.iteration, beat.iterations = label, done, total
-        beat.device = str(losses.content.device)
-        to_log(label, done, total, losses)
-
     thread.start()
     try:
-        yield progress
+        yield Watch(beat)
     finally:
         ended.set()
         thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         yield temporary
+        if mode is None and stat.S_IMODE(temporary.stat().st_mode) == 0o600:
+            # Some libraries write for the owner alone, and a store may be shared.
+            mode = _usual_mode(temporary)
         if mode is not None:
             temporary.chmod(mode)
         descriptor = os.open(temporary, os.O_RDONLY)
@@ -38,6 +42,19 @@ def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(path: Path) -> int:
+    """What the umask gives to a new file; to ask for the umask itself is to change it for all threads."""
+    probe = path.with_suffix(".mode")
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            return stat.S_IMODE(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, data: bytes, *, mode: int | None = None) -> None:

@@ -1,9 +1,9 @@
 """Which cells are being made: jobs that share a store leave each other's alone.
 
 A claim is a small file that its holder touches from time to time.  No lock is needed that a network
-file system would have to keep, and no clock that machines would have to share: what a job goes by is
-how long *it* has seen a file unchanged.  Claims save work, nothing more: where they fail, two
-jobs make the same cell, and the store keeps either.
+file system would have to keep, and clocks may differ by minutes: what a job goes by is how long *it* has
+seen a file unchanged.  Claims save work, nothing more: where they fail, two jobs make the same cell,
+and the store keeps either.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store
-from nstcore.store.processes import lives
+from nstcore.store.processes import lives, process_space
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ STALE = 120.0
 minute late."""
 
 ANCIENT = 3600.0
-"""Seconds since its last touch after which a claim is stale at first sight, whatever the clocks."""
+"""Seconds since its last touch after which a claim is stale at first sight."""
 
 
 @dataclass
@@ -73,33 +73,29 @@ class Claims:
             self._thread.join()
         self.release(list(self._held))
 
-    def take(self, keys: Iterable[str]) -> str | None:
-        """Claim cells, all or none of them.
+    def take(self, keys: Iterable[str]) -> dict[str, str]:
+        """Claim cells, as far as they are free.
 
         Args:
-            keys: of the cells; one that is held already stays so.
+            keys: of the cells; those that are held already stay so.
 
         Returns:
-            None when they are this process's now, or else who holds one of them, in words.
+            Those that another holds, and who, in words; all others are this process's to make.
         """
-        taken: list[str] = []
-        # In one order for everybody: of two that want the same cells, one gets them.
+        refused = {}
+        # In one order for everybody: of two that want the same cells, one comes first to all of them.
         for key in sorted(set(keys) - self._held):
             holder = self._take(key)
             if holder is not None:
-                self.release(taken)
-                return holder
-            taken.append(key)
-            with self._lock:
-                self._held.add(key)
-        if taken and self._thread is None:
+                refused[key] = holder
+        if self._held and self._thread is None:
             thread = threading.Thread(target=self._touch, name="claims", daemon=True)
             try:
                 thread.start()
                 self._thread = thread
             except RuntimeError:  # no memory for one: they go stale, and a cell may be made twice
                 log.info("claims are not touched", exc_info=True)
-        return None
+        return refused
 
     def release(self, keys: Iterable[str]) -> None:
         """Give cells back, finished or not; those not held are left alone."""
@@ -117,12 +113,18 @@ class Claims:
 
     @property
     def _own(self) -> dict[str, Any]:
-        return {"host": platform.node(), "pid": os.getpid(), "job": self.job}
+        return {
+            "host": platform.node(),
+            "space": process_space(),
+            "pid": os.getpid(),
+            "job": self.job,
+        }
 
     def _path(self, key: str) -> Path:
         return self.store.path("claims", key, ".json")
 
     def _take(self, key: str) -> str | None:
+        """Claim a cell; who holds it, or None."""
         path = self._path(key)
         try:
             if not _create(path, self._own):
@@ -132,15 +134,19 @@ class Claims:
                 log.info("%s is taken over from %s, which has gone", path, _words(holder))
                 write_json(path, self._own)
         except FileNotFoundError:
-            return "nobody any more"  # given back just now: the next question finds out why
+            return _words({})  # given back just now; why, the next question finds out
         except OSError as error:
             # Another user's folder, a full disk: the picture is made in spite of it.
             log.info("%s is not claimed: %s", path, error)
+            return None
         self._seen.pop(key, None)
+        with self._lock:
+            self._held.add(key)
         return None
 
     def _is_stale(self, key: str, holder: Mapping[str, Any], changed: int) -> bool:
-        if holder.get("host") == platform.node() and not lives(holder.get("pid", 0)):
+        here = {name: self._own[name] for name in ("host", "space")}
+        if here.items() <= holder.items() and not lives(holder["pid"]):
             return True
         if time.time() - changed / 1e9 > ANCIENT:
             return True
@@ -170,13 +176,17 @@ def _create(path: Path, value: Mapping[str, Any]) -> bool:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Who holds a claim; nothing of one that is only being written.
+    """Who holds a claim; nothing of one that is being written, or not ours.
 
     Raises:
         FileNotFoundError: if nobody does.
@@ -185,7 +195,8 @@ def _read(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    whole = isinstance(value, dict) and isinstance(value.get("pid"), int)
+    return value if whole else {}
 
 
 def _words(holder: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from nstcore.run import engine as engine_module
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
 from nstcore.run.check import check
-from nstcore.run.engine import Engine, Job, Made, Turn, json_safe
+from nstcore.run.engine import Engine, Job, Made, Turn, at_once, json_safe
 from nstcore.run.stopping import Stop
 from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store
@@ -45,7 +45,8 @@ class Stand:
     def make(self, jobs: Sequence[Job], progress: object, turn: Turn) -> Iterator[tuple[int, Made]]:
         facts = {"device": "cpu", "batch_size": 1, "iterations": 1, "seconds": 0.1}
         for index, job in enumerate(jobs):
-            if not turn([index]):
+            now, _ = turn([index])
+            if not now:
                 continue
             weight = job.settings.style_weight
             Stand.made.append(job.label)
@@ -237,12 +238,12 @@ def test_two_jobs_that_wait_for_each_other_both_go_on(
             ) -> Iterator[tuple[int, Made]]:
                 yield from super().make(jobs, progress, turn)
                 end = time.monotonic() + 60
-                while turn([len(jobs) - 1]) is None:
+                while turn([len(jobs) - 1]) == ([], [len(jobs) - 1]):
                     assert time.monotonic() < end
                     time.sleep(0.01)
-                    if other.take([previous]) is None:
+                    if not other.take([previous]):
                         other.release([last])
-                for _, made in super().make(jobs[-1:], progress, list):
+                for _, made in super().make(jobs[-1:], progress, at_once):
                     yield len(jobs) - 1, made
 
         monkeypatch.setattr(engine_module, "Engine", Waiting)

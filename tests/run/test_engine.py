@@ -92,16 +92,16 @@ def test_targets_that_were_long_not_used_leave_the_device(target: Path) -> None:
 def test_what_has_to_wait_comes_last_and_what_another_has_made_is_left_out(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "PAUSE", 0.0)
+    monkeypatch.setattr(engine_module, "PAUSES", (0.0, 0.0))
     asked: list[tuple[int, ...]] = []
 
-    def turn(indices: Sequence[int]) -> list[int] | None:
+    def turn(indices: Sequence[int]) -> tuple[list[int], list[int]]:
         asked.append(tuple(indices))
-        if 0 in indices and len(asked) < 6:
-            return None
-        return [index for index in indices if index not in (1, 4, 5)]
+        left = [index for index in indices if index not in (1, 4, 5)]
+        later = [index for index in left if index in (0, 2) and len(asked) < 7]
+        return [index for index in left if index not in later], later
 
     jobs = [job(n, target, lambda n=n: Task(content(n), (), SETTINGS, n)) for n in range(8)]
     made = [(index, one.together) for index, one in Engine("cpu", 1, 2).make(jobs, turn=turn)]
-    assert made == [(2, (2, 3)), (3, (2, 3)), (6, (6, 7)), (7, (6, 7)), (0, (0,))]
-    assert asked == [(0, 1), (2, 3), (4, 5), (6, 7), (0, 1), (0, 1)]
+    assert made == [(3, (3,)), (6, (6, 7)), (7, (6, 7)), (0, (0,)), (2, (2,))]
+    assert asked == [(0, 1), (2, 3), (4, 5), (6, 7), (0,), (2,), (0,), (2,)]

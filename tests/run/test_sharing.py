@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -66,8 +66,15 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-def make_plan(folder: Path, run: str, *, iterations: int) -> Plan:
-    """Four cells, one after another, in a store that all runs below a folder share."""
+def make_plan(
+    folder: Path,
+    run: str,
+    *,
+    iterations: int,
+    weights: Sequence[float] = (1, 3, 10, 30),
+    together: int = 1,
+) -> Plan:
+    """A cell for each style weight, some at a time, in a store that all runs below a folder share."""
     for seed, name in enumerate(("photo.png", "painting.png")):
         if not (folder / name).exists():
             write_picture(folder / name, seed=seed)
@@ -77,10 +84,10 @@ def make_plan(folder: Path, run: str, *, iterations: int) -> Plan:
         "contents": {"photo": str(folder / "photo.png")},
         "styles": {"painting": str(folder / "painting.png")},
         "settings": {"size": 32, "pyramid_start": 32, "iterations": iterations, "tolerance": 0},
-        "sweep": {"axes": {"style_weight": [1, 3, 10, 30]}},
+        "sweep": {"axes": {"style_weight": list(weights)}},
         "evaluation": {"size": 64},
         "device": "cpu",
-        "batch_size": 1,
+        "batch_size": together,
         "checkpoint_seconds": 0.1,
     }
     path = folder / "results" / run / "config.yaml"
@@ -102,10 +109,14 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def pictures(plan: Plan) -> list[Path]:
+    return [Path(plan.config.run_dir) / cell.image for cell in plan.cells()]
+
+
 def pixels(plan: Plan) -> list[bytes]:
     found = []
-    for cell in plan.cells():
-        with Image.open(Path(plan.config.run_dir) / cell.image) as image:
+    for path in pictures(plan):
+        with Image.open(path) as image:
             found.append(image.tobytes())
     return found
 
@@ -136,37 +147,37 @@ def test_two_jobs_share_the_work(tmp_path: Path, start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_who_waits_takes_over_when_the_other_is_killed(tmp_path: Path, start: Start) -> None:
-    plan, other = (make_plan(tmp_path, run, iterations=800) for run in ("one", "two"))
+def test_who_waits_makes_all_else_and_takes_over_from_who_is_killed(
+    tmp_path: Path, start: Start
+) -> None:
+    plan = make_plan(tmp_path, "one", iterations=500, weights=[3])
+    other = make_plan(tmp_path, "two", iterations=500, weights=[1, 3, 10], together=3)
     store = Store(plan.config.store_dir)
+    [cell] = plan.cells()
+    key = prepare.key_of(plan, cell)
     first = start(plan)
     wait_for(lambda: claimed(plan))
-    [key] = claimed(plan)
-    wait_for(lambda: positions(store.checkpoints(key)))
     first.send_signal(signal.SIGSTOP)  # it lives, and is not done before the other has begun
-    # The other has nothing else to do than what is being made.
-    [cell] = [cell for cell in other.cells() if prepare.key_of(other, cell) == key]
-    config = {
-        **read_yaml(Path(other.config.run_dir, "config.yaml")),
-        "sweep": {"axes": {"style_weight": [cell.settings.style_weight]}},
-    }
-    Path(other.config.run_dir, "config.yaml").write_text(yaml.safe_dump(config))
     second = start(other)
     assert second.stderr is not None
     for line in second.stderr:
-        if "waits:" in line:
+        if "waiting for" in line:
             break
-    assert f"process {first.pid} on" in line
-    assert second.poll() is None
+    assert f"waiting for process {first.pid} on" in line
+    assert claimed(plan) == [key]
+    assert sum(path.exists() for path in pictures(other)) == 2, "the others are made"
+    # It had nothing saved when the other planned its batches.
+    first.send_signal(signal.SIGCONT)
+    wait_for(lambda: positions(store.checkpoints(key)))
     first.send_signal(signal.SIGKILL)
     first.communicate()
     reached = max(positions(store.checkpoints(key)))
     found, log = outcome(second)
-    assert found == (0, 1, 0)
+    assert found == (0, 3, 0)
     assert f"iteration {reached[1]}" in log, "it goes on from the last state"
-    record = store.find(key)
-    assert record is not None
-    assert record.record["optimization"]["iterations"] == 800
+    stored = store.find(key)
+    assert stored is not None
+    assert stored.record["optimization"]["iterations"] == 500
     assert claimed(plan) == []
 
 
@@ -180,7 +191,7 @@ def test_who_waits_can_be_told_to_end(tmp_path: Path, start: Start) -> None:
     process = start(plan)
     assert process.stderr is not None
     for line in process.stderr:
-        if "waits:" in line:
+        if "waiting for" in line:
             break
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)

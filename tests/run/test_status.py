@@ -205,6 +205,22 @@ def test_a_job_says_what_it_does_and_takes_it_back(plan: Plan) -> None:
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
 
 
+def test_a_job_says_for_whom_it_waits_until_it_goes_on(plan: Plan) -> None:
+    cells = small_and_large(plan)[0]
+    run = Path(plan.config.run_dir)
+
+    def lines() -> str:
+        return "\n".join(status_lines(Watcher(run).look()))
+
+    with under_way(plan, cells, every=0.01) as watch:
+        watch("a cell", 7, 40, losses())
+        watch.waits("process 12 on n1")
+        until(lambda: "waits for process 12 on n1, which makes the same cells" in lines())
+        watch("another cell", 1, 40, losses())
+        until(lambda: "iteration 1 of 40" in lines())
+        assert "waits" not in lines()
+
+
 def test_a_job_that_fails_takes_it_back_too(plan: Plan) -> None:
     run, cells = Path(plan.config.run_dir), list(plan.cells())
 

@@ -80,3 +80,19 @@ def test_json_that_others_cannot_read_is_refused(tmp_path: Path, value: object) 
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, value)
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(("umask", "wanted"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_what_a_library_writes_for_its_owner_alone_is_as_open_as_all_other_files(
+    tmp_path: Path, umask: int, wanted: int
+) -> None:
+    path = tmp_path / "style.safetensors"
+    before = os.umask(umask)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"x")
+            temporary.chmod(0o600)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == wanted
+    assert os.listdir(tmp_path) == ["style.safetensors"]

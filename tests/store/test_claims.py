@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from nstcore.store import claims as claims_module
 from nstcore.store.cells import Store
 from nstcore.store.claims import ANCIENT, Claims
 from nstcore.store.gc import LEFTOVER_AGE, find_garbage
+from nstcore.store.processes import process_space
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
@@ -34,23 +36,23 @@ def left_by(store: Store, key: str, *, host: str, pid: int, age: float = 0) -> P
     """The claim of somebody who does not touch it any more."""
     path = claim_file(store, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"host": host, "pid": pid, "job": "17"}))
+    claim = {"host": host, "space": process_space(), "pid": pid, "job": "17"}
+    path.write_text(json.dumps(claim))
     os.utime(path, (time.time() - age,) * 2)
     return path
 
 
-def test_all_or_none(store: Store) -> None:
+def test_each_gets_what_is_free(store: Store) -> None:
     with Claims(store, "12") as one, Claims(store) as other:
-        assert one.take([B]) is None
-        assert one.take([A, B]) is None, "what one holds one may take again"
-        holder = other.take([C, B])
-        assert holder == f"process {os.getpid()} on {platform.node()}, job 12"
-        assert not claim_file(store, C).exists()
+        assert one.take([B]) == {}
+        assert one.take([A, B]) == {}, "what one holds one may take again"
+        holder = f"process {os.getpid()} on {platform.node()}, job 12"
+        assert other.take([C, B]) == {B: holder}
+        assert one.take([C]) != {}
         other.release([B])
         assert claim_file(store, B).exists(), "nobody gives back what another holds"
         one.release([B])
-        assert other.take([C, B]) is None
-        assert one.take([A]) is None
+        assert other.take([C, B]) == {}
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
@@ -60,24 +62,37 @@ def test_a_process_that_is_gone_holds_nothing(store: Store) -> None:
     left_by(store, A, host=platform.node(), pid=gone.pid)
     left_by(store, B, host="elsewhere", pid=gone.pid)
     with Claims(store) as claims:
-        assert claims.take([A]) is None
+        assert claims.take([A, B]) == {B: f"process {gone.pid} on elsewhere, job 17"}
         assert json.loads(claim_file(store, A).read_text())["pid"] == os.getpid()
-        assert claims.take([B]) == f"process {gone.pid} on elsewhere, job 17"
 
 
-def test_a_claim_that_is_not_touched_is_stale_after_a_while(store: Store) -> None:
+def test_numbers_of_processes_mean_nothing_in_another_container(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left_by(store, A, host=platform.node(), pid=gone.pid)
+    monkeypatch.setattr(claims_module, "process_space", lambda: "pid:[4026539999]")
+    with Claims(store) as claims:
+        assert list(claims.take([A])) == [A]
+
+
+def test_claims_that_are_not_touched_are_stale_after_a_while_all_at_once(store: Store) -> None:
     now = [1000.0]
     path = left_by(store, A, host="elsewhere", pid=1)
+    left_by(store, B, host="elsewhere", pid=1)
+    left_by(store, C, host="elsewhere", pid=1)
     with Claims(store, stale=120, clock=lambda: now[0]) as claims:
         for seconds in (0, 100, 19):
             now[0] += seconds
-            assert claims.take([A]) is not None
+            assert len(claims.take([A, B, C])) == 3
         os.utime(path, (5, time.time() + 500))  # their clock is ahead of ours
-        for seconds in (2, 119):
-            now[0] += seconds
-            assert claims.take([A]) is not None, "it has been touched"
         now[0] += 2
-        assert claims.take([A]) is None
+        assert list(claims.take([A, B, C])) == [A], "it has been touched"
+        now[0] += 119
+        assert list(claims.take([A])) == [A]
+        now[0] += 2
+        assert claims.take([A]) == {}
 
 
 def test_an_old_claim_is_stale_at_once_and_garbage_after_a_day(
@@ -87,16 +102,18 @@ def test_an_old_claim_is_stale_at_once_and_garbage_after_a_day(
     old = left_by(store, B, host="elsewhere", pid=1, age=LEFTOVER_AGE + 1)
     assert find_garbage(store, [tmp_path]).files == (old,)
     with Claims(store) as claims:
-        assert claims.take([A, B]) is None
+        assert claims.take([A, B]) == {}
 
 
-def test_a_claim_half_written_is_respected_and_not_for_ever(store: Store) -> None:
+@pytest.mark.parametrize("text", ["", "[1]", '{"host": HERE, "space": null, "pid": null}'])
+def test_a_claim_that_says_nothing_is_respected_and_not_for_ever(store: Store, text: str) -> None:
     now = [0.0]
-    left_by(store, A, host="elsewhere", pid=1).write_text("")
+    text = text.replace("HERE", json.dumps(platform.node()))
+    left_by(store, A, host="elsewhere", pid=1).write_text(text)
     with Claims(store, clock=lambda: now[0]) as claims:
-        assert claims.take([A]) == "another process"
+        assert claims.take([A]) == {A: "another process"}
         now[0] += 1000
-        assert claims.take([A]) is None
+        assert claims.take([A]) == {}
 
 
 def test_what_is_held_stays_fresh(store: Store) -> None:
@@ -122,9 +139,22 @@ def test_without_a_place_for_claims_everything_is_made(store: Store) -> None:
     store.root.mkdir()
     (store.root / "claims").write_text("a file")
     with Claims(store) as claims:
-        assert claims.take([A]) is None
+        assert claims.take([A]) == {}
         claims.release([A])
     assert (store.root / "claims").read_text() == "a file"
+
+
+def test_a_disk_that_is_full_leaves_no_claim_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Claims(store) as claims:
+        with monkeypatch.context() as patch:
+            patch.setattr(claims_module.json, "dump", fail)
+            assert claims.take([A]) == {}
+        assert not claim_file(store, A).exists()
 
 
 def test_of_many_at_once_each_cell_has_one_holder(store: Store) -> None:
@@ -140,16 +170,16 @@ def test_of_many_at_once_each_cell_has_one_holder(store: Store) -> None:
             mine = 0
             while mine < 10 and time.monotonic() < end:
                 wanted = chance.sample(keys, 3)
-                if claims.take(wanted) is not None:
-                    continue
-                mine += 1
-                for key in wanted:
+                refused = claims.take(wanted)
+                got = [key for key in wanted if key not in refused]
+                mine += bool(got)
+                for key in got:
                     if holders.setdefault(key, number) != number:
                         wrong.append(key)
                 time.sleep(0.001)
-                for key in wanted:
+                for key in got:
                     holders.pop(key, None)
-                claims.release(wanted)
+                claims.release(got)
             taken.append(mine)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]

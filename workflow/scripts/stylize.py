@@ -4,5 +4,5 @@ from nstcore.run.job import job
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     cells = plan.batch(snakemake.params.group, *snakemake.params.batch)
-    with under_way(plan, cells) as progress:
-        stylize_batch(plan, cells, threads=snakemake.threads, progress=progress)
+    with under_way(plan, cells) as watch:
+        stylize_batch(plan, cells, threads=snakemake.threads, progress=watch, waits=watch.waits)
