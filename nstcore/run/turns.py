@@ -39,10 +39,10 @@ class Turns:
             Those to make now, and those that others make; what is in neither is finished.
         """
         missing = [key for key in keys if not self._made(key)]
-        refused = self._claims.take(missing)
-        if refused and self._put_off.isdisjoint(missing):
+        first = self._put_off.isdisjoint(missing)
+        refused = self._claims.take(missing, whole=first)
+        if refused and first:
             self._put_off.update(missing)
-            self._claims.release(missing)
             return [], missing
         # It may have been finished just before it was claimed.
         now = [key for key in missing if key not in refused and not self._made(key)]

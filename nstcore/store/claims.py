@@ -15,6 +15,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -73,21 +74,31 @@ class Claims:
             self._thread.join()
         self.release(list(self._held))
 
-    def take(self, keys: Iterable[str]) -> dict[str, str]:
+    def take(self, keys: Iterable[str], *, whole: bool = False) -> dict[str, str]:
         """Claim cells, as far as they are free.
 
         Args:
             keys: of the cells; those that are held already stay so.
+            whole: whether to claim none where one is refused.
 
         Returns:
-            Those that another holds, and who, in words; all others are this process's to make.
+            Those that another holds, and who, in words; with ``whole`` the first of them.
         """
-        refused = {}
+        refused, taken = dict[str, str](), list[str]()
         # In one order for everybody: of two that want the same cells, one comes first to all of them.
         for key in sorted(set(keys) - self._held):
+            if whole and refused:
+                # Looked at all the same, so that those of one holder go stale together.
+                with suppress(OSError):
+                    self._holder(key)
+                continue
             holder = self._take(key)
             if holder is not None:
                 refused[key] = holder
+            else:
+                taken.append(key)
+        if whole and refused:
+            self.release(taken)
         if self._held and self._thread is None:
             thread = threading.Thread(target=self._touch, name="claims", daemon=True)
             try:
@@ -128,10 +139,10 @@ class Claims:
         path = self._path(key)
         try:
             if not _create(path, self._own):
-                holder, changed = _read(path), path.stat().st_mtime_ns
-                if not self._is_stale(key, holder, changed):
-                    return _words(holder)
-                log.info("%s is taken over from %s, which has gone", path, _words(holder))
+                holder = self._holder(key)
+                if holder is not None:
+                    return holder
+                log.info("%s is taken over: who held it has gone", path)
                 write_json(path, self._own)
         except FileNotFoundError:
             return _words({})  # given back just now; why, the next question finds out
@@ -143,6 +154,16 @@ class Claims:
         with self._lock:
             self._held.add(key)
         return None
+
+    def _holder(self, key: str) -> str | None:
+        """Who holds a claim, in words; None if he has gone.
+
+        Raises:
+            FileNotFoundError: if there is no claim.
+        """
+        path = self._path(key)
+        holder, changed = _read(path), path.stat().st_mtime_ns
+        return None if self._is_stale(key, holder, changed) else _words(holder)
 
     def _is_stale(self, key: str, holder: Mapping[str, Any], changed: int) -> bool:
         here = {name: self._own[name] for name in ("host", "space")}

@@ -88,9 +88,9 @@ def test_what_is_finished_between_the_question_and_the_claim_is_not_made_again(
     one, _, finished = jobs
     take = one.claims.take
 
-    def late(keys: list[str]) -> dict[str, str]:
+    def late(keys: list[str], *, whole: bool) -> dict[str, str]:
         finished.add(B)
-        return take(keys)
+        return take(keys, whole=whole)
 
     one.claims.take = late  # type: ignore[method-assign, assignment]
     assert one.turns.ask([A, B]) == ([A], [])

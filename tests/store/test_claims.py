@@ -56,6 +56,15 @@ def test_each_gets_what_is_free(store: Store) -> None:
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
+def test_all_or_none_where_they_belong_together(store: Store) -> None:
+    with Claims(store) as one, Claims(store) as other:
+        one.take([B])
+        assert list(other.take([A, B, C], whole=True)) == [B]
+        assert not claim_file(store, A).exists()
+        assert one.take([A, B, C], whole=True) == {}
+        assert list(other.take([C, A], whole=True)) == [A]
+
+
 def test_a_process_that_is_gone_holds_nothing(store: Store) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -85,7 +94,7 @@ def test_claims_that_are_not_touched_are_stale_after_a_while_all_at_once(store: 
     with Claims(store, stale=120, clock=lambda: now[0]) as claims:
         for seconds in (0, 100, 19):
             now[0] += seconds
-            assert len(claims.take([A, B, C])) == 3
+            assert claims.take([A, B, C], whole=True)
         os.utime(path, (5, time.time() + 500))  # their clock is ahead of ours
         now[0] += 2
         assert list(claims.take([A, B, C])) == [A], "it has been touched"
@@ -157,7 +166,8 @@ def test_a_disk_that_is_full_leaves_no_claim_behind(
         assert not claim_file(store, A).exists()
 
 
-def test_of_many_at_once_each_cell_has_one_holder(store: Store) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_many_at_once_each_cell_has_one_holder(store: Store, whole: bool) -> None:
     keys = [f"{number:064x}" for number in range(6)]
     holders: dict[str, int] = {}
     taken: list[int] = []
@@ -170,8 +180,10 @@ def test_of_many_at_once_each_cell_has_one_holder(store: Store) -> None:
             mine = 0
             while mine < 10 and time.monotonic() < end:
                 wanted = chance.sample(keys, 3)
-                refused = claims.take(wanted)
+                refused = claims.take(wanted, whole=whole)
                 got = [key for key in wanted if key not in refused]
+                if whole and refused:
+                    got = []
                 mine += bool(got)
                 for key in got:
                     if holders.setdefault(key, number) != number:
