@@ -109,8 +109,9 @@ def browse(
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.add_init_script(WATCH)
         tab.goto(page.as_uri())
-        tab.wait_for_function("measured.view !== null")
-        first_view = tab.evaluate("measured.view")
+        # Asked from here: what waits inside of the page evaluates strings, which the page forbids.
+        while (first_view := tab.evaluate("measured.view")) is None:
+            tab.wait_for_timeout(20)
         found = {view: _scrolled(tab, part, steps, pixels) for view, part in views.items()}
         result = {
             "browser": f"Chromium {chromium.version}",

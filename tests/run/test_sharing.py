@@ -129,7 +129,7 @@ def outcome(process: subprocess.Popen[str]) -> tuple[tuple[int, ...], str]:
 
 
 def claimed(plan: Plan) -> list[str]:
-    return [path.stem for path in Path(plan.config.store_dir, "claims").glob("*/*.json")]
+    return [path.stem for path in Store(plan.config.store_dir).objects("claims")]
 
 
 @pytest.mark.slow
@@ -156,7 +156,8 @@ def test_who_waits_makes_all_else_and_takes_over_from_who_is_killed(
     [cell] = plan.cells()
     key = prepare.key_of(plan, cell)
     first = start(plan)
-    wait_for(lambda: claimed(plan))
+    claim = store.path("claims", key, ".json")
+    wait_for(lambda: claim.exists() and str(first.pid) in claim.read_text())
     first.send_signal(signal.SIGSTOP)  # it lives, and is not done before the other has begun
     second = start(other)
     assert second.stderr is not None
@@ -164,7 +165,7 @@ def test_who_waits_makes_all_else_and_takes_over_from_who_is_killed(
         if "waiting for" in line:
             break
     assert f"waiting for process {first.pid} on" in line
-    assert claimed(plan) == [key]
+    wait_for(lambda: claimed(plan) == [key])
     assert sum(path.exists() for path in pictures(other)) == 2, "the others are made"
     # It had nothing saved when the other planned its batches.
     first.send_signal(signal.SIGCONT)
