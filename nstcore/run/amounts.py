@@ -14,7 +14,9 @@ def about_seconds(seconds: float) -> str:
     """
     if seconds < 10:
         return "under 10 s"
-    if seconds < 95:
+    if seconds < 25:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 115:
         return f"{round(seconds, -1):.0f} s"
     minutes = seconds / 60
     if minutes < 10:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nstcore.config.settings import Settings
@@ -59,6 +59,8 @@ def test_settings_that_take_as_long_are_measured_once(
     assert iteration_key(Settings(), "bfloat16") != key
 
 
+@example(14.0, 1.0)
+@example(96.0, 1.0)
 @given(st.floats(1, 1e7), st.floats(1, 10))
 def test_more_time_never_sounds_like_less(seconds: float, factor: float) -> None:
     assert _seconds(about_seconds(seconds)) <= _seconds(about_seconds(seconds * factor))
