@@ -203,7 +203,7 @@ class _Session:
         self,
         missing: Sequence[Sequence[Item]],
         progress: Progress | None,
-        waits: Waits | None = None,
+        waits: Waits | None,
     ) -> tuple[int, int]:
         """Compute cells and finish each; returns how many were computed and how many failed.
 
@@ -223,14 +223,15 @@ class _Session:
             Claims(self.store, scheduler_job()) as claims,
             Aside() as aside,
         ):
-            by_key = {twins[0].key: twins for twins in missing}
-            turns = Turns(claims, lambda key: self._made_meanwhile(claims, by_key[key]), waits)
+            index_of = {twins[0].key: index for index, twins in enumerate(missing)}
+            turns = Turns(
+                claims, lambda key: self._made_meanwhile(claims, missing[index_of[key]]), waits
+            )
 
             def turn(indices: Sequence[int]) -> tuple[list[int], list[int]]:
                 # What is written may be what another job waits for while this one waits for its.
                 aside.follow_up(AT_ONCE)
-                index_of = {missing[i][0].key: i for i in indices}
-                now, later = turns.ask(list(index_of))
+                now, later = turns.ask([missing[i][0].key for i in indices])
                 return [index_of[key] for key in now], [index_of[key] for key in later]
 
             for index, made in engine.make(jobs, progress, turn):
@@ -253,8 +254,7 @@ class _Session:
 
     def _made_meanwhile(self, claims: Claims, twins: Sequence[Item]) -> bool:
         """Link what another job has made since this one began."""
-        key = twins[0].key
-        stored = self.store.find(key) if self.store.has(key) else None
+        stored = self.store.find(twins[0].key)
         if stored is not None:
             self._settle(twins, claims, stored)
         return stored is not None

@@ -48,11 +48,8 @@ def _usual_mode(path: Path) -> int:
     """What the umask gives to a new file; to ask for the umask itself is to change it for all threads."""
     probe = path.with_suffix(".mode")
     try:
-        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            return stat.S_IMODE(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
+        probe.touch()
+        return stat.S_IMODE(probe.stat().st_mode)
     finally:
         probe.unlink(missing_ok=True)
 

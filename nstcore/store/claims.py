@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from nstcore.store.atomic import write_json
@@ -60,15 +59,14 @@ class Claims:
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
+    def __post_init__(self) -> None:
+        here = {"host": platform.node(), "space": process_space()}
+        self._own = {**here, "pid": os.getpid(), "job": self.job}
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -122,15 +120,6 @@ class Claims:
             except OSError as error:
                 log.info("%s stays: %s", path, error)
 
-    @property
-    def _own(self) -> dict[str, Any]:
-        return {
-            "host": platform.node(),
-            "space": process_space(),
-            "pid": os.getpid(),
-            "job": self.job,
-        }
-
     def _path(self, key: str) -> Path:
         return self.store.path("claims", key, ".json")
 
@@ -166,8 +155,8 @@ class Claims:
         return None if self._is_stale(key, holder, changed) else _words(holder)
 
     def _is_stale(self, key: str, holder: Mapping[str, Any], changed: int) -> bool:
-        here = {name: self._own[name] for name in ("host", "space")}
-        if here.items() <= holder.items() and not lives(holder["pid"]):
+        is_here = all(holder.get(name) == self._own[name] for name in ("host", "space"))
+        if is_here and not lives(holder["pid"]):
             return True
         if time.time() - changed / 1e9 > ANCIENT:
             return True

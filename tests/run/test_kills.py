@@ -30,14 +30,12 @@ from nstcore.config.load import parse_config, read_yaml
 from nstcore.grid.plan import Plan
 from nstcore.run import prepare
 from nstcore.run.batch import stylize_batch
+from nstcore.run.single import prepare_inputs
 from nstcore.run.stopping import ToBeContinued
 
 def work(config):
     plan = Plan(parse_config(read_yaml(config)))
-    for encoder in prepare.encoders(plan):
-        prepare.prepare_encoder(plan, encoder)
-    prepare.prepare_content(plan, "cat")
-    prepare.prepare_style(plan, "night", 0)
+    prepare_inputs(plan)
     prepare.make_targets(plan, "night")
     print(os.getpid(), flush=True)
     try:

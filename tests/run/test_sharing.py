@@ -20,6 +20,7 @@ from nstcore.config.load import parse_config, read_yaml
 from nstcore.grid.plan import Plan
 from nstcore.run import prepare
 from nstcore.run.checkpoint import positions
+from nstcore.run.single import prepare_inputs
 from nstcore.run.stopping import EXIT_TO_BE_CONTINUED
 from nstcore.store.cells import Store
 
@@ -94,10 +95,7 @@ def make_plan(
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(config))
     plan = Plan(parse_config(read_yaml(path)))
-    for encoder in prepare.encoders(plan):
-        prepare.prepare_encoder(plan, encoder)
-    prepare.prepare_content(plan, "photo")
-    prepare.prepare_style(plan, "painting", 0)
+    prepare_inputs(plan)
     prepare.make_targets(plan, "painting")
     return plan
 
