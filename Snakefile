@@ -48,4 +48,4 @@ rule all:
 
 # From here on jobs read the frozen copy: editing the configuration changes nothing that has begun.
 onstart:
-    freeze(PLAN)
+    write_snapshot(PLAN)

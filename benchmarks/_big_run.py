@@ -21,13 +21,9 @@ from _common import picture
 from numpy.typing import NDArray
 from PIL import Image
 
-from nstcore.grid import paths
-from nstcore.grid.freeze import freeze, read_plan
-from nstcore.grid.plan import Cell, Plan
 from nstcore.images import load_float
 from nstcore.images.saving import save_picture
-from nstcore.run.batch import stylize_batch
-from nstcore.run.prepare import (
+from nstcore.jobs.prepare import (
     encoders,
     make_targets,
     prepare_content,
@@ -35,7 +31,11 @@ from nstcore.run.prepare import (
     prepare_style,
     write_grid,
 )
-from nstcore.tables import read_grid
+from nstcore.jobs.stylize import stylize_batch
+from nstcore.plan import paths
+from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.snapshot import read_plan, write_snapshot
+from nstcore.results.tables import read_grid
 
 NOISE = 0.015
 """Standard deviation of the noise: a PNG of such a picture is as large as one of a stylized picture."""
@@ -81,7 +81,7 @@ def write_big_run(
     given = folder / "config.yaml"
     given.write_text(yaml.safe_dump(config, sort_keys=False))
     plan = read_plan(given)
-    frozen = freeze(plan)
+    frozen = write_snapshot(plan)
     for content in plan.contents:
         prepare_content(plan, content)
     for style in plan.styles:

@@ -20,11 +20,11 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from nstcore.encoders.compact import load_compact
-from nstcore.encoders.vgg import VGG
-from nstcore.encoders.weights import read_state
-from nstcore.run.heap import keep_freed_memory
-from nstcore.store.atomic import write_json, write_text
+from nstcore.core.encoders.compact import load_compact
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.weights import read_state
+from nstcore.resources.device import keep_freed_memory
+from nstcore.store.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_STYLE
-from nstcore.encoders.vgg import IMAGENET_MEAN, IMAGENET_STD, VGG
-from nstcore.losses.functional import gram_matrix
-from nstcore.optimize.stylize import to_tensor
+from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
+from nstcore.core.encoders.vgg import IMAGENET_MEAN, IMAGENET_STD, VGG
+from nstcore.core.losses.functional import gram_matrix
+from nstcore.core.stylize import to_tensor
 
 Pixels = NDArray[np.float32]
 
@@ -114,27 +114,30 @@ class PeerLoss:
         self, encoder: VGG, content: Pixels, style: Pixels, scale: float = PIXEL_SCALE
     ) -> None:
         self.encoder, self.scale = encoder, scale
-        self.content = self._features(content)[JUDGE_CONTENT]
+        self.content = self._features(content)[EVAL_CONTENT_LAYER]
         self.grams = self._grams(self._features(style))
 
     @torch.no_grad()
     def _features(self, picture: Pixels) -> dict[str, Tensor]:
         device = next(self.encoder.parameters()).device
         image = to_tensor(picture, device) * self.scale
-        return self.encoder(image, [*JUDGE_STYLE, JUDGE_CONTENT])
+        return self.encoder(image, [*EVAL_STYLE_LAYERS, EVAL_CONTENT_LAYER])
 
     @staticmethod
     def _grams(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            layer: gram_matrix(features[layer]) / features[layer].shape[1] for layer in JUDGE_STYLE
+            layer: gram_matrix(features[layer]) / features[layer].shape[1]
+            for layer in EVAL_STYLE_LAYERS
         }
 
     def terms(self, picture: Pixels) -> tuple[float, float]:
         """Content and style loss of a picture (H, W, 3), unweighted."""
         features = self._features(picture)
-        content = (features[JUDGE_CONTENT] - self.content).square().mean()
+        content = (features[EVAL_CONTENT_LAYER] - self.content).square().mean()
         grams = self._grams(features)
-        style = sum((grams[layer] - self.grams[layer]).square().mean() for layer in JUDGE_STYLE)
+        style = sum(
+            (grams[layer] - self.grams[layer]).square().mean() for layer in EVAL_STYLE_LAYERS
+        )
         return float(content), float(style)
 
     def total(self, picture: Pixels, style_weight: float) -> float:

@@ -26,15 +26,20 @@ from _neural_style import (
     printed_loss,
 )
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE, deepest
-from nstcore.encoders.vgg import VGG
-from nstcore.encoders.weights import read_state
+from nstcore.core.encoders.layers import (
+    EVAL_CONTENT_LAYER,
+    EVAL_HELD_OUT_LAYERS,
+    EVAL_STYLE_LAYERS,
+    deepest,
+)
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.weights import read_state
+from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
+from nstcore.core.objective import style_moments
+from nstcore.core.settings import Settings
+from nstcore.core.stylize import Task, stylize, to_tensor
+from nstcore.core.targets import picture_moments
 from nstcore.images import fit_size, load_float, read_record, resize, save_picture
-from nstcore.losses.objective import style_moments
-from nstcore.metrics import Reference, Shown, measure
-from nstcore.optimize.stylize import Task, stylize, to_tensor
-from nstcore.targets import picture_moments
 
 TOLERANCE = 0.1
 """Of the shortest descent's length."""
@@ -45,7 +50,7 @@ LONGEST = 2
 GRIDS = {"vgg19": "vgg19", "compact": "compact", "compact_longer": "compact"}
 """Our grids and their encoders; the last has its own schedule, ``--longer``."""
 
-JUDGED = ("content_loss", "style_loss", "style_loss_held_out")
+EVAL_LAYERS = ("content_loss", "style_loss", "style_loss_held_out")
 
 
 @dataclass
@@ -57,20 +62,20 @@ class Pair:
         files: of content and style, relative to the working folder.
         pixels: of content and style.
         loss: neural-style's own, under VGG-19.
-        reference: for ``nstcore.metrics``.
+        reference: for ``nstcore.core.metrics``.
     """
 
     name: tuple[str, str]
     files: tuple[str, str]
     pixels: tuple[Pixels, Pixels]
     loss: PeerLoss
-    reference: Reference
+    reference: MetricTargets
 
     def judge(self, judge: VGG, picture: Pixels, style_weight: float) -> dict[str, float]:
         """Metrics and neural-style's loss of a picture."""
         height, width = self.reference.content.shape[:2]
-        found = measure(judge, resize(picture, (width, height)), self.reference)
-        return {key: found[key] for key in JUDGED} | {
+        found = evaluate(judge, resize(picture, (width, height)), self.reference)
+        return {key: found[key] for key in EVAL_LAYERS} | {
             "peer_loss": self.loss.total(picture, style_weight)
         }
 
@@ -104,15 +109,15 @@ class Bench:
                 pair = Pair((content, style), files, (pixels, painted), loss, reference)
                 self.pairs.append(pair)
 
-    def _reference(self, content: Pixels, style: Pixels) -> Reference:
+    def _reference(self, content: Pixels, style: Pixels) -> MetricTargets:
         size, device = self.options.judge_size, self.options.device
         shown = [resize(p, fit_size((p.shape[1], p.shape[0]), size)) for p in (content, style)]
         with torch.no_grad():
             image = to_tensor(shown[0], device)
-            features = self.judge(image, [JUDGE_CONTENT])[JUDGE_CONTENT]
-            layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
+            features = self.judge(image, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
+            layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
             moments = style_moments(self.judge, to_tensor(shown[1], device), layers)
-        return Reference(shown[0], features, (Shown(shown[1], 1.0),), moments)
+        return MetricTargets(shown[0], features, (StyleImage(shown[1], 1.0),), moments)
 
     def settings(self, grid: str) -> dict[str, Any]:
         """What the whole of one of ``GRIDS`` has in common, as in a configuration."""
@@ -121,7 +126,7 @@ class Bench:
         shares = [pair.loss.relative(1.0)[1] for pair in self.pairs]
         means = {
             layer: statistics.geometric_mean(share[layer] for share in shares)
-            for layer in JUDGE_STYLE
+            for layer in EVAL_STYLE_LAYERS
         }
         return {
             "encoder": encoder,
@@ -171,7 +176,7 @@ def run_crowson(bench: Bench, pair: Pair) -> dict[str, Any]:
     made = bench.folder / _crowson.OUTPUT
     bench.keep(made, f"{'_'.join(pair.name)}_style-transfer-pytorch.png")
     judged = pair.judge(bench.judge, load_float(made), 0.0)
-    return {"pair": list(pair.name), **_figures(cost), **{key: judged[key] for key in JUDGED}}
+    return {"pair": list(pair.name), **_figures(cost), **{key: judged[key] for key in EVAL_LAYERS}}
 
 
 def run_grid(bench: Bench, grid: str, number: int) -> dict[str, Any]:

@@ -36,19 +36,24 @@ from _common import RESULTS, machine_name, save, take_turns
 from PIL import Image
 from torch import Tensor, nn
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.compact import WEIGHTS_PATH, compact_sha256, load_compact, multiply_adds
-from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_HELD_OUT, JUDGE_STYLE, VGG19_WIDTHS
-from nstcore.encoders.vgg import VGG
-from nstcore.encoders.weights import read_state
+from nstcore.core.encoders.compact import WEIGHTS_PATH, compact_sha256, load_compact, multiply_adds
+from nstcore.core.encoders.layers import (
+    EVAL_CONTENT_LAYER,
+    EVAL_HELD_OUT_LAYERS,
+    EVAL_STYLE_LAYERS,
+    VGG19_WIDTHS,
+)
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.weights import read_state
+from nstcore.core.lbfgs import LBFGSMinimizer
+from nstcore.core.losses.functional import relative_error
+from nstcore.core.objective import Objective, style_moments
+from nstcore.core.settings import Settings
+from nstcore.core.stylize import Task, stylize, to_tensor
+from nstcore.core.targets import picture_moments
 from nstcore.images import fit_size, load_float, resize, save_picture
-from nstcore.losses.functional import relative_error
-from nstcore.losses.objective import Objective, style_moments
-from nstcore.optimize.descend_lbfgs import LBFGSDescent
-from nstcore.optimize.stylize import Task, stylize, to_tensor
-from nstcore.store.atomic import write_json
-from nstcore.store.digests import ALGORITHM
-from nstcore.targets import picture_moments
+from nstcore.plan.keys import ALGORITHM
+from nstcore.store.files import write_json
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -116,17 +121,19 @@ class Judge:
 
     def __init__(self, teacher: VGG, content: np.ndarray, style: np.ndarray, device: str) -> None:
         self.teacher, self.device = teacher, device
-        self.layers = [*JUDGE_STYLE, *JUDGE_HELD_OUT]
+        self.layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
         with torch.no_grad():
             picture = to_tensor(content, device)
-            self.content = teacher(picture, [JUDGE_CONTENT])[JUDGE_CONTENT]
+            self.content = teacher(picture, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
             self.style = style_moments(teacher, to_tensor(style, device), self.layers)
 
     @torch.no_grad()
     def __call__(self, picture: np.ndarray) -> Judged:
         """Judge a picture (H, W, 3) in [0, 1]."""
         image = to_tensor(picture, self.device)
-        content = relative_error(self.teacher(image, [JUDGE_CONTENT])[JUDGE_CONTENT], self.content)
+        content = relative_error(
+            self.teacher(image, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER], self.content
+        )
         found = style_moments(self.teacher, image, self.layers)
         error = {
             layer: float(relative_error(found[layer].gram, self.style[layer].gram))
@@ -134,8 +141,8 @@ class Judge:
         }
         return Judged(
             float(content),
-            statistics.fmean(error[layer] for layer in JUDGE_STYLE),
-            statistics.fmean(error[layer] for layer in JUDGE_HELD_OUT),
+            statistics.fmean(error[layer] for layer in EVAL_STYLE_LAYERS),
+            statistics.fmean(error[layer] for layer in EVAL_HELD_OUT_LAYERS),
         )
 
 
@@ -172,7 +179,7 @@ def seconds_per_iteration(
     descents = {}
     for name, encoder in encoders.items():
         with torch.no_grad():
-            features = encoder(content, [JUDGE_CONTENT])
+            features = encoder(content, [EVAL_CONTENT_LAYER])
             moments = style_moments(encoder, style, list(settings.style_layers))
         objective = Objective(
             encoder,
@@ -184,7 +191,7 @@ def seconds_per_iteration(
             style_weight=settings.style_weight * one,
             tv_weight=settings.tv_weight * one,
         )
-        descents[name] = LBFGSDescent(
+        descents[name] = LBFGSMinimizer(
             objective.evaluate,
             content,
             settings.history + rounds,
@@ -206,7 +213,7 @@ def unexplained_energy(
     The map is the encoder's own adapter, or else the best there is for these very pictures (least
     squares), which favours an encoder without.
     """
-    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
+    layers = [*EVAL_STYLE_LAYERS, EVAL_CONTENT_LAYER]
     left: dict[str, float] = {}
     for layer in layers:
         seen, wanted = [], []
@@ -434,7 +441,7 @@ def to_markdown(result: Mapping[str, Any]) -> list[str]:
             f"| {name} | {value:.4f} | {seconds['vgg19'] / value:.1f} | {show(shares['style'])} | "
             f"{show(shares['held_out'])} |"
         )
-    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
+    layers = [*EVAL_STYLE_LAYERS, EVAL_CONTENT_LAYER]
     lines += [
         "",
         "Share of VGG-19's energy that a linear map of the activations misses, on all contents and "

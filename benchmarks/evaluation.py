@@ -1,7 +1,7 @@
 """One evaluation of losses and gradient, with and without keeping freed memory.
 
     plain     the C library's own habits
-    kept      ``nstcore.run.heap``, as the engine does it
+    kept      ``nstcore.resources.device``, as the engine does it
 
 The habits of the C library cannot be put back as they were, so each has processes of its own, in turns.
 
@@ -30,10 +30,10 @@ from _common import (
     use_threads,
 )
 
-from nstcore.config.settings import Settings
-from nstcore.losses.objective import Objective, style_moments
-from nstcore.optimize.stylize import to_tensor
-from nstcore.run.heap import keep_freed_memory
+from nstcore.core.objective import Objective, style_moments
+from nstcore.core.settings import Settings
+from nstcore.core.stylize import to_tensor
+from nstcore.resources.device import keep_freed_memory
 
 WAYS = ("plain", "kept")
 

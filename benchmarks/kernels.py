@@ -1,4 +1,4 @@
-"""Gram matrices: torch's matrix product against ``nstcore.losses.functional.gram_matrix``.
+"""Gram matrices: torch's matrix product against ``nstcore.core.losses.functional.gram_matrix``.
 
 For the style layers of VGG-19 and of the compact encoder, in one process and in turns, forward and
 backward.  The matrix product is the one that ``gram_matrix`` uses where it has no kernel of its own:
@@ -26,9 +26,9 @@ from _common import (
 )
 from torch import Tensor
 
-from nstcore.encoders.compact import COMPACT_WIDTHS
-from nstcore.encoders.layers import JUDGE_STYLE, VGG19_WIDTHS, channels, stage
-from nstcore.losses.functional import gram_matrix
+from nstcore.core.encoders.compact import COMPACT_WIDTHS
+from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS, VGG19_WIDTHS, channels, stage
+from nstcore.core.losses.functional import gram_matrix
 
 WIDTHS = {"vgg19": VGG19_WIDTHS, "compact": COMPACT_WIDTHS}
 
@@ -157,7 +157,9 @@ def main() -> None:
         "batch": options.batch,
         "rounds": options.rounds,
         "layers": [
-            measure_layer(encoder, layer, options) for encoder in WIDTHS for layer in JUDGE_STYLE
+            measure_layer(encoder, layer, options)
+            for encoder in WIDTHS
+            for layer in EVAL_STYLE_LAYERS
         ],
     }
     save("kernels", result, to_markdown(result), options.out)

@@ -42,11 +42,11 @@ import _crowson
 import torch
 from _common import NST, add_options, machine_name, make_encoder, save, timed_process, use_threads
 from _peers_page import to_markdown
-from _peers_runs import GRIDS, JUDGED, Bench, reach, run_crowson, run_grid, run_peer
+from _peers_runs import EVAL_LAYERS, GRIDS, Bench, reach, run_crowson, run_grid, run_peer
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.weights import read_state
-from nstcore.store.digests import file_sha256
+from nstcore.core.encoders.weights import read_state
+from nstcore.core.settings import Settings
+from nstcore.plan.keys import file_sha256
 
 
 def measure_all(bench: Bench) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def summarize(result: dict[str, Any]) -> dict[str, Any]:
             "seconds_per_iteration": step,
             "start_seconds": mean(long) - step * peer[0]["iterations"],
             **_peaks(peer),
-            **{key: mean(row[key] for row in peer) for key in JUDGED},
+            **{key: mean(row[key] for row in peer) for key in EVAL_LAYERS},
         }
     }
     by_cell = {(*row["pair"], row["style_weight"]): row for row in peer}
@@ -107,9 +107,9 @@ def summarize(result: dict[str, Any]) -> dict[str, Any]:
             "grid_seconds": mean(grid["wall_seconds"] for grid in grids),
             "seconds_per_iteration": mean(cell["seconds_per_iteration"] for cell in cells),
             **_peaks(grids),
-            **{key: mean(cell[key] for cell in cells) for key in JUDGED},
+            **{key: mean(cell[key] for cell in cells) for key in EVAL_LAYERS},
         }
-        for key in (*JUDGED, "peer_loss"):
+        for key in (*EVAL_LAYERS, "peer_loss"):
             own[f"{key}_ratio"] = statistics.geometric_mean(
                 cell[key] / by_cell[(*cell["pair"], cell["style_weight"])][key] for cell in cells
             )

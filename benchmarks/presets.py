@@ -35,13 +35,13 @@ from _common import (
 )
 from encoder_quality import Judge, Judged
 
-from nstcore.config.load import resolve_settings
-from nstcore.config.settings import PRESETS, Settings
-from nstcore.encoders.weights import read_state
+from nstcore.config.loader import resolve_settings
+from nstcore.core.encoders.weights import read_state
+from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.stylize import Task, stylize
+from nstcore.core.targets import picture_moments
 from nstcore.images import fit_size, load_float, resize, save_picture
-from nstcore.optimize.stylize import Task, stylize
-from nstcore.store.digests import file_sha256
-from nstcore.targets import picture_moments
+from nstcore.plan.keys import file_sha256
 
 TRIALS = 4
 """Pictures, at most, from which the style weight is interpolated."""

@@ -47,11 +47,11 @@ VIEWS = {
 STAGES = """
 import json, multiprocessing, sys, time
 from pathlib import Path
-from nstcore.grid.freeze import open_frozen
+from nstcore.plan.snapshot import open_snapshot
 from nstcore.report.stages import make_report, make_sheet, make_tables
-from nstcore.sheet import page_names
+from nstcore.contact_sheet import page_names
 
-plan, threads = open_frozen(Path(sys.argv[1])), int(sys.argv[2])
+plan, threads = open_snapshot(Path(sys.argv[1])), int(sys.argv[2])
 pages = page_names(plan.axis_values, plan.layout["pages"])
 side_by_side = min(threads, len(pages))
 

@@ -39,14 +39,13 @@ from _common import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.layers import VGG19_WIDTHS, deepest, stage
-from nstcore.encoders.operations import convolution_flops, gram_flops
-from nstcore.encoders.vgg import VGG
-from nstcore.losses.objective import Losses, Objective
-from nstcore.optimize.lbfgs import BatchedLBFGS
-from nstcore.optimize.stylize import Task, stylize, to_tensor
-from nstcore.targets import picture_moments
+from nstcore.core.encoders.layers import VGG19_WIDTHS, convolution_flops, deepest, gram_flops, stage
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.lbfgs import BatchedLBFGS
+from nstcore.core.objective import Losses, Objective
+from nstcore.core.settings import Settings
+from nstcore.core.stylize import Task, stylize, to_tensor
+from nstcore.core.targets import picture_moments
 
 CPU_GOAL = 0.80
 """Least share of the convolution peak for VGG-19 on a CPU."""
@@ -116,7 +115,7 @@ def matrix_peak(rounds: int, device: str, size: int = 8192) -> float:
     return 2 * size**3 / seconds["product"]
 
 
-class Descent:
+class Minimizer:
     """One encoder, size and number of pictures, and the pieces of its iteration.
 
     Args:
@@ -202,7 +201,7 @@ class Descent:
 
 def measure(name: str, size: int, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
-    descent = Descent(name, size, batch, options)
+    descent = Minimizer(name, size, batch, options)
     candidates, flops = peak_candidates(
         size, batch, options.device, getattr(torch, options.peak_dtype)
     )

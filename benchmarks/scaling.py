@@ -46,11 +46,11 @@ from _common import (
     use_threads,
 )
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.layers import deepest
+from nstcore.core.encoders.layers import deepest
+from nstcore.core.settings import Settings
+from nstcore.core.stylize import Task, stylize
+from nstcore.core.targets import picture_moments
 from nstcore.images import read_record, save_picture
-from nstcore.optimize.stylize import Task, stylize
-from nstcore.targets import picture_moments
 
 OVERHEAD_GOAL = 0.05
 """Most of the demo's run that may go into anything but optimization."""

@@ -17,12 +17,12 @@ from multiprocessing.connection import Connection
 import psutil
 import torch
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.compact import load_compact
-from nstcore.encoders.layers import deepest
-from nstcore.encoders.vgg import VGG
-from nstcore.losses.objective import Objective, style_moments
-from nstcore.losses.tiles import TiledObjective, tiled_features
+from nstcore.core.encoders.compact import load_compact
+from nstcore.core.encoders.layers import deepest
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.objective import Objective, style_moments
+from nstcore.core.settings import Settings
+from nstcore.core.tiling import TiledObjective, tiled_features
 
 # ru_maxrss counts KiB on Linux and bytes on macOS.
 UNIT = 1 if sys.platform == "darwin" else 1024

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from nstcore.encoders.vgg import VGG
+    from nstcore.core.encoders.vgg import VGG
 
 # No time limits, since the machine may be busy, and the same examples at every run, so that a change is
 # what makes a test fail.  New examples: pytest --hypothesis-profile=search
@@ -40,7 +40,7 @@ def random_vgg() -> Callable[..., VGG]:
     """Make narrow VGGs with random weights whose activations neither vanish nor explode."""
     import torch
 
-    from nstcore.encoders.vgg import VGG
+    from nstcore.core.encoders.vgg import VGG
 
     def make(
         widths: tuple[int, ...] = SMALL_WIDTHS,

@@ -106,7 +106,7 @@ def write_run(
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file_:
             level = "INFO" if status == "ok" else "ERROR"
-            file_.write(f"2026-01-01 00:00:00,000 {level} nstcore.run.batch: {status} {image}\n")
+            file_.write(f"2026-01-01 00:00:00,000 {level} nstcore.jobs.stylize: {status} {image}\n")
         plain = {name: _plain(value) for name, value in point.items()}
         row = {"style": style, "content": content, "setting": setting, "seed": seed, **plain}
         rows.append({**row, "key": key, "batch": f"{style}/{content}", "image": image})

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nstcore.compare.comparison import Compared, Comparison, compare_runs
-from nstcore.compare.limits import Outcome, check_limits, read_limits
+from nstcore.compare.limits import ThresholdResult, check_thresholds, parse_thresholds
 from nstcore.compare.stages import write_comparison
 from nstcore.compare.tables import summary
 from nstcore.compare.words import change_text, interval_text, overview
@@ -29,10 +29,10 @@ def compare(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: for a mistake in a limit or a run, before anything is written.
     """
-    limits = read_limits(arguments.fail_if)
+    limits = parse_thresholds(arguments.fail_if)
     ignore = [name.strip() for given in arguments.ignore for name in given.split(",")]
     comparison = compare_runs(arguments.runs, [name for name in ignore if name])
-    outcomes = check_limits(comparison, limits)
+    outcomes = check_thresholds(comparison, limits)
     if arguments.output is not None:
         write_comparison(comparison, arguments.output, outcomes)
     if arguments.json:
@@ -48,7 +48,7 @@ def compare(arguments: argparse.Namespace) -> int:
     return MISTAKE if unclear else EXCEEDED if exceeded else WITHIN
 
 
-def show(comparison: Comparison, outcomes: Sequence[Outcome]) -> None:
+def show(comparison: Comparison, outcomes: Sequence[ThresholdResult]) -> None:
     """Print a comparison: as tables for a person at a terminal, else in plain lines."""
     console = Console(soft_wrap=True, highlight=False)
     for one in comparison.compared:

@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import fmean
 
 from nstcore.errors import ImageError
-from nstcore.grid.freeze import read_plan
-from nstcore.grid.plan import Cell, Plan
-from nstcore.run.amounts import about_bytes, about_seconds
-from nstcore.run.resources import expected_seconds, gpu_mb, host_mb, runtime_minutes
+from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.snapshot import read_plan
+from nstcore.plan.values import format_duration, format_size
+from nstcore.resources.requests import expected_seconds, gpu_mb, host_mb, runtime_minutes
 
 
 @dataclass(frozen=True)
-class Job:
+class JobEstimate:
     """What the job of a batch takes, by the speed in the configuration, and asks for at first.
 
     Attributes:
@@ -34,13 +34,13 @@ class Job:
     gpu_mem_mb: int
 
 
-def jobs_of(plan: Plan) -> dict[str, Job]:
+def jobs_of(plan: Plan) -> dict[str, JobEstimate]:
     """Batch -> its job, as if nothing were finished."""
     batches: dict[str, list[Cell]] = {}
     for cell in plan.cells():
         batches.setdefault(cell.batch, []).append(cell)
     return {
-        name: Job(
+        name: JobEstimate(
             len(cells),
             expected_seconds(plan, cells),
             runtime_minutes(plan, cells),
@@ -51,16 +51,16 @@ def jobs_of(plan: Plan) -> dict[str, Job]:
     }
 
 
-def job_line(jobs: Mapping[str, Job]) -> str:
+def job_line(jobs: Mapping[str, JobEstimate]) -> str:
     """All jobs in a sentence."""
     seconds = [job.seconds for job in jobs.values()]
     longest = max(job.runtime for job in jobs.values())
-    memory = about_bytes(1e6 * max(job.mem_mb for job in jobs.values()))
+    memory = format_size(1e6 * max(job.mem_mb for job in jobs.values()))
     gpu = max(job.gpu_mem_mb for job in jobs.values())
-    on_gpu = f", {about_bytes(1e6 * gpu)} of the GPU" if gpu else ""
+    on_gpu = f", {format_size(1e6 * gpu)} of the GPU" if gpu else ""
     return (
-        f"jobs by `cluster.tflops`: {len(jobs)}, each about {about_seconds(fmean(seconds))} "
-        f"({about_seconds(min(seconds))} to {about_seconds(max(seconds))}); they ask for up to "
+        f"jobs by `cluster.tflops`: {len(jobs)}, each about {format_duration(fmean(seconds))} "
+        f"({format_duration(min(seconds))} to {format_duration(max(seconds))}); they ask for up to "
         f"{longest} min, {memory}{on_gpu}"
     )
 
@@ -77,11 +77,11 @@ def show_calibration(config: Path) -> int:
         UserError: if the configuration's device or a picture is not there.
     """
     from nstcore.cli.plan import measure_machine
-    from nstcore.run.calibrate import as_yaml, measured_tflops
-    from nstcore.run.estimate import Machine, Sizes
+    from nstcore.resources.calibrate import as_yaml, measured_tflops
+    from nstcore.resources.estimate import InputSizes, Machine
 
     plan = read_plan(config)
-    sizes = Sizes.of(plan)
+    sizes = InputSizes.of(plan)
     if sizes.problems:
         raise ImageError("\n".join(sizes.problems))
     machine = Machine.here(plan.config)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nstcore
 from nstcore.errors import UserError
-from nstcore.run.stopping import ToBeContinued
+from nstcore.jobs.shutdown import Preempted
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"nst: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
         return mistake
-    except (KeyboardInterrupt, ToBeContinued):
+    except (KeyboardInterrupt, Preempted):
         print("nst: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     return status
@@ -317,7 +317,7 @@ def _distill(arguments: argparse.Namespace) -> int:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from nstcore.config.schema import schema_text
+    from nstcore.config.docs import schema_text
 
     sys.stdout.write(schema_text())
     return 0

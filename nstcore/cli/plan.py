@@ -16,24 +16,23 @@ from rich.console import Console
 from rich.table import Table
 
 from nstcore.cli.jobs import job_line, job_values, jobs_of
-from nstcore.encoders.weights import locate
+from nstcore.core.encoders.weights import locate
 from nstcore.errors import ImageError, UserError
-from nstcore.grid import paths
-from nstcore.grid.freeze import read_plan
-from nstcore.grid.names import spell_value
-from nstcore.grid.plan import Cell, Plan
-from nstcore.grid.refine import most_refined, refined_settings
-from nstcore.run import prepare
-from nstcore.run.amounts import about_bytes, about_seconds
-from nstcore.store.atomic import write_json
+from nstcore.jobs import prepare
+from nstcore.plan import paths
+from nstcore.plan.keys import file_sha256
+from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.refine import most_refined, refined_settings
+from nstcore.plan.snapshot import read_plan
+from nstcore.plan.values import format_duration, format_size, format_value
 from nstcore.store.cells import Store
-from nstcore.store.digests import file_sha256
+from nstcore.store.files import write_json
 
 if TYPE_CHECKING:
     from nstcore.report.forecast import Sheet
-    from nstcore.run.disk import Disk
-    from nstcore.run.estimate import Cost, Machine, Sizes
-    from nstcore.run.speed import Rates
+    from nstcore.resources.disk import Disk
+    from nstcore.resources.estimate import BatchCost, InputSizes, Machine
+    from nstcore.resources.throughput import Throughput
 
 
 @dataclass
@@ -60,8 +59,8 @@ class Outlook:
     keys: list[str] | None = None
     new: list[Cell] = field(default_factory=list)
     device: str | None = None
-    batches: dict[str, Cost] = field(default_factory=dict)
-    refined: dict[str, Cost] = field(default_factory=dict)
+    batches: dict[str, BatchCost] = field(default_factory=dict)
+    refined: dict[str, BatchCost] = field(default_factory=dict)
     seconds: float | None = None
     seconds_all: float | None = None
     disk: Disk | None = None
@@ -110,12 +109,12 @@ def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int
 def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     """Find out what a run would take."""
     from nstcore.report.forecast import forecast_sheets, sheet_warnings
-    from nstcore.run.disk import estimate_disk, existing
-    from nstcore.run.estimate import Machine, Sizes, missing_weights
-    from nstcore.run.foresee import foresee, long_names, too_many_pixels
+    from nstcore.resources.disk import estimate_disk, existing
+    from nstcore.resources.estimate import InputSizes, Machine, missing_weights
+    from nstcore.resources.preflight import long_names, preflight_warnings, too_many_pixels
 
     outlook = Outlook(plan, new=list(plan.cells()))
-    sizes = Sizes.of(plan)
+    sizes = InputSizes.of(plan)
     outlook.problems += sizes.problems
     outlook.warnings += missing_weights(plan)
     # Keys come from prepared pictures, which have to be made for that: not where that must fail.
@@ -140,18 +139,20 @@ def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     paper = sum(sheet.bytes for sheet in outlook.sheets)
     outlook.disk = estimate_disk(plan, cells, sizes, works, paper)
     outlook.disk_free = shutil.disk_usage(existing(plan.config.run_dir)).free
-    outlook.warnings += foresee(plan, sizes, works, machine, outlook.disk)
+    outlook.warnings += preflight_warnings(plan, sizes, works, machine, outlook.disk)
     outlook.warnings += sheet_warnings(outlook.sheets, plan.config.report.thumbnail)
     return outlook
 
 
-def add_costs(outlook: Outlook, sizes: Sizes, machine: Machine, rates: Rates | None) -> None:
+def add_costs(
+    outlook: Outlook, sizes: InputSizes, machine: Machine, rates: Throughput | None
+) -> None:
     """Find out what the cells of a run take on a machine, in time only where its speed is known."""
-    from nstcore.run.estimate import estimate_around, estimate_batch
+    from nstcore.resources.estimate import estimate_around, estimate_batch
 
     plan = outlook.plan
     again = most_refined(plan)
-    whole: dict[str, Cost] = {}
+    whole: dict[str, BatchCost] = {}
     for batches, cells in (
         (outlook.batches, outlook.new),
         (outlook.refined, again),
@@ -169,15 +170,15 @@ def add_costs(outlook: Outlook, sizes: Sizes, machine: Machine, rates: Rates | N
         outlook.seconds += _sum(outlook.batches) + _sum(outlook.refined)
 
 
-def measure_machine(plan: Plan, machine: Machine) -> Rates:
+def measure_machine(plan: Plan, machine: Machine) -> Throughput:
     """How fast this machine is for everything that a run needs."""
     import torch
 
-    from nstcore.run.probe import rates_for
+    from nstcore.resources.microbenchmark import measure_throughput
 
-    return rates_for(
+    return measure_throughput(
         [*plan.settings, *refined_settings(plan)],
-        [prepare.judge_settings(plan)],
+        [prepare.evaluation_settings(plan)],
         torch.device(machine.kind),
         half=machine.half,
         store=Store(plan.config.store_dir),
@@ -198,7 +199,7 @@ def _by_batch(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     return found
 
 
-def _sum(batches: dict[str, Cost]) -> float:
+def _sum(batches: dict[str, BatchCost]) -> float:
     return sum(cost.seconds or 0.0 for cost in batches.values())
 
 
@@ -206,7 +207,7 @@ def show_axes(console: Console, plan: Plan) -> None:
     """Print the axes of a run, its cells and its batches."""
     table = Table("axis", "values", "", title=f"run {plan.config.run}", title_justify="left")
     for axis, values in plan.axis_values.items():
-        shown = ", ".join(spell_value(value) for value in values)
+        shown = ", ".join(format_value(value) for value in values)
         table.add_row(axis, str(len(values)), shown)
     console.print(table)
     batches = {cell.batch for cell in plan.cells()}
@@ -236,13 +237,13 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
         together = _count(work.budget.batch, "picture")
         how = f"{outlook.device}, {together} at a time"
         how += f" in tiles of {work.budget.tile} px" if work.budget.tile else ""
-        console.print(f"memory: about {about_bytes(most)} at most ({how}; {name})")
+        console.print(f"memory: about {format_size(most)} at most ({how}; {name})")
     if outlook.disk is not None:
         disk = outlook.disk
         console.print(
-            f"disk: at most {about_bytes(disk.total)} (pictures {about_bytes(disk.pictures)}, inputs "
-            f"{about_bytes(disk.inputs)}, sheets {about_bytes(disk.sheets)}, states of what is under "
-            f"way {about_bytes(disk.states)}), and {about_bytes(outlook.disk_free)} are free"
+            f"disk: at most {format_size(disk.total)} (pictures {format_size(disk.pictures)}, inputs "
+            f"{format_size(disk.inputs)}, sheets {format_size(disk.sheets)}, states of what is under "
+            f"way {format_size(disk.states)}), and {format_size(outlook.disk_free)} are free"
         )
     shown = [
         f"{sheet.name} {width} x {height} px"
@@ -259,18 +260,18 @@ def show_time(console: Console, outlook: Outlook) -> None:
     """Print how long it takes."""
     assert outlook.seconds is not None
     assert outlook.seconds_all is not None
-    whole = f"{about_seconds(outlook.seconds_all)} for the whole grid"
+    whole = f"{format_duration(outlook.seconds_all)} for the whole grid"
     if outlook.new:
         costs = {**outlook.batches, **outlook.refined}
         name, cost = max(costs.items(), key=lambda pair: pair[1].seconds or 0.0)
-        longest = f"; the longest batch, {name}, {about_seconds(cost.seconds or 0.0)}"
+        longest = f"; the longest batch, {name}, {format_duration(cost.seconds or 0.0)}"
         console.print(
-            f"time: about {about_seconds(outlook.seconds)} for what is missing{longest}; about {whole} "
+            f"time: about {format_duration(outlook.seconds)} for what is missing{longest}; about {whole} "
             f"(as fast as this machine is now; pictures that converge early take less)"
         )
     else:
         console.print(
-            f"time: about {about_seconds(outlook.seconds)} for what is missing; about {whole}"
+            f"time: about {format_duration(outlook.seconds)} for what is missing; about {whole}"
         )
 
 
@@ -296,7 +297,7 @@ def as_values(outlook: Outlook) -> dict[str, Any]:
     }
 
 
-def _cost_values(cost: Cost) -> dict[str, Any]:
+def _cost_values(cost: BatchCost) -> dict[str, Any]:
     return {
         "new": sum(len(work.cells) for work in cost.works),
         "seconds": cost.seconds,

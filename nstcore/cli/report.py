@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nstcore.errors import UserError
-from nstcore.grid.freeze import frozen_path, open_frozen, read_plan
+from nstcore.plan.snapshot import open_snapshot, read_plan, snapshot_path
 from nstcore.report.stages import make_report
 
 
@@ -21,9 +21,9 @@ def report_now(config: Path) -> int:
         UserError: if the run has not come as far as its grid.
     """
     plan = read_plan(config)
-    run, frozen = Path(plan.config.run_dir), frozen_path(plan.config)
+    run, frozen = Path(plan.config.run_dir), snapshot_path(plan.config)
     if not frozen.is_file() or not (run / "grid.tsv").is_file():
         raise UserError(f"{run}: this run has no grid yet; nst run {config} makes it")
-    make_report(open_frozen(frozen))
+    make_report(open_snapshot(frozen))
     Console().print(f"{run / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
     return 0

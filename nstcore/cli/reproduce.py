@@ -14,7 +14,8 @@ from rich.console import Console
 
 from nstcore.cli.stylize import descent_bar
 from nstcore.errors import ConfigError, UserError
-from nstcore.run.reproduce import (
+from nstcore.jobs.single import make_among, prepare_inputs
+from nstcore.results.reproduce import (
     FORMATS,
     Original,
     changed,
@@ -29,8 +30,7 @@ from nstcore.run.reproduce import (
     read_original,
     unlike,
 )
-from nstcore.run.single import make_among, prepare_inputs
-from nstcore.store.atomic import atomic_path
+from nstcore.store.files import atomic_path
 
 IDENTICAL, DIFFERENT = 0, 1
 
@@ -115,7 +115,7 @@ def _output(original: Original, given: Path | None) -> Path:
 
 
 def _check_device(device: str, then: str) -> None:
-    from nstcore.run.device import device_kind
+    from nstcore.resources.device import device_kind
 
     try:
         device_kind(device)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from nstcore.run.amounts import about_seconds
-from nstcore.run.status import JobState, Status, Watcher
+from nstcore.plan.values import format_duration
+from nstcore.results.status import JobState, Status, Watcher
 
 MOST_JOBS = 30
 """Jobs that are listed; the rest is counted."""
@@ -77,7 +77,7 @@ def status_lines(status: Status) -> Iterator[str]:
     else:
         yield (
             f"{status.per_hour:.3g} cells an hour lately; at that rate the cells are made in about "
-            f"{about_seconds(status.seconds_left)}"
+            f"{format_duration(status.seconds_left)}"
         )
     for job in status.jobs[:MOST_JOBS]:
         yield f"  {_job_line(job)}"
@@ -97,11 +97,11 @@ def _job_line(job: JobState) -> str:
     if job.state == "gone":
         parts.append("its process has ended without a word")
     elif job.state == "silent":
-        parts.append(f"silent for {about_seconds(job.quiet)}")
+        parts.append(f"silent for {format_duration(job.quiet)}")
     elif beat.waits:
         parts.append(f"waits for {beat.waits}, which makes the same cells")
     elif beat.iterations:
         parts.append(f"iteration {beat.iteration} of {beat.iterations}")
     parts.append(f"{job.done} of {beat.cells} cells done")
-    parts.append(f"for {about_seconds(max(0.0, beat.updated - beat.started))}")
+    parts.append(f"for {format_duration(max(0.0, beat.updated - beat.started))}")
     return "; ".join(parts)

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nstcore.config.load import parse_config, read_value
+from nstcore.config.loader import parse_config, read_value
 from nstcore.errors import ConfigError, UserError
-from nstcore.grid.plan import Plan
-from nstcore.run.reproduce import FORMATS
-from nstcore.run.single import make_picture, prepare_inputs
-from nstcore.store.atomic import atomic_path
+from nstcore.jobs.single import make_picture, prepare_inputs
+from nstcore.plan.plan import Plan
+from nstcore.results.reproduce import FORMATS
+from nstcore.store.files import atomic_path
 
 if TYPE_CHECKING:
-    from nstcore.losses.objective import Losses
-    from nstcore.run.engine import Progress as ShowProgress
+    from nstcore.core.objective import Losses
+    from nstcore.jobs.engine import Progress as ShowProgress
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:

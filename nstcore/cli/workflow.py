@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import nstcore
 from nstcore.errors import UserError
-from nstcore.grid.freeze import read_plan
+from nstcore.plan.snapshot import read_plan
 
 
 def workflow_root() -> Path:

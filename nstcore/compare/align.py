@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nstcore.compare.runs import Run
-from nstcore.config.compare import SEED
+from nstcore.config.run import SEED
 from nstcore.errors import UserError
 
 Identity = tuple[str, ...]

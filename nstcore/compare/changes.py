@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nstcore.compare.align import Alignment, has_seeds, identity
-from nstcore.config.compare import SEED
+from nstcore.config.run import SEED
 
 Values = NDArray[np.float64]
 

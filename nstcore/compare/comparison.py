@@ -11,9 +11,9 @@ from nstcore.compare import facts
 from nstcore.compare.align import Alignment, align, check_ignored
 from nstcore.compare.changes import Change, change_of
 from nstcore.compare.runs import Run, read_runs
-from nstcore.config.compare import SEED
+from nstcore.config.run import SEED
 from nstcore.errors import UserError
-from nstcore.tables import EFFORT
+from nstcore.results.tables import EFFORT
 
 BROKEN, MENDED, UNFINISHED, MISSING, BOTH = "broken", "mended", "unfinished", "missing", "both"
 GONE, ADDED = "gone", "added"
@@ -64,7 +64,7 @@ class Compared:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """The counts on which there may be a limit, see ``nstcore.config.limits.COUNTS``."""
+        """The counts on which there may be a limit, see ``nstcore.config.thresholds.COUNTS``."""
         status = self.run.status
         return {
             "pairs": len(self.alignment.pairs),

@@ -11,12 +11,12 @@ import numpy as np
 
 from nstcore.compare.comparison import Compared, Comparison
 from nstcore.compare.words import change_text, count_text
-from nstcore.config.limits import COUNTS, Limit, read_limit
+from nstcore.config.thresholds import COUNTS, Threshold, parse_threshold
 from nstcore.errors import ConfigError, UserError
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ThresholdResult:
     """What came of one limit for one run.
 
     Attributes:
@@ -27,7 +27,7 @@ class Outcome:
         problem: why that cannot be told; then it is not within the limit either.
     """
 
-    limit: Limit
+    limit: Threshold
     run: str
     exceeded: bool
     says: str
@@ -42,7 +42,7 @@ class Outcome:
         return f"{self.run}: {self.limit.text} {verdict}: {self.says}"
 
 
-def read_limits(texts: Iterable[str]) -> list[Limit]:
+def parse_thresholds(texts: Iterable[str]) -> list[Threshold]:
     """Read limits, with all mistakes at once.
 
     Raises:
@@ -51,7 +51,7 @@ def read_limits(texts: Iterable[str]) -> list[Limit]:
     found, problems = [], []
     for text in texts:
         try:
-            found.append(read_limit(text))
+            found.append(parse_threshold(text))
         except ValueError as error:
             problems.append(f"fail-if: {error}")
     if problems:
@@ -59,9 +59,9 @@ def read_limits(texts: Iterable[str]) -> list[Limit]:
     return found
 
 
-def check_limits(
-    comparison: Comparison, limits: Sequence[Limit], only: Compared | None = None
-) -> list[Outcome]:
+def check_thresholds(
+    comparison: Comparison, limits: Sequence[Threshold], only: Compared | None = None
+) -> list[ThresholdResult]:
     """Hold the runs against limits.
 
     Args:
@@ -82,10 +82,12 @@ def check_limits(
     return [_check(one, limit) for limit in limits for one in runs]
 
 
-def _check(one: Compared, limit: Limit) -> Outcome:
+def _check(one: Compared, limit: Threshold) -> ThresholdResult:
     if limit.counts:
         count = one.counts[limit.name]
-        return Outcome(limit, one.run.name, limit.beyond(count), f"{count} {COUNTS[limit.name]}")
+        return ThresholdResult(
+            limit, one.run.name, limit.beyond(count), f"{count} {COUNTS[limit.name]}"
+        )
     change = one.changes.get(limit.name)
     problem = None
     if change is None or not change.count:
@@ -93,7 +95,7 @@ def _check(one: Compared, limit: Limit) -> Outcome:
     elif not one.comparable(limit.name):
         problem = "the runs were measured in different ways"
     if change is None or problem is not None:
-        return Outcome(limit, one.run.name, False, "", problem)
+        return ThresholdResult(limit, one.run.name, False, "", problem)
     if limit.statistic == "any":
         values = change.relative if limit.relative else change.differences
         beyond = [v for v in values[np.isfinite(change.a)].tolist() if limit.beyond(v)]
@@ -101,12 +103,14 @@ def _check(one: Compared, limit: Limit) -> Outcome:
         says = f"{len(beyond)} of {count_text(change.count, 'cell')}"
         if beyond:
             says += f", up to {change_text(worst, relative=limit.relative)}"
-        return Outcome(limit, one.run.name, bool(beyond), says)
+        return ThresholdResult(limit, one.run.name, bool(beyond), says)
     value = change.statistic(limit.statistic, relative=limit.relative)
     if math.isnan(value):
-        return Outcome(limit, one.run.name, False, "", "changes from zero have no such statistic")
+        return ThresholdResult(
+            limit, one.run.name, False, "", "changes from zero have no such statistic"
+        )
     says = (
         f"{change_text(value, relative=limit.relative)} "
         f"({limit.statistic} of {count_text(change.count, 'cell')})"
     )
-    return Outcome(limit, one.run.name, limit.beyond(value), says)
+    return ThresholdResult(limit, one.run.name, limit.beyond(value), says)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from nstcore.compare.comparison import ADDED, Compared, Comparison
-from nstcore.compare.limits import Outcome
+from nstcore.compare.limits import ThresholdResult
 from nstcore.compare.runs import Run
 from nstcore.compare.tables import finite, metric_values
 from nstcore.compare.words import STATES, state_words
 from nstcore.report.page import TEMPLATES, fill
 from nstcore.report.thumbnails import Thumbnails, pictures_of
-from nstcore.store.atomic import write_text
+from nstcore.store.files import write_text
 
 OWN = resources.files("nstcore.compare") / "templates"
 STYLES = ("report.css", "compare.css")
@@ -29,7 +29,7 @@ SCRIPTS = ("dom.js", "wipe.js", "numbers.js", "pairs.js", "theme.js", "start.js"
 def write_page(
     comparison: Comparison,
     path: Path,
-    outcomes: Sequence[Outcome] = (),
+    outcomes: Sequence[ThresholdResult] = (),
     *,
     title: str | None = None,
     files: Mapping[str, str] | None = None,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.config.compare import SEED
-from nstcore.config.settings import Settings
+from nstcore.config.run import SEED
+from nstcore.contact_sheet.labels import value_text
+from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
-from nstcore.sheet.names import value_text
-from nstcore.tables import Grid, metric_names, metrics_of, read_grid, records_of
+from nstcore.results.tables import Grid, metric_names, metrics_of, read_grid, records_of
 
 Record = Mapping[str, Any]
 

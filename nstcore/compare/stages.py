@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nstcore.compare.comparison import Comparison, compare_runs
-from nstcore.compare.limits import Outcome, check_limits, read_limits
+from nstcore.compare.limits import ThresholdResult, check_thresholds, parse_thresholds
 from nstcore.compare.page import write_page
 from nstcore.compare.tables import summary, write_pairs
 from nstcore.compare.words import overview
-from nstcore.grid.compared import FOLDER, PAGE, SUMMARY, TABLE, compared_runs
-from nstcore.grid.plan import Plan
-from nstcore.store.atomic import write_json
+from nstcore.plan.compared import FOLDER, PAGE, SUMMARY, TABLE, compared_runs
+from nstcore.plan.plan import Plan
+from nstcore.store.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ FILES = {"Table of all pairs": TABLE, "summary": SUMMARY}
 def write_comparison(
     comparison: Comparison,
     folder: Path,
-    outcomes: Sequence[Outcome] = (),
+    outcomes: Sequence[ThresholdResult] = (),
     *,
     title: str | None = None,
     threads: int | None = None,
@@ -59,7 +59,7 @@ def make_comparison(plan: Plan, *, threads: int | None = None) -> None:
     own = comparison.compared[-1]
     for line in [*own.warnings, *overview(own)]:
         log.info("%s", line)
-    outcomes = check_limits(comparison, read_limits(given.fail_if), only=own)
+    outcomes = check_thresholds(comparison, parse_thresholds(given.fail_if), only=own)
     for outcome in outcomes:
         log.info("%s", outcome.line)
     write_comparison(comparison, run / FOLDER, outcomes, threads=threads)

@@ -11,9 +11,9 @@ from typing import Any
 
 from nstcore.compare.changes import CONFIDENCE, Change, paired, relative_change
 from nstcore.compare.comparison import ADDED, Compared, Comparison
-from nstcore.compare.limits import Outcome
-from nstcore.config.compare import SEED
-from nstcore.store.atomic import write_text
+from nstcore.compare.limits import ThresholdResult
+from nstcore.config.run import SEED
+from nstcore.store.files import write_text
 
 
 def write_pairs(comparison: Comparison, path: Path) -> None:
@@ -65,7 +65,7 @@ def _rows(comparison: Comparison, one: Compared, telling: Sequence[str]) -> list
     return rows
 
 
-def summary(comparison: Comparison, outcomes: Sequence[Outcome] = ()) -> dict[str, Any]:
+def summary(comparison: Comparison, outcomes: Sequence[ThresholdResult] = ()) -> dict[str, Any]:
     """Everything but the single cells, as JSON can hold it; null for what is not a number."""
     return {
         "baseline": {"name": comparison.baseline.name, "cells": len(comparison.baseline)},

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from nstcore.config.given import SettingsInput, Strict
-from nstcore.config.settings import Settings
+from nstcore.config.strict import SettingsSpec, StrictModel
+from nstcore.core.settings import Settings
 
 LARGEST = 1_000_000
 """The most values of an axis, and the most points of a grid before it is filtered."""
@@ -41,7 +41,7 @@ _EXACT = Context(prec=60)
 _LONGEST, _ROUNDED, _DRAWN = 12, 6, 4
 
 
-class _Interval(Strict):
+class _Interval(StrictModel):
     """Two ends, with values between them."""
 
     @property
@@ -200,7 +200,7 @@ class Uniform(_Interval):
         return []
 
 
-class BundleValue(SettingsInput):
+class BundleValue(SettingsSpec):
     """Several settings under one name."""
 
     title: str | None = Field(None, min_length=1, description="What sheets and report call it.")
@@ -230,7 +230,7 @@ def axis_kind(value: Any) -> str:
     return VALUES
 
 
-AxisGiven = Annotated[
+AxisSpec = Annotated[
     Annotated[Annotated[list[Any], Field(min_length=1)], Tag(VALUES)]
     | Annotated[Range, Tag(RANGE)]
     | Annotated[Log, Tag(LOG)]
@@ -239,13 +239,13 @@ AxisGiven = Annotated[
     Discriminator(axis_kind),
 ]
 
-KINDS: dict[str, type[Strict]] = {RANGE: Range, LOG: Log, UNIFORM: Uniform}
+KINDS: dict[str, type[StrictModel]] = {RANGE: Range, LOG: Log, UNIFORM: Uniform}
 """The models behind the kinds."""
 
 Partial = Annotated[dict[str, Any], Field(min_length=1)]
 
 
-class Sample(Strict):
+class Sample(StrictModel):
     """Points drawn from the grid in place of all of them."""
 
     method: Literal["lhs", "sobol", "random"] = Field(
@@ -266,10 +266,10 @@ class Sample(Strict):
     )
 
 
-class Sweep(Strict):
+class Sweep(StrictModel):
     """The grid beside contents and styles."""
 
-    axes: dict[str, AxisGiven] = Field(
+    axes: dict[str, AxisSpec] = Field(
         {},
         description="Setting -> its values; the grid is the product of all axes. Values are a list, "
         "`{range: [a, b], step: s}`, `{range: [a, b], num: n}` or `{log: [a, b], num: n}`. `preset` "

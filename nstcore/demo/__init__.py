@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nstcore.demo.guides import GUIDES, write_guides
 from nstcore.demo.photos import PHOTOS, write_photos
-from nstcore.store.atomic import write_text
+from nstcore.store.files import write_text
 
 __all__ = ["GUIDES", "PHOTOS", "credits_text", "write_demo", "write_guides", "write_photos"]
 

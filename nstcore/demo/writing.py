@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nstcore.store.atomic import write_bytes
+from nstcore.store.files import write_bytes
 
 
 def write_files(

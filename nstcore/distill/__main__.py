@@ -9,9 +9,9 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
+from nstcore.core.encoders.weights import torchvision_file
 from nstcore.distill.program import distill
-from nstcore.distill.training import Plan, Progress
-from nstcore.encoders.weights import torchvision_file
+from nstcore.distill.training import Progress, TrainingPlan
 from nstcore.errors import UserError
 
 log = logging.getLogger("nstcore.distill")
@@ -42,14 +42,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def make_plan(assignments: list[str]) -> Plan:
+def make_plan(assignments: list[str]) -> TrainingPlan:
     """A plan with some of its numbers replaced: ``["rate=5e-4"]``.
 
     Raises:
         UserError: if a key is unknown or a value is no number.
     """
-    plan = Plan()
-    known = {f.name for f in fields(Plan) if isinstance(getattr(plan, f.name), int | float)}
+    plan = TrainingPlan()
+    known = {f.name for f in fields(TrainingPlan) if isinstance(getattr(plan, f.name), int | float)}
     for assignment in assignments:
         key, _, value = assignment.partition("=")
         if key not in known:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from nstcore.store.atomic import write_bytes
+from nstcore.store.files import write_bytes
 
 
 def export(

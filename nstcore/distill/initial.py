@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nstcore.core.encoders.compact import CompactEncoder
+from nstcore.core.encoders.layers import LAYERS, channels, stage
+from nstcore.core.encoders.vgg import pool
 from nstcore.distill.teacher import Teacher
-from nstcore.encoders.compact.architecture import CompactEncoder
-from nstcore.encoders.layers import LAYERS, channels, stage
-from nstcore.encoders.vgg import pool
 
 _POSITIONS = 60_000  # pixels that each layer's regression sees
 _RIDGE = 1e-4  # share of the mean diagonal added to the normal equations

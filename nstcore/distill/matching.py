@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nstcore.encoders.compact.architecture import Adapter, CompactEncoder
-from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_STYLE, stage
-from nstcore.losses.functional import channel_mean, gram_matrix, lift_gram, relative_error
+from nstcore.core.encoders.compact import Adapter, CompactEncoder
+from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS, stage
+from nstcore.core.losses.functional import channel_mean, gram_matrix, lift_gram, relative_error
 
-MAIN_LAYERS = (*JUDGE_STYLE, JUDGE_CONTENT)
+MAIN_LAYERS = (*EVAL_STYLE_LAYERS, EVAL_CONTENT_LAYER)
 """Where losses are taken by default; these count fully, the others guide the way."""
 
 LAYER_WEIGHTS: dict[str, float] = {
@@ -132,7 +132,7 @@ def make_targets(
     }
     moments = {
         layer: (gram_matrix(features[layer].float()) / scale[layer] ** 2).half()
-        for layer in JUDGE_STYLE
+        for layer in EVAL_STYLE_LAYERS
     }
     return Targets(samples, moments, offset)
 
@@ -173,6 +173,6 @@ def matching_loss(
         change = moment_change_error(gram, target)
         both = weights.moment * absolute + weights.moment_change * change
         total = total + LAYER_WEIGHTS[layer] * both
-        parts["moment"] += float(absolute.detach()) / len(JUDGE_STYLE)
-        parts["moment_change"] += float(change.detach()) / len(JUDGE_STYLE)
+        parts["moment"] += float(absolute.detach()) / len(EVAL_STYLE_LAYERS)
+        parts["moment_change"] += float(change.detach()) / len(EVAL_STYLE_LAYERS)
     return total, parts

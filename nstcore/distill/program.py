@@ -11,7 +11,7 @@ import torch
 
 from nstcore.distill.pictures import Photos
 from nstcore.distill.teacher import load_teacher
-from nstcore.distill.training import Plan, Progress, Training
+from nstcore.distill.training import Progress, Training, TrainingPlan
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def distill(
     seed: int = 0,
     folder: Path | str | None = None,
     init: Path | str | None = None,
-    plan: Plan | None = None,
+    plan: TrainingPlan | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Training:
     """Distil a compact encoder from VGG-19.
@@ -57,7 +57,7 @@ def distill(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     out = Path(out)
-    plan = replace(plan or Plan(), minutes=minutes, steps=steps, seed=seed)
+    plan = replace(plan or TrainingPlan(), minutes=minutes, steps=steps, seed=seed)
     training = Training(
         load_teacher(teacher_weights),
         Photos(photos, seed),

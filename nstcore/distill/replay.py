@@ -18,29 +18,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nstcore.core.encoders.compact import CompactEncoder
+from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
+from nstcore.core.losses.functional import relative_error
 from nstcore.distill.matching import lifted_gram
 from nstcore.distill.pictures import Photos, draw_style, to_tensor
-from nstcore.encoders.compact.architecture import CompactEncoder
-from nstcore.encoders.layers import JUDGE_CONTENT, JUDGE_STYLE
-from nstcore.losses.functional import relative_error
-from nstcore.store.atomic import write_json
+from nstcore.store.files import write_json
 
 SNAPSHOTS = 4  # pictures kept of each stylization, from its start to its end
 
 
 def lifted_grams(encoder: CompactEncoder, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Gram matrices (N, C, C) in the teacher's space of every style layer."""
-    return {layer: lifted_gram(encoder.lift(layer), features[layer]) for layer in JUDGE_STYLE}
+    return {layer: lifted_gram(encoder.lift(layer), features[layer]) for layer in EVAL_STYLE_LAYERS}
 
 
 def style_errors(found: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
-    """Relative squared error of the Gram matrices, (layers, N), in the order of ``JUDGE_STYLE``."""
-    return torch.stack([relative_error(found[layer], target[layer]) for layer in JUDGE_STYLE])
+    """Relative squared error of the Gram matrices, (layers, N), in the order of ``EVAL_STYLE_LAYERS``."""
+    return torch.stack([relative_error(found[layer], target[layer]) for layer in EVAL_STYLE_LAYERS])
 
 
 def content_error(encoder: CompactEncoder, features: Tensor, target: Tensor) -> Tensor:
     """||A (F - P)||^2 / ||A P + b||^2 for each picture: (N, c, H, W) twice -> (N,)."""
-    adapter = encoder.lift(JUDGE_CONTENT)
+    adapter = encoder.lift(EVAL_CONTENT_LAYER)
     energy = adapter(target).square().flatten(1).sum(1)
     change = torch.einsum("Cc,nchw->nChw", adapter.weight, features - target)
     error: Tensor = change.square().flatten(1).sum(1) / energy.clamp_min(1e-6)
@@ -77,10 +77,10 @@ def stylize(
     Returns:
         ``snapshots`` batches (N, 3, H, W); the last one is the result.
     """
-    layers = [*JUDGE_STYLE, JUDGE_CONTENT]
+    layers = [*EVAL_STYLE_LAYERS, EVAL_CONTENT_LAYER]
     with torch.no_grad():
-        target = lifted_grams(encoder, encoder(style, JUDGE_STYLE))
-        kept = encoder(content, [JUDGE_CONTENT])[JUDGE_CONTENT]
+        target = lifted_grams(encoder, encoder(style, EVAL_STYLE_LAYERS))
+        kept = encoder(content, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
     image = start.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
     optimizer: torch.optim.Optimizer
     if method == "lbfgs":
@@ -94,7 +94,7 @@ def stylize(
         optimizer.zero_grad()
         features = encoder(image, layers)
         errors = (style_errors(lifted_grams(encoder, features), target) * layer_weights).sum(0)
-        kept_error = content_error(encoder, features[JUDGE_CONTENT], kept)
+        kept_error = content_error(encoder, features[EVAL_CONTENT_LAYER], kept)
         total = ((style_weight * errors + kept_error) / (style_weight + 1)).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total.detach()
@@ -134,7 +134,7 @@ def draw_run(
     share = share.view(-1, 1, 1, 1)
     start = content * (1 - share) + noise * share
     decay = generator.choice([1.0, 1.0, 2.0, 4.0], count)  # 1: equal layers; 4: shallow layers rule
-    powers = np.arange(len(JUDGE_STYLE))[:, None]
+    powers = np.arange(len(EVAL_STYLE_LAYERS))[:, None]
     layer_weights = torch.from_numpy(decay[None, :] ** -powers).to(content)
     options: dict[str, Any] = {
         "style_weight": torch.from_numpy(10 ** generator.uniform(0, 3.5, count)).to(content),

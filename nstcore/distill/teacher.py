@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nstcore.encoders.compact.architecture import COMPACT_DEPTH
-from nstcore.encoders.vgg import VGG, Padding
+from nstcore.core.encoders.compact import COMPACT_DEPTH
+from nstcore.core.encoders.vgg import VGG, Padding
 from nstcore.errors import WeightsError
 
 

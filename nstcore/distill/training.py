@@ -17,6 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nstcore.core.encoders.compact import CompactEncoder, fill, read_compact
+from nstcore.core.encoders.layers import COMPACT_WIDTHS
+from nstcore.core.encoders.vgg import Padding
 from nstcore.distill.augment import jitter_colour, perturb
 from nstcore.distill.export import export
 from nstcore.distill.initial import fit_adapters, fit_layers, measure_teacher
@@ -26,17 +29,13 @@ from nstcore.distill.pictures import Photos, Pool, draw_picture, to_tensor
 from nstcore.distill.replay import Replay, draw_run
 from nstcore.distill.teacher import Teacher, set_padding
 from nstcore.distill.validation import Validation, validate
-from nstcore.encoders.compact.architecture import CompactEncoder
-from nstcore.encoders.compact.loading import fill, read_compact
-from nstcore.encoders.layers import COMPACT_WIDTHS
-from nstcore.encoders.vgg import Padding
-from nstcore.store.atomic import atomic_path
+from nstcore.store.files import atomic_path
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Every number of the training.  The schedule follows the share of the budget that is spent."""
 
     minutes: float | None = 120.0
@@ -110,7 +109,12 @@ class Training:
     """
 
     def __init__(
-        self, teacher: Teacher, photos: Photos, folder: Path, plan: Plan, device: torch.device
+        self,
+        teacher: Teacher,
+        photos: Photos,
+        folder: Path,
+        plan: TrainingPlan,
+        device: torch.device,
     ) -> None:
         self.plan, self.photos, self.folder, self.device = plan, photos, folder, device
         self.many = 32 if device.type == "cuda" else 1

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nstcore.core.encoders.compact import CompactEncoder
+from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
+from nstcore.core.losses.functional import gram_matrix, relative_error
 from nstcore.distill.augment import perturb
 from nstcore.distill.matching import MAIN_LAYERS, lifted_gram, unexplained_energy
 from nstcore.distill.pictures import Photos, procedural, to_tensor
 from nstcore.distill.replay import stylize
 from nstcore.distill.teacher import Teacher
-from nstcore.encoders.compact.architecture import CompactEncoder
-from nstcore.encoders.layers import JUDGE_HELD_OUT, JUDGE_STYLE
-from nstcore.losses.functional import gram_matrix, relative_error
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,15 @@ def probe(
         content,
         style,
         style_weight=torch.full((count,), 100.0, device=device),
-        layer_weights=torch.full((len(JUDGE_STYLE), count), 1 / len(JUDGE_STYLE), device=device),
+        layer_weights=torch.full(
+            (len(EVAL_STYLE_LAYERS), count), 1 / len(EVAL_STYLE_LAYERS), device=device
+        ),
         iterations=30,
         method="lbfgs",
         snapshots=1,
     )[-1]
     shares = []
-    for layers in (JUDGE_STYLE, JUDGE_HELD_OUT):
+    for layers in (EVAL_STYLE_LAYERS, EVAL_HELD_OUT_LAYERS):
         before = teacher_style_error(teacher, content, style, layers)
         after = teacher_style_error(teacher, result, style, layers)
         shares.append(float(1 - (after.sqrt() / before.sqrt().clamp_min(1e-6)).mean()))

@@ -4,12 +4,12 @@ In memory a picture is a numpy array ``(H, W, 3)`` in sRGB, either uint8 or uint
 or float32 in [0, 1].
 """
 
-from nstcore.images.decoding import decode
-from nstcore.images.picture import Picture, Pixels, quantize, to_float
+from nstcore.images.image import Picture, Pixels, quantize, to_float
+from nstcore.images.metadata import read_record
 from nstcore.images.preparing import load_float, prepare
-from nstcore.images.records import read_record
+from nstcore.images.reading import decode
+from nstcore.images.resize import fit_size, resize
 from nstcore.images.saving import save_picture
-from nstcore.images.sizing import fit_size, resize
 
 __all__ = [
     "Picture",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from nstcore.errors import ImageError
-from nstcore.images.picture import Pixels
+from nstcore.images.image import Pixels
 from nstcore.images.srgb_profile import SRGB_PROFILE
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from nstcore.errors import ImageError
-from nstcore.images.raster import DAMAGED, Raster, megapixels_problem
+from nstcore.images.image import DAMAGED, Raster, megapixels_problem
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nstcore.images.decoding import decode
-from nstcore.images.picture import Picture, Pixels, levels_of, pixel_digest, quantize, to_float
+from nstcore.images.image import Picture, Pixels, levels_of, pixel_digest, quantize, to_float
+from nstcore.images.reading import decode
+from nstcore.images.resize import SizeBy, fit_size, resize, resize_plane
 from nstcore.images.saving import encode_grey_png, encode_png
-from nstcore.images.sizing import SizeBy, fit_size, resize, resize_plane
-from nstcore.store.atomic import write_bytes
+from nstcore.store.files import write_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nstcore.errors import ImageError
-from nstcore.images import png_chunks
-from nstcore.images.picture import Pixels, levels_of, quantize
-from nstcore.images.records import PNG_KEYWORD, TEXT_LIMITS, exif_block, record_text
+from nstcore.images import png as png_chunks
+from nstcore.images.image import Pixels, levels_of, quantize
+from nstcore.images.metadata import PNG_KEYWORD, TEXT_LIMITS, exif_block, record_text
 from nstcore.images.srgb_profile import SRGB_PROFILE
-from nstcore.store.atomic import write_bytes
+from nstcore.store.files import write_bytes
 
 FORMATS: Final = {
     ".png": "PNG",

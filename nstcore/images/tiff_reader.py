@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nstcore.errors import ImageError
 from nstcore.images.color import unmultiply
+from nstcore.images.image import DAMAGED, Raster, megapixels_problem
 from nstcore.images.pillow_reader import read_with_pillow
-from nstcore.images.raster import DAMAGED, Raster, megapixels_problem
 
 logger = logging.getLogger(__name__)
 

@@ -16,19 +16,19 @@ from typing import Any
 
 import pandas as pd
 
+from nstcore.contact_sheet.labels import Titles
+from nstcore.contact_sheet.pictures import Sources, find_sources
 from nstcore.errors import StoreError
-from nstcore.report.about import about
-from nstcore.report.again import again_of
+from nstcore.report.embed import SingleFile, inlined
 from nstcore.report.failures import failures_of
-from nstcore.report.inline import SingleFile, inlined
 from nstcore.report.page import fill
 from nstcore.report.payload import Record, cells_of, curves_of, escaped_json, settings_of
+from nstcore.report.provenance import about
+from nstcore.report.reproduce_snippet import again_of
 from nstcore.report.thumbnails import Thumbnails, pictures_of
 from nstcore.report.vendor import credits_of_libraries, script_text
-from nstcore.sheet.names import Titles
-from nstcore.sheet.pictures import Sources, find_sources
-from nstcore.store.atomic import write_text
-from nstcore.tables import collect, matching_record, read_grid, read_table, record_path
+from nstcore.results.tables import collect, matching_record, read_grid, read_table, record_path
+from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
 

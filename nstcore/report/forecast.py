@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.grid.levels import picture_size
-from nstcore.grid.plan import Plan
+from nstcore.contact_sheet import plan_pages
+from nstcore.contact_sheet.layout import MAX_AREA
+from nstcore.contact_sheet.page import Page
+from nstcore.core.pyramid import picture_size
+from nstcore.plan.plan import Plan
 from nstcore.report.stages import sheet_spec
-from nstcore.run.estimate import Sizes
-from nstcore.sheet import plan_pages
-from nstcore.sheet.layout import MAX_AREA
-from nstcore.sheet.page import Page
+from nstcore.resources.estimate import InputSizes
 
 PAGE_BYTES = 4.0
 """Most bytes that a pixel of a sheet takes: 3 as PNG, and as PDF a JPEG of it."""
@@ -43,7 +43,7 @@ class Sheet:
         return PAGE_BYTES * sum(width * height for width, height in self.parts)
 
 
-def forecast_sheets(plan: Plan, sizes: Sizes) -> list[Sheet]:
+def forecast_sheets(plan: Plan, sizes: InputSizes) -> list[Sheet]:
     """The sheets as they will be drawn if every cell is made."""
     heads = {("content", content): size for content, size in sizes.contents.items()}
     heads |= {("style", style): found[0] for style, found in sizes.styles.items()}
@@ -57,7 +57,7 @@ def _sheet(page: Page) -> Sheet:
     return Sheet(page.name, page.thumb, parts, fits)
 
 
-def _table(plan: Plan, sizes: Sizes) -> pd.DataFrame:
+def _table(plan: Plan, sizes: InputSizes) -> pd.DataFrame:
     """The metrics of the run as far as sheets look at them."""
     rows: list[dict[str, Any]] = []
     for cell in plan.cells():

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.sheet.axes import axis_values
-from nstcore.sheet.names import SOURCES, Titles, shown, value_text
-from nstcore.tables import LOSSES, metric_names
+from nstcore.contact_sheet.axes import axis_values
+from nstcore.contact_sheet.labels import SOURCES, Titles, shown, value_text
+from nstcore.results.tables import LOSSES, metric_names
 
 Record = Mapping[str, Any]
 

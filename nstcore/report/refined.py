@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.grid.plan import Plan
-from nstcore.grid.refine import FOLDER
+from nstcore.contact_sheet import SheetSpec, plan_pages, render_page, source_sizes
+from nstcore.jobs.prepare import write_grid
+from nstcore.plan.plan import Plan
+from nstcore.plan.refine import FOLDER
 from nstcore.report.stages import sources
-from nstcore.run.prepare import write_grid
-from nstcore.run.promote import promoted
-from nstcore.sheet import SheetSpec, plan_pages, render_page, source_sizes
-from nstcore.tables import collect, read_table, write_metrics
+from nstcore.results.select_refined import promoted
+from nstcore.results.tables import collect, read_table, write_metrics
 
 SHOWN = ("run", "style", "content", "setting", "seed")
 STATE = ("key", "status", "reason", "image", "width", "height")

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.settings import Settings
-from nstcore.grid import compared, paths
-from nstcore.grid.plan import Plan
-from nstcore.grid.refine import FOLDER
+from nstcore.contact_sheet import SheetSpec, page_names, write_sheets
+from nstcore.core.settings import Settings
+from nstcore.plan import compared, paths
+from nstcore.plan.plan import Plan
+from nstcore.plan.refine import FOLDER
 from nstcore.report.build import build_report
-from nstcore.sheet import SheetSpec, page_names, write_sheets
+from nstcore.results.tables import collect, read_table, write_curves, write_metrics
 from nstcore.store.cells import link
-from nstcore.tables import collect, read_table, write_curves, write_metrics
 
 REFINED_LINKS = {
     "Refined cells beside the small ones": f"../sheets/{FOLDER}.png",

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from nstcore.contact_sheet.pictures import Picture, load, load_source
 from nstcore.errors import ImageError
-from nstcore.sheet.pictures import Picture, load, load_source
 
 log = logging.getLogger(__name__)
 

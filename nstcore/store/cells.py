@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nstcore.store.atomic import atomic_path, write_json
-from nstcore.store.digests import file_sha256
-from nstcore.store.patience import patiently
+from nstcore.plan.keys import file_sha256
+from nstcore.store.files import atomic_path, retry_io, write_json
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class Store:
         """
         record_path = self.path("cells", key, ".json")
         try:
-            record = json.loads(patiently(lambda: record_path.read_text(encoding="utf-8")))
+            record = json.loads(retry_io(lambda: record_path.read_text(encoding="utf-8")))
             image = record_path.with_name(Path(record["image"]["file"]).name)
             checksum = str(record["image"]["sha256"])
         except FileNotFoundError:
@@ -72,7 +71,7 @@ class Store:
             record_path.unlink(missing_ok=True)
             return None
         try:
-            intact = patiently(lambda: file_sha256(image)) == checksum
+            intact = retry_io(lambda: file_sha256(image)) == checksum
         except FileNotFoundError:
             intact = False
         if not intact:
@@ -83,7 +82,7 @@ class Store:
         return Stored(key, image, record)
 
     def checkpoints(self, key: str) -> Path:
-        """The folder for the states of a cell that is being made; see ``nstcore.run.checkpoint``."""
+        """The folder for the states of a cell that is being made; see ``nstcore.jobs.checkpoint``."""
         return self.path("checkpoints", key, "")
 
     def has(self, key: str) -> bool:
@@ -117,7 +116,7 @@ class Store:
         """A JSON object of a kind such as ``metrics``, or None if it is missing or damaged."""
         try:
             path = self.path(kind, key, ".json")
-            text = patiently(lambda: path.read_text(encoding="utf-8"))
+            text = retry_io(lambda: path.read_text(encoding="utf-8"))
             value = json.loads(text)
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             return None

@@ -1,10 +1,4 @@
-"""Which cells are being made: jobs that share a store leave each other's alone.
-
-A claim is a small file that its holder touches from time to time.  No lock is needed that a network
-file system would have to keep, and clocks may differ by minutes: what a job goes by is how long *it* has
-seen a file unchanged.  Claims save work, nothing more: where they fail, two jobs make the same cell,
-and the store keeps either.
-"""
+"""Whose turn it is to make a cell, where several jobs want the same at the same time."""
 
 from __future__ import annotations
 
@@ -14,17 +8,40 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from nstcore.store.atomic import write_json
 from nstcore.store.cells import Store
-from nstcore.store.processes import lives, process_space
+from nstcore.store.files import write_json
 
 log = logging.getLogger(__name__)
+
+
+@cache
+def process_space() -> str | None:
+    """What tells apart containers of one host, whose processes have numbers of their own, if known."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        return None
+
+
+def lives(pid: int) -> bool:
+    """Whether a process of this machine is there, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+# --- Which cells are being made: jobs that share a store leave each other's alone. ---
 
 EVERY = 15.0
 """Seconds between two touches of a claim."""
@@ -214,3 +231,54 @@ def _words(holder: Mapping[str, Any]) -> str:
         return "another process"
     words = f"process {holder.get('pid')} on {holder.get('host')}"
     return f"{words}, job {holder['job']}" if holder.get("job") else words
+
+
+# --- Whose turn it is to make a cell, where several jobs want the same at the same time. ---
+
+WaitCallback = Callable[[str], None]
+"""Called with who makes what a job waits for, in words."""
+
+
+class ClaimQueue:
+    """What a job makes now, and what it asks for again when everything else is made.
+
+    Args:
+        claims: of this job.
+        made: links a cell, by its key, if another job has made it since this one began; whether it has.
+        waits: told for whom nothing can be done, at every question.
+    """
+
+    def __init__(
+        self, claims: Claims, made: Callable[[str], bool], waits: WaitCallback | None = None
+    ) -> None:
+        self._claims, self._made, self._waits = claims, made, waits
+        self._put_off: set[str] = set()
+        self._awaited: set[str] = set()
+
+    def ask(self, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Claim cells that would be made together.
+
+        At the first question it is all or none, so that of two jobs that have just begun the same
+        cells one gets them together.
+
+        Returns:
+            Those to make now, and those that others make; what is in neither is finished.
+        """
+        missing = [key for key in keys if not self._made(key)]
+        first = self._put_off.isdisjoint(missing)
+        refused = self._claims.take(missing, whole=first)
+        if refused and first:
+            self._put_off.update(missing)
+            return [], missing
+        # It may have been finished just before it was claimed.
+        now = [key for key in missing if key not in refused and not self._made(key)]
+        if refused and not now:
+            holder = next(iter(refused.values()))
+            if self._waits is not None:
+                self._waits(holder)
+            if holder not in self._awaited:
+                self._awaited.add(holder)
+                log.warning(
+                    "waiting for %s, which makes %d of the same cells", holder, len(refused)
+                )
+        return now, list(refused)

@@ -19,11 +19,11 @@ from _neural_style import (
 from _peers_runs import GRIDS, Bench, Pair, shortest
 from torch.nn import functional as F
 
-from nstcore.encoders.layers import JUDGE_STYLE, torchvision_index
-from nstcore.encoders.vgg import VGG
-from nstcore.losses.functional import relative_error
-from nstcore.losses.objective import Objective, style_moments
-from nstcore.optimize.stylize import to_tensor
+from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS, torchvision_index
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.losses.functional import relative_error
+from nstcore.core.objective import Objective, style_moments
+from nstcore.core.stylize import to_tensor
 
 
 def torchvision_state(encoder: VGG) -> dict[str, torch.Tensor]:
@@ -64,7 +64,7 @@ def test_the_conversion_leaves_the_original_and_the_deeper_layers_alone(random_v
 
 def direct_loss(encoder, picture, content, style, style_weight):
     """neural-style's formula, written down as its code has it."""
-    layers = [*JUDGE_STYLE, "relu4_2"]
+    layers = [*EVAL_STYLE_LAYERS, "relu4_2"]
     seen, kept, painted = (
         encoder(to_tensor(pixels) * 256 / 255, layers) for pixels in (picture, content, style)
     )
@@ -75,7 +75,7 @@ def direct_loss(encoder, picture, content, style, style_weight):
         return (flat @ flat.T).div(features.nelement())
 
     loss = CONTENT_WEIGHT * F.mse_loss(seen["relu4_2"], kept["relu4_2"])
-    for layer in JUDGE_STYLE:
+    for layer in EVAL_STYLE_LAYERS:
         loss = loss + style_weight * F.mse_loss(gram(seen[layer]), gram(painted[layer]))
     return float(loss)
 
@@ -138,7 +138,7 @@ def test_translated_weights_descend_the_same_function(random_vgg, waves):
     ours = Objective(
         encoder,
         content=encoder(to_tensor(content), ["relu4_2"]),
-        style=style_moments(encoder, to_tensor(style), list(JUDGE_STYLE)),
+        style=style_moments(encoder, to_tensor(style), list(EVAL_STYLE_LAYERS)),
         content_layers={"relu4_2": 1.0},
         style_layers=layers,
         content_weight=one,

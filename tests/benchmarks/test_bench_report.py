@@ -9,8 +9,8 @@ from _browsing import browse
 from PIL import Image
 from report import VIEWS, make_parser, measure, to_markdown
 
-from nstcore.images.records import read_record
-from nstcore.tables import collect
+from nstcore.images.metadata import read_record
+from nstcore.results.tables import collect
 
 
 @pytest.fixture(scope="module")

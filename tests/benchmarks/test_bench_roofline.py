@@ -7,12 +7,16 @@ from roofline import adapter_flops, iteration_flops
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.compact import CompactEncoder, multiply_adds
-from nstcore.encoders.layers import JUDGE_STYLE, VGG19_WIDTHS
-from nstcore.encoders.operations import convolution_flops, gram_flops
-from nstcore.encoders.vgg import VGG
-from nstcore.losses.functional import gram_matrix, short_factor
+from nstcore.core.encoders.compact import CompactEncoder, multiply_adds
+from nstcore.core.encoders.layers import (
+    EVAL_STYLE_LAYERS,
+    VGG19_WIDTHS,
+    convolution_flops,
+    gram_flops,
+)
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.losses.functional import gram_matrix, qr_factor
+from nstcore.core.settings import Settings
 
 HEIGHT, WIDTH = 50, 66  # not divisible by 16: poolings drop rows and columns
 WIDTHS = (4, 6, 8, 8, 8)
@@ -41,7 +45,7 @@ def test_convolutions_agree_with_the_count_of_multiply_adds():
 
 def test_gram_matrices_are_counted_as_torch_counts_matrix_products():
     encoder = VGG(WIDTHS, depth="relu5_1")
-    features = encoder(torch.rand(1, 3, HEIGHT, WIDTH), JUDGE_STYLE)
+    features = encoder(torch.rand(1, 3, HEIGHT, WIDTH), EVAL_STYLE_LAYERS)
 
     def products() -> None:
         for value in features.values():
@@ -50,13 +54,13 @@ def test_gram_matrices_are_counted_as_torch_counts_matrix_products():
             # (S + S^T) F is one product; autograd makes two, F S and F S^T, where one would do.
             torch.autograd.grad(gram, value, torch.ones_like(gram))
 
-    forward = gram_flops(WIDTHS, list(JUDGE_STYLE), HEIGHT, WIDTH)
+    forward = gram_flops(WIDTHS, list(EVAL_STYLE_LAYERS), HEIGHT, WIDTH)
     assert counted(products) == 3 * forward
 
 
 def test_content_through_an_adapter_is_counted_as_torch_counts_it():
     encoder = CompactEncoder(WIDTHS)
-    factor = short_factor(encoder.adapters["relu4_2"][0])
+    factor = qr_factor(encoder.adapters["relu4_2"][0])
     difference = torch.rand(1, WIDTHS[3], HEIGHT // 8, WIDTH // 8)
     expected = counted(lambda: F.conv2d(difference, factor[:, :, None, None]))
     assert adapter_flops(encoder, ["relu4_2"], HEIGHT, WIDTH) == expected

@@ -17,10 +17,10 @@ from nstcore.cli import main
 from nstcore.cli.plan import cell_keys
 from nstcore.cli.stylize import parse_settings
 from nstcore.cli.workflow import command, workflow_root
-from nstcore.config.load import parse_config
-from nstcore.config.schema import schema_text
+from nstcore.config.docs import schema_text
+from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
-from nstcore.grid.plan import Plan
+from nstcore.plan.plan import Plan
 from nstcore.store.cells import Store
 
 
@@ -385,7 +385,7 @@ def _write_weights(path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from nstcore.encoders.layers import LAYERS, channels, torchvision_index
+    from nstcore.core.encoders.layers import LAYERS, channels, torchvision_index
 
     random = torch.Generator().manual_seed(7)
     state, incoming = {}, 3

@@ -12,13 +12,13 @@ from PIL import Image
 
 from nstcore.cli import main
 from nstcore.cli.jobs import job_line, jobs_of
-from nstcore.config.load import parse_config
-from nstcore.config.settings import Settings
-from nstcore.grid.cost import cell_flops
-from nstcore.grid.plan import Plan
-from nstcore.run.calibrate import as_yaml, measured_tflops
-from nstcore.run.estimate import Machine, Sizes
-from nstcore.run.speed import Rates, Speed, iteration_key
+from nstcore.config.loader import parse_config
+from nstcore.core.settings import Settings
+from nstcore.plan.cost_model import cell_flops
+from nstcore.plan.plan import Plan
+from nstcore.resources.calibrate import as_yaml, measured_tflops
+from nstcore.resources.estimate import InputSizes, Machine
+from nstcore.resources.throughput import IterationTime, Throughput, iteration_key
 
 
 @pytest.fixture
@@ -41,8 +41,10 @@ def test_a_machine_is_as_fast_as_its_iterations(raw: dict[str, Any]) -> None:
     plan = Plan(parse_config(raw))
     settings = next(plan.cells()).settings
     # An iteration of however many pictures takes a second: 5, and one for the targets.
-    rates = Rates("a CPU", 0, 0, 0, 0, 0, {iteration_key(settings, "float32"): Speed(1, 0, 0)})
-    found = measured_tflops(plan, Sizes.of(plan), Machine("cpu", 1e12), rates)
+    rates = Throughput(
+        "a CPU", 0, 0, 0, 0, 0, {iteration_key(settings, "float32"): IterationTime(1, 0, 0)}
+    )
+    found = measured_tflops(plan, InputSizes.of(plan), Machine("cpu", 1e12), rates)
     own = cell_flops(Settings.model_validate(raw["settings"]), (64, 51))
     assert found == {"compact": pytest.approx(1e-12 * 3 * own / 6)}
     text = as_yaml(found, rates.device)

@@ -7,7 +7,7 @@ import pytest
 from synthetic import write_run
 
 from nstcore.cli import main
-from nstcore.grid.freeze import freeze, read_plan
+from nstcore.plan.snapshot import read_plan, write_snapshot
 
 
 def test_a_run_under_way_has_a_report(
@@ -24,7 +24,7 @@ def test_a_run_under_way_has_a_report(
     (run / "config.yaml").unlink()
     assert main(["report", "my.yaml"]) == 1
     assert "nst run my.yaml" in capsys.readouterr().err
-    freeze(read_plan(config))
+    write_snapshot(read_plan(config))
     sorted((run / "cells").rglob("*.json"))[1].unlink()
     assert main(["report", "my.yaml"]) == 0
     assert capsys.readouterr().out == "results/demo/report/index.html\n"

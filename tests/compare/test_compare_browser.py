@@ -12,7 +12,7 @@ from PIL import Image
 from synthetic import write_run
 
 from nstcore.compare.comparison import compare_runs
-from nstcore.compare.limits import check_limits, read_limits
+from nstcore.compare.limits import check_thresholds, parse_thresholds
 from nstcore.compare.stages import write_comparison
 
 pytestmark = pytest.mark.browser
@@ -41,7 +41,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit(blue, scale("ssim", 0.5), "wave/cat/*=100")
     edit(blue, lambda record: record["settings"].update(optimizer=EVIL))
     comparison = compare_runs([red, blue, third])
-    outcomes = check_limits(comparison, read_limits(["style_loss > 1%", "gone > 100"]))
+    outcomes = check_thresholds(comparison, parse_thresholds(["style_loss > 1%", "gone > 100"]))
     write_comparison(comparison, root / "out", outcomes, title=EVIL)
     return root / "out" / "index.html"
 

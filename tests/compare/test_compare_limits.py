@@ -13,7 +13,7 @@ from editing import edit, scale
 from synthetic import write_run
 
 from nstcore.cli import main
-from nstcore.config.limits import COUNTS, read_limit
+from nstcore.config.thresholds import COUNTS, parse_threshold
 
 Runs = tuple[Path, Path]
 
@@ -33,7 +33,7 @@ Runs = tuple[Path, Path]
 def test_what_a_limit_says(
     text: str, name: str, statistic: str, sign: str, bound: float, relative: bool
 ) -> None:
-    limit = read_limit(text)
+    limit = parse_threshold(text)
     found = (limit.name, limit.statistic, limit.sign, limit.bound, limit.relative)
     assert found == (name, statistic, sign, pytest.approx(bound), relative)
 
@@ -58,7 +58,7 @@ def test_what_a_limit_says(
 )
 def test_what_is_no_limit(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=re.escape(part)) as caught:
-        read_limit(text)
+        parse_threshold(text)
     assert repr(text) in str(caught.value)
 
 

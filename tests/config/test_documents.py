@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nstcore.config.load import parse_config, read_yaml
-from nstcore.config.reference import reference_text
-from nstcore.config.settings import Settings
+from nstcore.config.docs import reference_text
+from nstcore.config.loader import parse_config, read_yaml
+from nstcore.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_NAMES = {"pytorch": "torch"}

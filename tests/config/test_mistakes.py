@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nstcore.config.load import dump_yaml, located, parse_config, read_yaml, resolve_settings
+from nstcore.config.loader import dump_yaml, located, parse_config, read_yaml, resolve_settings
 from nstcore.errors import ConfigError
-from nstcore.grid.freeze import read_plan
-from nstcore.grid.plan import Plan
+from nstcore.plan.plan import Plan
+from nstcore.plan.snapshot import read_plan
 
 PICTURES: dict[str, Any] = {"contents": "photos", "styles": "paintings"}
 

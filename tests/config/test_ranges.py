@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nstcore.config.load import parse_config
-from nstcore.config.settings import Settings
+from nstcore.config.loader import parse_config
 from nstcore.config.sweep import Log, Range, Uniform, is_whole, values_of
+from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 
 TENTHS = st.integers(-5000, 5000).map(lambda n: n / 10)

@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from nstcore.config.load import parse_config, read_yaml
-from nstcore.config.model import Config
-from nstcore.config.schema import schema, schema_text
-from nstcore.config.settings import Settings
+from nstcore.config.docs import schema, schema_text
+from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.run import Config
+from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +85,7 @@ def test_it_is_a_schema() -> None:
 def test_it_describes_every_key() -> None:
     for name, described in schema()["properties"].items():
         assert described.get("description"), name
-    settings = schema()["$defs"]["SettingsInput"]["properties"]
+    settings = schema()["$defs"]["SettingsSpec"]["properties"]
     assert set(settings) == {*Settings.model_fields, "preset"}
     for name, field in Settings.model_fields.items():
         assert settings[name]["default"] == Settings().model_dump(mode="json")[name], name

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nstcore.config.load import given_settings, parse_config, resolve_settings
-from nstcore.config.settings import PRESETS, Settings
-from nstcore.encoders.layers import LAYERS
+from nstcore.config.loader import given_settings, parse_config, resolve_settings
+from nstcore.core.encoders.layers import LAYERS
+from nstcore.core.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
-from nstcore.store.digests import canonical_settings
+from nstcore.plan.keys import canonical_settings
 
 PYRAMIDS = st.builds(
     Settings,

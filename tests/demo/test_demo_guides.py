@@ -9,7 +9,7 @@ import pytest
 from nstcore.demo import GUIDES, PHOTOS, write_guides
 from nstcore.demo.guides import BACKGROUND, FIGURE
 from nstcore.demo.paint import STYLES
-from nstcore.images.regions import read_guide
+from nstcore.images.masks import read_guide
 
 
 @pytest.mark.parametrize("name", GUIDES)

@@ -13,7 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from nstcore.distill import Plan, Progress, distill
+from nstcore.core.encoders.compact import CompactEncoder, load_compact
+from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.weights import required_keys
+from nstcore.core.losses.functional import gram_matrix
+from nstcore.distill import Progress, TrainingPlan, distill
 from nstcore.distill.__main__ import make_plan
 from nstcore.distill.augment import blur, jitter_colour, perturb
 from nstcore.distill.initial import rectified_regression, ridge, select_channels
@@ -21,14 +26,9 @@ from nstcore.distill.matching import lifted_gram, make_targets, matching_loss, s
 from nstcore.distill.pictures import Photos, Pool, draw_picture, procedural, to_tensor
 from nstcore.distill.replay import SNAPSHOTS, Replay, stylize
 from nstcore.distill.teacher import load_teacher
-from nstcore.encoders.compact import CompactEncoder, load_compact
-from nstcore.encoders.layers import JUDGE_STYLE
-from nstcore.encoders.vgg import VGG
-from nstcore.encoders.weights import required_keys
 from nstcore.errors import ImageError, UserError, WeightsError
-from nstcore.losses.functional import gram_matrix
 
-SMALL = Plan(
+SMALL = TrainingPlan(
     widths=(4, 4, 8, 8, 8),
     pixels=8 * 64 * 64,
     sizes=(64,),
@@ -168,7 +168,7 @@ def test_the_student_comes_nearer_to_a_style(student: CompactEncoder, method: st
     generator = np.random.default_rng(0)
     content = to_tensor([procedural(generator, 32) for _ in range(2)])
     style = to_tensor([procedural(generator, 32) for _ in range(2)])
-    weights = torch.full((len(JUDGE_STYLE), 2), 1 / len(JUDGE_STYLE))
+    weights = torch.full((len(EVAL_STYLE_LAYERS), 2), 1 / len(EVAL_STYLE_LAYERS))
     found = stylize(
         student,
         content,

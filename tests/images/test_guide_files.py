@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from nstcore.errors import ImageError, StoreError
-from nstcore.images.regions import (
+from nstcore.images.masks import (
     Regions,
     check_proportions,
     load_regions,

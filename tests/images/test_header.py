@@ -11,7 +11,7 @@ from PIL import Image
 
 from nstcore.errors import ImageError
 from nstcore.images import decode
-from nstcore.images.header import upright_size
+from nstcore.images.reading import upright_size
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nstcore.config.load import parse_config
-from nstcore.grid.plan import Plan
+from nstcore.config.loader import parse_config
+from nstcore.contact_sheet import write_sheets
 from nstcore.images import fit_size
+from nstcore.plan.plan import Plan
 from nstcore.report.forecast import Sheet, forecast_sheets, sheet_warnings
 from nstcore.report.stages import sheet_spec
-from nstcore.run.estimate import Sizes
-from nstcore.sheet import write_sheets
+from nstcore.resources.estimate import InputSizes
 
 
 def make_plan(folder: Path, **values: Any) -> Plan:
@@ -38,7 +38,7 @@ def make_plan(folder: Path, **values: Any) -> Plan:
 @pytest.mark.parametrize("pages", [[], ["content"], ["style_weight", "pooling"]])
 def test_sheets_come_out_as_they_were_foretold(tmp_path: Path, pages: list[str]) -> None:
     plan = make_plan(tmp_path, report={"thumbnail": 64, "pages": pages})
-    sizes = Sizes.of(plan)
+    sizes = InputSizes.of(plan)
     told = {sheet.name: sheet for sheet in forecast_sheets(plan, sizes)}
     rows = []
     for cell in plan.cells():
@@ -91,7 +91,7 @@ def test_a_sheet_whose_pictures_must_shrink_and_one_that_comes_in_parts(tmp_path
     for count, words in ((60, "shows them with"), (200, "parts with pictures of 64 px")):
         weights = [float(number) for number in range(1, count + 1)]
         plan = make_plan(tmp_path, sweep={"axes": {"style_weight": weights}}, report=report)
-        (line,) = sheet_warnings(forecast_sheets(plan, Sizes.of(plan)), 256)
+        (line,) = sheet_warnings(forecast_sheets(plan, InputSizes.of(plan)), 256)
         assert words in line
         assert "`report.pages`" in line
         spread = make_plan(
@@ -99,7 +99,7 @@ def test_a_sheet_whose_pictures_must_shrink_and_one_that_comes_in_parts(tmp_path
             sweep={"axes": {"style_weight": weights}},
             report={**report, "pages": ["style_weight"]},
         )
-        assert not list(sheet_warnings(forecast_sheets(spread, Sizes.of(spread)), 256))
+        assert not list(sheet_warnings(forecast_sheets(spread, InputSizes.of(spread)), 256))
 
 
 def test_a_sheet_beyond_what_viewers_open(tmp_path: Path) -> None:

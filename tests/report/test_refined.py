@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from nstcore.config.load import parse_config
-from nstcore.grid.plan import Cell, Plan
+from nstcore.config.loader import parse_config
+from nstcore.plan.plan import Cell, Plan
 from nstcore.report.refined import make_refined_sheet, side_by_side
-from nstcore.run.promote import promote, promoted
+from nstcore.results.select_refined import promote, promoted
 
 SMALL, LARGE = "#c03020", "#2040c0"
 

@@ -14,16 +14,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from synthetic import OUT_OF_MEMORY, SHORT_HISTORY, write_run
 
-from nstcore.config.load import parse_config, read_value
-from nstcore.config.settings import Settings
+from nstcore.config.loader import parse_config, read_value
+from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
-from nstcore.report import inline
-from nstcore.report.again import reproduce_command, settings_yaml
+from nstcore.report import embed as inline
 from nstcore.report.build import build_report, render
 from nstcore.report.failures import TAIL_LINES, log_of, tail
 from nstcore.report.payload import escaped_json
+from nstcore.report.reproduce_snippet import reproduce_command, settings_yaml
 from nstcore.report.vendor import credits_of_libraries, script_text
-from nstcore.tables import collect, write_metrics
+from nstcore.results.tables import collect, write_metrics
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>&lt;\u2028"
 
@@ -372,7 +372,7 @@ def test_failures_are_told_by_their_kind_with_their_log(tmp_path: Path) -> None:
     assert "Adam took over" in cells[found["degraded"][1]]["reason"]
     log = data["failures"]["logs"][cells[0]["log"]]
     assert (run / "report" / log["file"]).resolve() == run / "logs/stylize/night/cat/batch.log"
-    assert f"ERROR nstcore.run.batch: failed {lines[1].split(chr(9))[-1]}" in log["tail"]
+    assert f"ERROR nstcore.jobs.stylize: failed {lines[1].split(chr(9))[-1]}" in log["tail"]
     assert any("2 cells were made otherwise" in line for line in data["about"]["warnings"])
     assert built(write_run(tmp_path / "good"))[1]["failures"] == {"groups": [], "logs": []}
 

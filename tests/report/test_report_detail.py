@@ -13,7 +13,7 @@ from PIL import Image
 from synthetic import write_run
 
 from nstcore.report.build import build_report
-from nstcore.tables import read_grid
+from nstcore.results.tables import read_grid
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from synthetic import write_run
 
 from nstcore.report import build
 from nstcore.report.build import build_report
-from nstcore.run.promote import pareto_front
+from nstcore.results.select_refined import pareto_front
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

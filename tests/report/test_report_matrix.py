@@ -9,7 +9,7 @@ import pytest
 from synthetic import write_run
 
 from nstcore.report.build import build_report
-from nstcore.tables import collect
+from nstcore.results.tables import collect
 
 pytestmark = pytest.mark.browser
 
@@ -205,7 +205,7 @@ def test_a_half_finished_run_has_a_report(tmp_path: Path, open_report: Open) -> 
     ]
     page.click("#failures summary >> nth=0")
     tail = page.locator("#failures pre").first.inner_text()
-    assert "ERROR nstcore.run.batch: failed cells/night/cat/style_weight=1.png" in tail
+    assert "ERROR nstcore.jobs.stylize: failed cells/night/cat/style_weight=1.png" in tail
     link = page.locator("#failures a:has-text('the whole log')").first.get_attribute("href")
     assert (out.parent / link).resolve() == run / "logs/stylize/night/cat/batch.log"
     page.click("#failures .link >> nth=0")

@@ -13,12 +13,12 @@ import pytest
 from slurm_bench import THREADS, Attempt, SlurmBench
 from slurm_cluster import Cluster
 
-from nstcore.config.settings import Settings
-from nstcore.encoders.compact import load_compact
-from nstcore.encoders.layers import deepest
-from nstcore.optimize.stylize import Task, stylize
+from nstcore.core.encoders.compact import load_compact
+from nstcore.core.encoders.layers import deepest
+from nstcore.core.settings import Settings
+from nstcore.core.stylize import Task, stylize
+from nstcore.core.targets import picture_moments
 from nstcore.store.cells import Store
-from nstcore.targets import picture_moments
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 

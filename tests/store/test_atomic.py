@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nstcore.store.atomic import atomic_path, write_bytes, write_json, write_text
+from nstcore.store.files import atomic_path, write_bytes, write_json, write_text
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ import pytest
 
 from nstcore.store import claims as claims_module
 from nstcore.store.cells import Store
-from nstcore.store.claims import ANCIENT, Claims
+from nstcore.store.claims import ANCIENT, Claims, process_space
 from nstcore.store.gc import LEFTOVER_AGE, find_garbage
-from nstcore.store.processes import process_space
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 

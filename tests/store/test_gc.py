@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nstcore.store.atomic import atomic_path
 from nstcore.store.cells import Store, link
+from nstcore.store.files import atomic_path
 from nstcore.store.gc import find_garbage, referenced_keys, remove_garbage
 
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(6)]

@@ -11,7 +11,7 @@ import pytest
 from workbench import CORES, NST, ROOT, Bench
 
 from nstcore.cli import main
-from nstcore.run.status import Status, Watcher
+from nstcore.results.status import Status, Watcher
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from workbench import NST, ROOT, Bench
 
-from nstcore.config.load import parse_config, read_yaml
+from nstcore.config.loader import parse_config, read_yaml
 from nstcore.demo import write_demo
-from nstcore.grid.plan import Plan
+from nstcore.plan.plan import Plan
 
 EXAMPLES = sorted((ROOT / "config" / "examples").glob("*.yaml"))
 SMALLEST = 32

@@ -18,8 +18,8 @@ from zipfile import ZipFile
 import pytest
 from workbench import CORES, ROOT, Bench, write_picture
 
-from nstcore.encoders.compact import COMPACT_SHA256
-from nstcore.store.digests import file_sha256
+from nstcore.core.encoders.compact import COMPACT_SHA256
+from nstcore.plan.keys import file_sha256
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from workbench import Bench
 
-from nstcore.store.digests import file_sha256
+from nstcore.plan.keys import file_sha256
 
 pytestmark = pytest.mark.slow
 

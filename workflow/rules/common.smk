@@ -6,21 +6,21 @@ from snakemake.exceptions import WorkflowError
 
 from nstcore.cli.workflow import share_checkout
 from nstcore.errors import UserError
-from nstcore.grid import compared, paths
-from nstcore.grid.freeze import freeze, frozen_path, open_plan
-from nstcore.grid.names import digest
-from nstcore.grid.plan import ID_PATTERN
-from nstcore.grid.refine import refined_sizes, rows_of
-from nstcore.run.prepare import (
+from nstcore.plan import compared, paths
+from nstcore.plan.snapshot import write_snapshot, snapshot_path, open_plan
+from nstcore.plan.values import digest
+from nstcore.plan.plan import ID_PATTERN
+from nstcore.plan.refine import refined_sizes, rows_of
+from nstcore.jobs.prepare import (
     encoders,
-    judge_target,
+    evaluation_target,
     refined_encoders,
     refined_requests,
     requests_of,
     target_requests,
 )
-from nstcore.run.promote import promoted_images, refined_cell
-from nstcore.run.resources import (
+from nstcore.results.select_refined import promoted_images, refined_cell
+from nstcore.resources.requests import (
     gpu_mb,
     host_mb,
     light_mb,
@@ -28,8 +28,8 @@ from nstcore.run.resources import (
     runtime_minutes,
     target_mb,
 )
-from nstcore.store.digests import ALGORITHM, EVALUATION, STATISTICS
-from nstcore.sheet import page_names
+from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
+from nstcore.contact_sheet import page_names
 
 try:
     PLAN = open_plan(config, starting=workflow.is_main_process)
@@ -41,7 +41,7 @@ except UserError as error:
 share_checkout(Path(workflow.basedir))
 
 RUN = PLAN.config.run_dir
-FROZEN = str(frozen_path(PLAN.config))
+FROZEN = str(snapshot_path(PLAN.config))
 
 # What refined cells need beyond the grid; nothing where nothing is refined.
 REFINED_SIZES = refined_sizes(PLAN)
@@ -122,7 +122,7 @@ def starts(cells):
 
 
 def in_run(pattern):
-    """A pattern of nstcore.grid.paths as a path from the working directory."""
+    """A pattern of nstcore.plan.paths as a path from the working directory."""
     return f"{RUN}/{pattern}"
 
 

@@ -139,7 +139,7 @@ if PLAN.config.refine is not None:
                 style=wildcards.style,
                 target=[
                     *requests_of(refined_cell(PLAN, **dict(wildcards)).settings),
-                    judge_target(PLAN),
+                    evaluation_target(PLAN),
                 ],
             ),
             encoders=expand(in_run(paths.ENCODER), encoder=REFINED_ENCODERS),

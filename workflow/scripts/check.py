@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from nstcore.run.check import check
-from nstcore.run.job import job
+from nstcore.jobs.job import job
+from nstcore.results.finalize import finalize
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    check(plan, Path(snakemake.output[0]))
+    finalize(plan, Path(snakemake.output[0]))

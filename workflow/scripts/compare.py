@@ -1,5 +1,5 @@
 from nstcore.compare.stages import make_comparison
-from nstcore.run.job import job
+from nstcore.jobs.job import job
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     make_comparison(plan)

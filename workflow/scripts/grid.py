@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from nstcore.run.job import job
-from nstcore.run.prepare import write_grid
+from nstcore.jobs.job import job
+from nstcore.jobs.prepare import write_grid
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     write_grid(plan, Path(snakemake.output[0]))

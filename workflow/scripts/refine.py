@@ -1,7 +1,7 @@
-from nstcore.run.batch import stylize_batch
-from nstcore.run.heartbeat import under_way
-from nstcore.run.job import job
-from nstcore.run.promote import refined_cell
+from nstcore.jobs.heartbeat import under_way
+from nstcore.jobs.job import job
+from nstcore.jobs.stylize import stylize_batch
+from nstcore.results.select_refined import refined_cell
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     cells = [refined_cell(plan, **dict(snakemake.wildcards))]

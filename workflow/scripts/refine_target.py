@@ -1,5 +1,5 @@
-from nstcore.run.job import job
-from nstcore.run.prepare import make_targets, refined_requests
+from nstcore.jobs.job import job
+from nstcore.jobs.prepare import make_targets, refined_requests
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     make_targets(

@@ -1,6 +1,6 @@
-from nstcore.run.batch import stylize_batch
-from nstcore.run.heartbeat import under_way
-from nstcore.run.job import job
+from nstcore.jobs.heartbeat import under_way
+from nstcore.jobs.job import job
+from nstcore.jobs.stylize import stylize_batch
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     cells = plan.batch(snakemake.params.group, *snakemake.params.batch)

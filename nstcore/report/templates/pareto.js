@@ -2,7 +2,7 @@
 
 // Indices of the points that no other beats, by their first number, and which of them is the knee:
 // with both numbers scaled so that the front's ends are (0, 1) and (1, 0), the point farthest below
-// the line between them.  Of equal points the first stays.  The same as nstcore.run.promote.pareto_front.
+// the line between them.  Of equal points the first stays.  The same as nstcore.results.select_refined.pareto_front.
 function paretoFront(points) {
   const order = points.map((_, n) => n).filter((n) => Number.isFinite(points[n][0]) && Number.isFinite(points[n][1]));
   order.sort((a, b) => points[a][0] - points[b][0] || points[a][1] - points[b][1] || a - b);

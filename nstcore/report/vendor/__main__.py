@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nstcore.errors import UserError
 from nstcore.report.vendor import LIST, Library, libraries, list_text
-from nstcore.store.atomic import write_text
+from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
 

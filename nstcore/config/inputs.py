@@ -1,0 +1,136 @@
+"""Contents and styles as they stand in a map of ids: a file, several files, or a whole entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from nstcore.config.strict import SettingsSpec, StrictModel
+from nstcore.core.settings import Region
+
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+Guide = str | Annotated[dict[Region, str], Field(min_length=1)]
+"""A picture in flat colours, or a greyscale picture for each region."""
+
+_GUIDE = (
+    "Regions: a picture in flat colours, one for each region, whose name is its colour; or a map of "
+    "names to greyscale pictures, white where the region is."
+)
+
+FILES, CONTENT, STYLE, REGION = "<files>", "<content>", "<style>", "<region>"
+"""How pydantic calls the alternatives in an error's location; no key can have such a name."""
+
+
+class ContentEntry(StrictModel):
+    """One content with what is particular to it."""
+
+    path: str = Field(description="The picture.")
+    settings: SettingsSpec = Field(
+        default_factory=SettingsSpec, description="Settings that are others for this content."
+    )
+    guide: Guide | None = Field(None, description=_GUIDE)
+
+
+class RegionEntry(StrictModel):
+    """The pictures whose style one region takes."""
+
+    path: str | None = Field(None, description="The picture.")
+    paths: list[str] | dict[str, Share] | None = Field(
+        None, description="In place of `path`: a list of pictures, or a map of them to weights."
+    )
+    guide: Guide | None = Field(
+        None, description=_GUIDE + " A region takes the style of the region of the same name."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problem = self._problem()
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    def _problem(self) -> str | None:
+        if (self.path is None) == (self.paths is None):
+            return "give either `path`, for one picture, or `paths`, for a blend"
+        if self.guide is not None and self.path is None:
+            return "a `guide` belongs to one picture; give it with `path`"
+        return None
+
+    @property
+    def files(self) -> str | list[str] | dict[str, float]:
+        """The picture or pictures."""
+        if self.path is not None:
+            return self.path
+        assert self.paths is not None
+        return self.paths
+
+
+def _is_files(value: Any, entry: type[StrictModel]) -> bool:
+    """A map of files has numbers only; whoever writes anything else beside a key means an entry."""
+    if isinstance(value, entry):
+        return False
+    if not isinstance(value, Mapping):
+        return True
+    plain = not any(isinstance(weight, (str, list, Mapping)) for weight in value.values())
+    return plain and not entry.model_fields.keys() & value.keys()
+
+
+def _region_kind(value: Any) -> str:
+    return FILES if _is_files(value, RegionEntry) else REGION
+
+
+RegionSpec = Annotated[
+    Annotated[str | list[str] | dict[str, Share], Tag(FILES)] | Annotated[RegionEntry, Tag(REGION)],
+    Discriminator(_region_kind),
+]
+
+
+class StyleEntry(RegionEntry):
+    """One style with what is particular to it."""
+
+    settings: SettingsSpec = Field(
+        default_factory=SettingsSpec, description="Settings that are others for this style."
+    )
+    regions: Annotated[dict[Region, RegionSpec], Field(min_length=1)] | None = Field(
+        None,
+        description="In place of `path`: a style for every region of the content's guide, each like "
+        "a style of its own.",
+    )
+
+    def _problem(self) -> str | None:
+        if self.regions is None:
+            return super()._problem()
+        if self.path is not None or self.paths is not None:
+            return "give either `path`, or `paths`, or `regions`"
+        if self.guide is not None:
+            return "a `guide` belongs to one picture; give it below `regions`"
+        return None
+
+
+def _content_kind(value: Any) -> str:
+    return CONTENT if isinstance(value, (Mapping, ContentEntry)) else FILES
+
+
+def _style_kind(value: Any) -> str:
+    return FILES if _is_files(value, StyleEntry) else STYLE
+
+
+ContentSpec = Annotated[
+    Annotated[str, Tag(FILES)] | Annotated[ContentEntry, Tag(CONTENT)],
+    Discriminator(_content_kind),
+]
+
+StyleSpec = Annotated[
+    Annotated[str | list[str] | dict[str, Share], Tag(FILES)] | Annotated[StyleEntry, Tag(STYLE)],
+    Discriminator(_style_kind),
+]
+
+ENTRIES: dict[str, type[StrictModel]] = {
+    CONTENT: ContentEntry,
+    STYLE: StyleEntry,
+    REGION: RegionEntry,
+}
+"""The models behind the alternatives."""

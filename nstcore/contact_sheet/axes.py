@@ -1,0 +1,154 @@
+"""Which cell stands where: the cells of a run dealt out to pages, rows and columns."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from nstcore.contact_sheet.labels import Titles, check_axes, page_name, value_text
+from nstcore.results.tables import sweep_axes
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SheetSpec:
+    """What a contact sheet shows.
+
+    Attributes:
+        title: printed at the head of each page; any text.
+        rows: axes that run down, outermost first.
+        cols: axes that run across, outermost first.
+        pages: axes with one page for each combination of their values.
+        thumb: longest side of a cell's picture in pixels, unless the page would grow too large.
+        max_side: longest side that a page may have, in pixels.
+        run: the run's name for the legend (default: the one in the metrics).
+        fixed: settings that are the same for all cells, for the legend.
+        titles: what is shown in place of values.
+    """
+
+    title: str
+    rows: Sequence[str] = ("content",)
+    cols: Sequence[str] = ("style",)
+    pages: Sequence[str] = ()
+    thumb: int = 256
+    max_side: int = 12_000
+    run: str | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    titles: Titles = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The cells of one page.
+
+    Attributes:
+        name: the page's name, safe for a file.
+        values: the page axes and this page's values of them.
+        rows: axes that run down.
+        cols: axes that run across, with those that the specification forgot.
+        row_keys: one tuple of values a row, in order.
+        col_keys: one tuple of values a column, in order.
+        places: row and column key to the position of the cell in the metrics.
+    """
+
+    name: str
+    values: Mapping[str, str]
+    rows: tuple[str, ...]
+    cols: tuple[str, ...]
+    row_keys: tuple[Key, ...]
+    col_keys: tuple[Key, ...]
+    places: Mapping[tuple[Key, Key], int]
+
+
+def axis_values(metrics: pd.DataFrame) -> dict[str, list[str]]:
+    """The values of every axis as text, in the order in which the grid brings them."""
+    return {
+        axis: list(dict.fromkeys(value_text(axis, value) for value in metrics[axis].tolist()))
+        for axis in ("style", "content", *sweep_axes(metrics), "seed")
+    }
+
+
+def arrange(
+    metrics: pd.DataFrame, spec: SheetSpec, values: Mapping[str, Sequence[Any]] | None = None
+) -> list[Arrangement]:
+    """Deal the cells out to pages, rows and columns.
+
+    Axes that the specification leaves out and that tell cells of one place apart are appended to
+    the columns.  Rows and columns that hold no cell of a page are left out of that page.
+
+    Args:
+        metrics: the table of cells.
+        spec: the axes wanted.
+        values: the values of the axes in the order to show (default: in the grid's order).
+
+    Raises:
+        UserError: an axis of ``spec`` does not exist or stands twice.
+    """
+    seen = axis_values(metrics)
+    check_axes([*spec.rows, *spec.cols, *spec.pages], list(seen))
+    for axis, ordered in (values or {}).items():
+        first = [value_text(axis, value) for value in ordered]
+        seen[axis] = list(dict.fromkeys([*first, *seen.get(axis, [])]))
+    texts = {
+        axis: [value_text(axis, value) for value in metrics[axis].tolist()]
+        for axis in axis_values(metrics)
+    }
+    cols = (*spec.cols, *_leftover(texts, [*spec.rows, *spec.cols, *spec.pages], len(metrics)))
+    rank = {axis: {v: n for n, v in enumerate(entries)} for axis, entries in seen.items()}
+
+    def keys(axes: Sequence[str]) -> list[Key]:
+        return [tuple(texts[axis][n] for axis in axes) for n in range(len(metrics))]
+
+    def ordered_keys(axes: Sequence[str], found: set[Key]) -> tuple[Key, ...]:
+        def order(key: Key) -> list[int]:
+            return [rank[axis][value] for axis, value in zip(axes, key, strict=True)]
+
+        return tuple(sorted(found, key=order))
+
+    on_page, in_row, in_col = keys(spec.pages), keys(spec.rows), keys(cols)
+    members: dict[Key, list[int]] = {}
+    for position, key in enumerate(on_page):
+        members.setdefault(key, []).append(position)
+    result = []
+    for page in itertools.product(*(seen[axis] for axis in spec.pages)):
+        here = members.get(page, [])
+        page_values = dict(zip(spec.pages, page, strict=True))
+        result.append(
+            Arrangement(
+                name=page_name(page_values),
+                values=page_values,
+                rows=tuple(spec.rows),
+                cols=cols,
+                row_keys=ordered_keys(spec.rows, {in_row[n] for n in here}),
+                col_keys=ordered_keys(cols, {in_col[n] for n in here}),
+                places={(in_row[n], in_col[n]): n for n in here},
+            )
+        )
+    return result
+
+
+def _leftover(texts: Mapping[str, list[str]], used: list[str], count: int) -> list[str]:
+    added: list[str] = []
+    for axis in texts:
+        if axis in used:
+            continue
+        place_of = list(zip(*(texts[name] for name in [*used, *added]), strict=True))
+        place_of = place_of or [()] * count
+        held: dict[Key, str] = {}
+        if any(held.setdefault(p, v) != v for p, v in zip(place_of, texts[axis], strict=True)):
+            added.append(axis)
+    return added
+
+
+def groups(keys: Sequence[Key], level: int) -> list[tuple[int, int]]:
+    """Runs ``(start, stop)`` of neighbouring keys that agree up to and including ``level``."""
+    runs: list[tuple[int, int]] = []
+    for _, members in itertools.groupby(range(len(keys)), key=lambda n: keys[n][: level + 1]):
+        listed = list(members)
+        runs.append((listed[0], listed[-1] + 1))
+    return runs

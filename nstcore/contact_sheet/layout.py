@@ -1,0 +1,317 @@
+"""The plan of a contact sheet: where each head, label and cell goes.
+
+Nothing is read and nothing is drawn here.  Widths are those of the pictures; every label is
+wrapped to the width that it has, and every row and column is made as tall as its labels need, so
+that no text can overlap another or be cut.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from nstcore.contact_sheet.axes import Arrangement, Key, SheetSpec, arrange, groups
+from nstcore.contact_sheet.fonts import line_height, text_width, wrap
+from nstcore.contact_sheet.headers import (
+    Measures,
+    Sizes,
+    column_heads,
+    column_titles,
+    contained,
+    positions,
+    row_blocks,
+    row_heads,
+    side_titles,
+    side_widths,
+    stretched,
+)
+from nstcore.contact_sheet.labels import shown, value_text
+from nstcore.contact_sheet.page import Box, Page, Part, Role, SheetCell, Text, text_at
+from nstcore.errors import UserError
+from nstcore.results.tables import sweep_axes
+
+SMALLEST_THUMB = 64
+"""Where a page still is too large with pictures of this size, it is split."""
+
+MAX_AREA = 80_000_000
+"""Pixels of a page: just below where Pillow warns whoever opens the picture of a bomb."""
+
+_SMALLEST_SIDE = 1000
+_SMALLEST_ASKED = 32
+_NARROWEST = 560
+_NARROWEST_COLUMN = 4  # of the widest letters
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What all parts of one page share."""
+
+    spec: SheetSpec
+    arrangement: Arrangement
+    cells: Mapping[tuple[Key, Key], Mapping[str, Any]]
+    sizes: Sizes
+    legend: Sequence[str]
+
+
+def plan_pages(
+    metrics: pd.DataFrame,
+    spec: SheetSpec,
+    *,
+    sizes: Sizes | None = None,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    only: str | None = None,
+) -> list[Page]:
+    """Plan every sheet of a run.
+
+    Args:
+        metrics: one row a cell, as `nstcore.results.tables.collect` gives it.
+        spec: what goes where.
+        sizes: sizes of the source pictures (see `source_sizes`); a square where unknown.
+        values: the values of the axes, in the order to show (default: in the grid's order).
+        only: the name of the one page to plan (default: all).
+
+    Returns:
+        One page for each combination of the page axes' values, named as `page_names` has it; a
+        combination without cells gives a page that says so.
+
+    Raises:
+        UserError: an axis does not exist or stands twice, or a limit is out of range.
+    """
+    if spec.max_side < _SMALLEST_SIDE:
+        raise UserError(f"report: max_side is {spec.max_side}, at least {_SMALLEST_SIDE} is needed")
+    if spec.thumb < _SMALLEST_ASKED:
+        raise UserError(f"report: thumb is {spec.thumb}, at least {_SMALLEST_ASKED} is needed")
+    names = ["status", "reason", "image", "width", "height", "content"]
+    table = metrics[names].astype(object).where(metrics[names].notna(), None)
+    rows = [dict(zip(names, row, strict=True)) for row in table.to_numpy().tolist()]
+    pages = []
+    for arrangement in arrange(metrics, spec, values):
+        if only not in (None, arrangement.name):
+            continue
+        cells = {place: rows[n] for place, n in arrangement.places.items()}
+        legend = _legend(metrics, spec, arrangement)
+        sheet = _Sheet(spec, arrangement, cells, sizes or {}, legend)
+        pages.append(_fit(sheet))
+    return pages
+
+
+def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) -> list[str]:
+    here = metrics.iloc[sorted(arrangement.places.values())]
+    statuses = here["status"].tolist()
+    run = spec.run or next((str(name) for name in metrics["run"].dropna()), "")
+    counts = {status: statuses.count(status) for status in ("diverged", "failed", "missing")}
+    what = [f"Run {run}"] if run else []
+    what.append(f"{len(here)} cell{'' if len(here) == 1 else 's'}")
+    what.extend(f"{count} {status}" for status, count in counts.items() if count)
+    same = {name: value_text(name, value) for name, value in spec.fixed.items()}
+    for axis in ("style", "content", *sweep_axes(metrics), "seed"):
+        found = {value_text(axis, value) for value in here[axis].tolist()}
+        same.pop(axis, None)
+        if len(found) == 1 and axis not in (*arrangement.rows, *arrangement.cols, *spec.pages):
+            same[axis] = found.pop()
+    pairs = ", ".join(f"{name} {shown(spec.titles, name, value)}" for name, value in same.items())
+    grounds = []
+    if counts["failed"] or counts["missing"]:
+        grounds.append("Pale red: no picture, and why")
+    if counts["diverged"]:
+        grounds.append("diverged: the last good state of a picture that went wrong")
+    if len(here) < len(arrangement.row_keys) * len(arrangement.col_keys):
+        grounds.append("Pale grey: not in the grid")
+    lines = (
+        " · ".join(what),
+        f"The same for all cells: {pairs}" if pairs else "",
+        " · ".join(grounds),
+    )
+    return [line for line in lines if line]
+
+
+def _fit(sheet: _Sheet) -> Page:
+    """Shrink the pictures until the page fits; at the smallest size split it instead."""
+    arrangement, limit = sheet.arrangement, sheet.spec.max_side
+    thumb = sheet.spec.thumb
+    floor = min(SMALLEST_THUMB, thumb)
+    part = _lay_out(sheet, arrangement.row_keys, arrangement.col_keys, thumb, "")
+    while thumb > floor and not _fits(part, limit):
+        excess = max(
+            part.width / limit, part.height / limit, math.sqrt(part.width * part.height / MAX_AREA)
+        )
+        thumb = max(floor, min(thumb - 1, round(thumb / excess)))
+        part = _lay_out(sheet, arrangement.row_keys, arrangement.col_keys, thumb, "")
+    title = _title(sheet)
+    if _fits(part, limit):
+        return Page(arrangement.name, title, thumb, limit, (part,))
+    pieces = _split(sheet, arrangement.row_keys, arrangement.col_keys, thumb)
+    parts = tuple(
+        _lay_out(sheet, rows, cols, thumb, f"part {number} of {len(pieces)}")
+        for number, (rows, cols) in enumerate(pieces, start=1)
+    )
+    return Page(arrangement.name, title, thumb, limit, parts)
+
+
+def _fits(part: Part, limit: int) -> bool:
+    return max(part.width, part.height) <= limit and part.width * part.height <= MAX_AREA
+
+
+Piece = tuple[tuple[Key, ...], tuple[Key, ...]]
+
+
+def _split(sheet: _Sheet, rows: tuple[Key, ...], cols: tuple[Key, ...], thumb: int) -> list[Piece]:
+    part = _lay_out(sheet, rows, cols, thumb, "part 88888 of 88888")
+    limit = sheet.spec.max_side
+    if _fits(part, limit) or (len(rows) <= 1 and len(cols) <= 1):
+        return [(rows, cols)]
+    wide, tall = part.width / limit, part.height / limit
+    if max(wide, tall) <= 1:  # only the area is too large: halve the longer side
+        wide, tall = (1.5, 1.0) if part.width >= part.height else (1.0, 1.5)
+    across = (wide >= tall and len(cols) > 1) or len(rows) <= 1
+    pieces = []
+    for keys in _portions(cols if across else rows, max(2, math.ceil(wide if across else tall))):
+        pieces.extend(_split(sheet, *((rows, keys) if across else (keys, cols)), thumb))
+    return pieces
+
+
+def _portions(keys: tuple[Key, ...], count: int) -> list[tuple[Key, ...]]:
+    count = min(count, len(keys))
+    bounds = [len(keys) * n // count for n in range(count + 1)]
+    return [keys[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def _title(sheet: _Sheet) -> str:
+    return " · ".join([sheet.spec.title, *_about(sheet)])
+
+
+def _about(sheet: _Sheet) -> list[str]:
+    """The values of the page's own axes."""
+    titles = sheet.spec.titles
+    return [f"{axis} {shown(titles, axis, v)}" for axis, v in sheet.arrangement.values.items()]
+
+
+def _lay_out(
+    sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], thumb: int, part: str
+) -> Part:
+    """Lay out the cells at ``rows`` × ``cols``, with all heads, the title and the legend."""
+    row_axes, col_axes = sheet.arrangement.rows, sheet.arrangement.cols
+    # With the heads of all levels a third of the page, title and legend still have room.
+    tallest = sheet.spec.max_side // (3 * max(1, len(col_axes)))
+    m = Measures.of(thumb, max(len(rows), len(cols)), tallest)
+    named = sheet.spec.titles
+    side = side_widths(row_axes, rows, m, named)
+    left = m.margin + sum(side) + len(side) * m.gap + (m.gap if side else 0)
+    widths, heights = _cell_sizes(sheet, rows, cols, m)
+    lefts, right = positions(widths, cols, left, m)
+    width = max(right + m.margin, _NARROWEST)
+
+    texts, top = _masthead(sheet, part, width, m)
+    if not sheet.cells:
+        room = width - 2 * m.margin
+        none = wrap("No cell of this run belongs on this page.", room, m.label)
+        texts.append(text_at(m.margin, top, room, none, m.label, "muted"))
+        legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
+        return Part(width, height, (*texts, *legend), (), (), (rule,))
+
+    heads, rules, y = column_heads(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
+    texts += column_titles(heads, left, width - m.margin - left, m)
+    titles, y = side_titles(row_axes, side, top, y, m)
+    texts += titles
+    if heads or titles:
+        rules.append(Box(m.margin, y, right - m.margin, 1))
+        y += m.gap + 1
+    blocks = row_blocks(row_axes, rows, side, sheet.sizes, m, named)
+    heights = stretched(heights, rows, blocks, m)
+    tops, y = positions(heights, rows, y, m)
+    heads += row_heads(blocks, tops, heights, side, m)
+    for start, _ in groups(rows, 0)[1:] if len(row_axes) > 1 else []:
+        rules.append(Box(m.margin, tops[start] - m.group_gap // 2, right - m.margin, 1))
+    cells = [
+        _cell(sheet, row, col, Box(lefts[j], tops[i], widths[j], heights[i]), m)
+        for i, row in enumerate(rows)
+        for j, col in enumerate(cols)
+    ]
+    legend, rule, height = _footer(sheet, y, width, m)
+    thick = max(1, width // 2000)
+    lines = tuple(Box(line.x, line.y, line.width, thick) for line in (*rules, rule))
+    return Part(width, height, (*texts, *legend), tuple(heads), tuple(cells), lines)
+
+
+def _cell_sizes(
+    sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], m: Measures
+) -> tuple[list[int], list[int]]:
+    """Width of each column and height of each row: those of their largest picture, or of a word."""
+    widths = [max(round(m.thumb * 0.6), _NARROWEST_COLUMN * m.label)] * len(cols)
+    heights = [max(round(m.thumb * 0.3), line_height(m.small) + 2 * m.gap)] * len(rows)
+    for i, row in enumerate(rows):
+        for j, col in enumerate(cols):
+            cell = sheet.cells.get((row, col))
+            if cell is None:
+                continue
+            size = sheet.sizes.get(("content", str(cell["content"])), (4, 3))
+            if cell["width"] and cell["height"]:
+                size = (int(cell["width"]), int(cell["height"]))
+            width, height = contained(size, m.thumb, m.thumb)
+            widths[j], heights[i] = max(widths[j], width), max(heights[i], height)
+    return widths, heights
+
+
+# --- cells, title, legend ----------------------------------------------------------------------
+
+
+def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Measures) -> SheetCell:
+    cell = sheet.cells.get((row, col))
+    if cell is None:
+        return SheetCell(box, "empty", None)
+    status, pad = str(cell["status"]), m.gap
+    size = m.small
+    line = line_height(size)
+    inner = max(1, box.width - 2 * pad)
+    if status == "ok" or (status == "diverged" and cell["width"]):
+        if status == "ok" or inner < 3 * size:
+            return SheetCell(box, status, str(cell["image"]))
+        tag = wrap(status, inner, size, limit=1)
+        width, top = text_width(tag[0], size), box.bottom - pad - line
+        note = text_at(box.x + pad, top, width, tag, size, "alert")
+        return SheetCell(box, status, str(cell["image"]), (note,))
+    room = (box.height - 2 * pad) // line if inner >= 3 * size else 0
+    notes: list[Text] = []
+    y = box.y + pad
+    told: list[tuple[Any, Role, int]] = [(status, "alert", 1), (cell["reason"], "muted", room - 1)]
+    for text, role, most in told:
+        if text and room >= 1 and most >= 1:
+            lines = wrap(str(text), inner, size, limit=most)
+            notes.append(text_at(box.x + pad, y, inner, lines, size, role))
+            y = notes[-1].box.bottom
+    return SheetCell(box, status, None, tuple(notes))
+
+
+def _masthead(sheet: _Sheet, part: str, width: int, m: Measures) -> tuple[list[Text], int]:
+    room = width - 2 * m.margin
+    size = min(120, max(22, round(width / 46)))
+    title = wrap(sheet.spec.title, room, size, limit=4)
+    texts = [text_at(m.margin, m.margin, room, title, size)]
+    about = [*_about(sheet), part] if part else _about(sheet)
+    y = texts[0].box.bottom
+    if about:
+        smaller = max(13, round(size * 0.55))
+        lines = wrap(" · ".join(about), room, smaller, limit=5)
+        texts.append(text_at(m.margin, y, room, lines, smaller))
+        y = texts[-1].box.bottom
+    return texts, y + max(m.gap, size // 2)
+
+
+def _footer(sheet: _Sheet, y: int, width: int, m: Measures) -> tuple[list[Text], Box, int]:
+    """The legend below ``y``, the rule above it, and the height that the page has with it."""
+    room = width - 2 * m.margin
+    size = min(40, max(12, round(width / 130)))
+    y += max(m.margin // 2, size)
+    rule = Box(m.margin, y, room, 1)
+    y += size
+    texts = []
+    most = max(2, min(20, sheet.spec.max_side // (8 * line_height(size))))
+    for entry in sheet.legend:
+        texts.append(text_at(m.margin, y, room, wrap(entry, room, size, limit=most), size, "muted"))
+        y = texts[-1].box.bottom
+    return texts, rule, y + m.margin * 2 // 3

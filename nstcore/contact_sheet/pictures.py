@@ -1,0 +1,142 @@
+"""Small pictures of large ones, for sheets and for the report."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nstcore.contact_sheet.labels import SOURCES
+from nstcore.errors import ImageError
+
+Picture = Path | Sequence[Path]
+"""One picture file, or those of a blend, which are shown side by side."""
+
+Sources = Mapping[str, Mapping[str, Picture]]
+"""The pictures of each style and content: axis, then id."""
+
+_SMALLEST_SIZE = 32  # pixels; what a configuration may ask for
+
+
+_LARGE = 16_000_000  # pixels
+_LARGE_ONES = threading.Lock()
+"""Several threads read small pictures at the same time, but one large picture after the other."""
+
+
+def load(path: Path, box: tuple[int, int]) -> Image.Image:
+    """Read a picture at about the size that ``box`` (width, height) can show, as 8-bit sRGB.
+
+    Args:
+        path: PNG, JPEG, WebP or TIFF of any bit depth.
+        box: the picture comes back no larger than needed to fill it, and never enlarged.
+
+    Raises:
+        ImageError: the file is missing or damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * box[0], 2 * box[1]))
+            with _LARGE_ONES if image.width * image.height > _LARGE else nullcontext():
+                rgb = _rgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with _LARGE_ONES:
+            rgb = _decoded(path, error)
+    rgb.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return rgb
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        levels = np.asarray(image, dtype=np.uint32) >> 8
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        paper = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(paper, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _decoded(path: Path, error: Exception) -> Image.Image:
+    """Read what Pillow alone cannot, such as a TIFF with 16 bits a channel."""
+    if not path.is_file():
+        raise ImageError(f"{path}: this picture is missing") from error
+    try:
+        from nstcore.images import decode, resize, to_float
+
+        pixels = to_float(decode(path).pixels)
+        height, width = pixels.shape[:2]
+        scale = min(1.0, 2048 / max(width, height))
+        small = resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
+    except ImportError:
+        raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
+    return Image.fromarray((np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8))
+
+
+def load_source(picture: Picture, box: tuple[int, int]) -> Image.Image:
+    """Read the picture of a style or content; those of a blend as strips side by side.
+
+    Raises:
+        ImageError: a file is missing or damaged.
+    """
+    if isinstance(picture, Path):
+        return load(picture, box)
+    if len(picture) == 1:
+        return load(picture[0], box)
+    first = load(picture[0], box)
+    width, height = first.size
+    strips = Image.new("RGB", first.size, "white")
+    for number, path in enumerate(picture):
+        left = width * number // len(picture)
+        right = width * (number + 1) // len(picture)
+        if right > left:
+            part = ImageOps.fit(load(path, box), (right - left, height), Image.Resampling.LANCZOS)
+            strips.paste(part, (left, 0))
+    return strips
+
+
+def source_size(picture: Picture) -> tuple[int, int] | None:
+    """Width and height of the picture of a style or content, or None where it cannot be read."""
+    path = picture if isinstance(picture, Path) else picture[0]
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5
+            return (image.height, image.width) if turned else image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
+    """The sizes of all source pictures that can be read, by axis and id."""
+    found = {
+        (axis, name): source_size(picture)
+        for axis, pictures in sources.items()
+        for name, picture in pictures.items()
+    }
+    return {key: size for key, size in found.items() if size is not None}
+
+
+def find_sources(run_dir: Path) -> dict[str, dict[str, list[Path]]]:
+    """The prepared pictures that a run left under ``inputs/``, the largest size of each.
+
+    ``<id>/<size>.png`` is a picture at one of its sizes, perhaps with a word behind the number on what
+    the size is the size of; ``<id>/<index>.png``, with numbers smaller than any size, are the pictures of
+    a blend.
+    """
+    sources: dict[str, dict[str, list[Path]]] = {}
+    for axis in SOURCES:
+        sources[axis] = {}
+        for folder in sorted((run_dir / "inputs" / f"{axis}s").glob("*/")):
+            numbered = {
+                int(name[1]): path
+                for path in sorted(folder.glob("*.png"))
+                if (name := re.fullmatch(r"(\d+)(short|area)?", path.stem))
+            }
+            parts = [numbered[n] for n in sorted(numbered) if n < _SMALLEST_SIZE]
+            if numbered:
+                sources[axis][folder.name] = parts or [numbered[max(numbered)]]
+    return sources

@@ -1,0 +1,371 @@
+"""Drawing planned pages as PNG and as PDF, from one reading of each picture.
+
+Pictures are read by a few threads and drawn in order.  What is in memory is one PNG and the few
+pictures that are next; the PDF goes to its file as it is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from nstcore.contact_sheet.axes import SheetSpec
+from nstcore.contact_sheet.fonts import baseline, line_height, pixel_font
+from nstcore.contact_sheet.layout import MAX_AREA, plan_pages
+from nstcore.contact_sheet.page import Box, Header, Page, Part, Role, SheetCell, Text
+from nstcore.contact_sheet.pdf import Document, PdfPage
+from nstcore.contact_sheet.pictures import Sources, load, load_source, source_sizes
+from nstcore.errors import ImageError, UserError
+from nstcore.store.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+PAPER, RULE, BLANK, FLAWED = "#faf9f6", "#d6d2c8", "#f1efe9", "#f6e8e3"
+INK: Mapping[Role, str] = {"ink": "#1f1e1b", "muted": "#6b675f", "alert": "#96301b"}
+
+DPI = 120
+"""Pixels of the PNG to an inch of paper."""
+
+_POINT = 72 / DPI
+_LONGEST_PDF_SIDE = 14_400  # points; what readers accept
+_PDF_PIXELS = 24_000_000  # a page's pictures together, where there is room for more than the PNG's
+
+
+def render_page(
+    page: Page,
+    run_dir: Path,
+    sources: Sources | None = None,
+    *,
+    png: Path,
+    pdf: Path,
+    threads: int = 1,
+) -> list[Path]:
+    """Draw one page as PNG and as PDF.
+
+    All parts go into the PDF, one page each, with its text as text.  The PNG holds as many parts,
+    one below the other, as its limits allow; the others stand beside it as ``<name>.part2.png``
+    and so on.  Pictures that cannot be read leave a note, not a hole in the run.
+
+    Args:
+        page: a plan of `plan_pages`.
+        run_dir: the folder that the cells' image paths start from.
+        sources: the pictures of styles and contents.
+        png: where the picture goes.
+        pdf: where the document goes.
+        threads: how many pictures are read at the same time.
+
+    Returns:
+        The files written, the PDF last.
+    """
+    written: list[Path] = []
+    with (
+        atomic_path(pdf) as temporary,
+        temporary.open("wb") as file,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        document = Document(file, page.title)
+        drawing = _Drawing(page, run_dir, sources or {}, document, pool, threads)
+        for number, stack in enumerate(_stacked(page), start=1):
+            path = png if number == 1 else png.with_name(f"{png.stem}.part{number}{png.suffix}")
+            drawing.draw(stack, path)
+            written.append(path)
+        document.close()
+    _remove_stale(png, len(written))
+    return [*written, pdf]
+
+
+def write_sheets(
+    metrics: pd.DataFrame,
+    spec: SheetSpec,
+    run_dir: Path,
+    out_dir: Path,
+    *,
+    sources: Sources | None = None,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    only: str | None = None,
+    threads: int = 1,
+) -> list[Path]:
+    """Plan and draw all sheets of a run, or the one page named ``only``.
+
+    Returns:
+        The files written: ``<out_dir>/<page>.png`` and ``.pdf`` for each page of `page_names`,
+        and further parts of a page that is too large for one picture.
+
+    Raises:
+        UserError: there is no page ``only``, or the specification does not fit the run.
+    """
+    sizes = source_sizes(sources or {})
+    pages = plan_pages(metrics, spec, sizes=sizes, values=values, only=only)
+    if not pages:
+        raise UserError(f"report: there is no page {only!r}")
+    written: list[Path] = []
+    for page in pages:
+        png, pdf = out_dir / f"{page.name}.png", out_dir / f"{page.name}.pdf"
+        written.extend(render_page(page, run_dir, sources, png=png, pdf=pdf, threads=threads))
+    return written
+
+
+def _stacked(page: Page) -> list[list[Part]]:
+    """Deal the parts out to PNGs, as many to each as its limits allow."""
+    stacks: list[list[Part]] = []
+    for part in page.parts:
+        joined = [*stacks[-1], part] if stacks else [part]
+        height = sum(member.height for member in joined)
+        area = height * max(member.width for member in joined)
+        if stacks and height <= page.max_side and area <= MAX_AREA:
+            stacks[-1].append(part)
+        else:
+            stacks.append([part])
+    return stacks
+
+
+def _remove_stale(png: Path, count: int) -> None:
+    """Remove parts that an earlier, larger version of this page left."""
+    for path in png.parent.glob("*.part*" + png.suffix):
+        match = re.fullmatch(re.escape(png.stem) + r"\.part(\d+)", path.stem)
+        if match and int(match[1]) > count:
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A picture as both files want it.
+
+    Attributes:
+        pixels: as large as its place in the PNG.
+        jpeg: for the PDF.
+        size: width and height of the JPEG in pixels.
+    """
+
+    pixels: Image.Image
+    jpeg: bytes
+    size: tuple[int, int]
+
+
+def _prepared(
+    read: Callable[[tuple[int, int]], Image.Image], width: int, height: int, density: float
+) -> _Ready | None:
+    """Read a picture for a place of ``width`` × ``height`` pixels; None if that cannot be done."""
+    try:
+        image = read((round(width * density), round(height * density)))
+    except ImageError as error:
+        log.warning("contact sheet: %s", error)
+        return None
+    scale = min(width / image.width, height / image.height)
+    fitting = (
+        min(width, max(1, round(image.width * scale))),
+        min(height, max(1, round(image.height * scale))),
+    )
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=88, subsampling="4:4:4", optimize=True)
+    pixels = image.resize(fitting, Image.Resampling.LANCZOS)
+    return _Ready(pixels, jpeg.getvalue(), image.size)
+
+
+class _Pixels:
+    """A pen for one part of a PNG."""
+
+    def __init__(self, canvas: Image.Image, top: int) -> None:
+        self.canvas, self.top = canvas, top
+        self.pen = ImageDraw.Draw(canvas)
+
+    def fill(self, box: Box, color: str) -> None:
+        x, y = box.x, box.y + self.top
+        self.pen.rectangle((x, y, x + box.width - 1, y + box.height - 1), fill=color)
+
+    def text(self, text: Text) -> None:
+        font = pixel_font(text.size, text.bold)
+        for number, line in enumerate(text.lines):
+            y = text.box.y + self.top + number * line_height(text.size) + baseline(text.size)
+            self.pen.text((text.box.x, round(y)), line, INK[text.role], font, anchor="ls")
+
+    def picture(self, box: Box, pixels: Image.Image) -> None:
+        self.canvas.paste(pixels, (box.x, box.y + self.top))
+
+
+class _Points:
+    """A pen for one page of a PDF, whose origin is the bottom left corner."""
+
+    def __init__(self, leaf: PdfPage, part: Part, scale: float) -> None:
+        self.leaf, self.scale, self.height = leaf, scale, part.height
+        self.fill(Box(0, 0, part.width, part.height), PAPER)
+
+    def fill(self, box: Box, color: str) -> None:
+        self.leaf.fill(*self._placed(box), color)
+
+    def text(self, text: Text) -> None:
+        size, color = text.size * self.scale, INK[text.role]
+        for number, line in enumerate(text.lines):
+            y = text.box.y + number * line_height(text.size) + baseline(text.size)
+            x, up = text.box.x * self.scale, (self.height - y) * self.scale
+            self.leaf.text(line, x, up, size, color, bold=text.bold)
+
+    def picture(self, box: Box, number: int) -> None:
+        self.leaf.picture(number, *self._placed(box))
+
+    def _placed(self, box: Box) -> tuple[float, float, float, float]:
+        s = self.scale
+        return box.x * s, (self.height - box.bottom) * s, box.width * s, box.height * s
+
+
+Pens = tuple[_Pixels, _Points]
+
+
+class _Drawing:
+    """One sheet under way.
+
+    Args:
+        page: its plan.
+        run_dir: the folder that the cells' image paths start from.
+        sources: the pictures of styles and contents.
+        document: its PDF.
+        pool: reads pictures.
+        ahead: how many pictures may be read already while one is drawn.
+    """
+
+    def __init__(
+        self,
+        page: Page,
+        run_dir: Path,
+        sources: Sources,
+        document: Document,
+        pool: ThreadPoolExecutor,
+        ahead: int,
+    ) -> None:
+        self.page, self.run_dir, self.sources = page, run_dir, sources
+        self.document, self.pool, self.ahead = document, pool, ahead
+        longest = max(max(part.width, part.height) for part in page.parts)
+        self.scale = min(_POINT, _LONGEST_PDF_SIDE / longest)
+        self.drawn = 0
+
+    def draw(self, parts: Sequence[Part], path: Path) -> None:
+        """Draw parts as one PNG at ``path`` and as a page of the PDF each."""
+        size = max(part.width for part in parts), sum(part.height for part in parts)
+        canvas = Image.new("RGB", size, PAPER)
+        top = 0
+        for part in parts:
+            leaf = self.document.page(
+                part.width * self.scale, part.height * self.scale, self._heading()
+            )
+            self._part(part, (_Pixels(canvas, top), _Points(leaf, part, self.scale)))
+            self.document.add(leaf)
+            top += part.height
+        with atomic_path(path) as temporary:
+            # Run lengths alone: as small for painted pictures, in half the time.
+            canvas.save(
+                temporary, "PNG", dpi=(DPI, DPI), compress_level=4, compress_type=zlib.Z_RLE
+            )
+
+    def _heading(self) -> str:
+        self.drawn += 1
+        count = len(self.page.parts)
+        return self.page.title + (f" · part {self.drawn} of {count}" if count > 1 else "")
+
+    def _part(self, part: Part, pens: Pens) -> None:
+        for rule in part.rules:
+            for pen in pens:
+                pen.fill(rule, RULE)
+        density = _density(part)
+        self._heads(part.heads, density, pens)
+        self._cells(part.cells, density, pens)
+        for text in part.texts:
+            for pen in pens:
+                pen.text(text)
+
+    def _heads(self, heads: Sequence[Header], density: float, pens: Pens) -> None:
+        """Draw the heads; a picture that heads several groups is read once."""
+        places: dict[tuple[str, str, int, int], list[Box]] = {}
+        for head in heads:
+            for label in head.labels:
+                for pen in pens:
+                    pen.text(label)
+            if head.picture is not None:
+                key = (head.axis, head.value, head.picture.width, head.picture.height)
+                places.setdefault(key, []).append(head.picture)
+        tasks = (
+            partial(_prepared, partial(self._source, axis, value), width, height, density)
+            for axis, value, width, height in places
+        )
+        for boxes, ready in zip(places.values(), self._in_order(tasks), strict=True):
+            self._show(ready, boxes, BLANK, pens)
+
+    def _source(self, axis: str, value: str, room: tuple[int, int]) -> Image.Image:
+        picture = self.sources.get(axis, {}).get(value)
+        if picture is None:
+            raise ImageError(f"{axis} {value}: its picture is not known")
+        return load_source(picture, room)
+
+    def _cells(self, cells: Sequence[SheetCell], density: float, pens: Pens) -> None:
+        for cell in cells:
+            if cell.image is None:
+                for pen in pens:
+                    pen.fill(cell.box, BLANK if cell.status == "empty" else FLAWED)
+        shown = [(cell, cell.image) for cell in cells if cell.image is not None]
+        most = self.page.thumb  # a row may be taller, where its head is
+        tasks = (
+            partial(
+                _prepared,
+                partial(load, self.run_dir / image),
+                min(cell.box.width, most),
+                min(cell.box.height, most),
+                density,
+            )
+            for cell, image in shown
+        )
+        for (cell, _), ready in zip(shown, self._in_order(tasks), strict=True):
+            self._show(ready, [cell.box], FLAWED, pens)
+        for cell in cells:
+            for note in cell.notes:
+                for pen in pens:
+                    if cell.image is not None:
+                        pen.fill(_around(note), FLAWED)
+                    pen.text(note)
+
+    def _show(self, ready: _Ready | None, boxes: Sequence[Box], otherwise: str, pens: Pens) -> None:
+        """Draw a picture at the top left of its boxes, or fill them where it cannot be read."""
+        pixels, points = pens
+        if ready is None:
+            for box in boxes:
+                pixels.fill(box, otherwise)
+                points.fill(box, otherwise)
+            return
+        number = self.document.picture(ready.jpeg, *ready.size)
+        for box in boxes:
+            place = Box(box.x, box.y, *ready.pixels.size)
+            pixels.picture(place, ready.pixels)
+            points.picture(place, number)
+
+    def _in_order(self, tasks: Iterable[Callable[[], _Ready | None]]) -> Iterator[_Ready | None]:
+        """Results of tasks in their order; none is begun long before it is needed."""
+        waiting: deque[Future[_Ready | None]] = deque()
+        for task in tasks:
+            waiting.append(self.pool.submit(task))
+            if len(waiting) > self.ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _density(part: Part) -> float:
+    """Pixels of the PDF's pictures to one of the PNG's: up to twice as many, within reason."""
+    pixels = sum(cell.box.width * cell.box.height for cell in part.cells if cell.image) or 1
+    return min(2.0, max(1.0, math.sqrt(_PDF_PIXELS / pixels)))
+
+
+def _around(note: Text) -> Box:
+    font = pixel_font(note.size, note.bold)
+    width = max(round(font.getlength(line)) for line in note.lines)
+    return Box(note.box.x - 3, note.box.y, min(note.box.width, width) + 6, note.box.height)

@@ -1,0 +1,220 @@
+"""The compact encoder: a narrow VGG-19 with linear adapters into VGG-19's own feature space.
+
+The network has the layers, strides and names of VGG-19 up to ``relu5_1`` with fewer channels.  For
+every layer an adapter ``F' = A F + b`` (a 1 x 1 convolution) leads from its c channels to VGG-19's
+C.  Losses are taken in VGG-19's space without ever building F' at full resolution, because a Gram
+matrix transforms by small matrices (``nstcore.core.losses.functional.lift_gram``), and a difference of
+activations F - P becomes A (F - P).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from nstcore.core.encoders.layers import COMPACT_WIDTHS, LAYERS, VGG19_WIDTHS, channels
+from nstcore.core.encoders.vgg import VGG, Padding, Pooling
+from nstcore.core.encoders.weights import WEIGHTS_PATH
+from nstcore.errors import WeightsError
+
+COMPACT_DEPTH = "relu5_1"
+COMPACT_LAYERS: tuple[str, ...] = LAYERS[: LAYERS.index(COMPACT_DEPTH) + 1]
+"""Layers that exist, each with an adapter."""
+
+
+class Adapter(nn.Module):
+    """The affine map from one compact layer to the same layer of VGG-19.
+
+    Args:
+        incoming: channels c of the compact layer.
+        outgoing: channels C of VGG-19's layer.
+    """
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outgoing, incoming))
+        self.bias = nn.Parameter(torch.zeros(outgoing))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Activations in VGG-19's channels: (N, c, H, W) -> (N, C, H, W)."""
+        return nn.functional.conv2d(features, self.weight[:, :, None, None], self.bias)
+
+
+class CompactEncoder(VGG):
+    """A narrow VGG-19 up to ``relu5_1`` with its adapters.
+
+    Args:
+        widths: channels of the five stages.
+        depth: the deepest layer that will be asked for; the rest is not built.
+        pooling: how the resolution is halved between stages (see ``nstcore.core.encoders.vgg.pool``).
+        padding: how a picture is continued at its border.
+
+    Raises:
+        ValueError: if ``depth`` is deeper than ``relu5_1``.
+
+    Example:
+        >>> encoder = CompactEncoder(depth="relu2_1")
+        >>> features = encoder(torch.rand(1, 3, 32, 48), ["relu2_1"])
+        >>> tuple(features["relu2_1"].shape)
+        (1, 32, 16, 24)
+        >>> tuple(encoder.lift("relu2_1")(features["relu2_1"]).shape)
+        (1, 128, 16, 24)
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = COMPACT_WIDTHS,
+        *,
+        depth: str = COMPACT_DEPTH,
+        pooling: Pooling = "max",
+        padding: Padding = "zeros",
+    ) -> None:
+        if depth not in COMPACT_LAYERS:
+            raise ValueError(f"the compact encoder ends at {COMPACT_DEPTH}; it has no {depth}")
+        super().__init__(widths, depth=depth, pooling=pooling, padding=padding)
+        self.lifts = nn.ModuleDict(
+            {
+                layer: Adapter(channels(layer, widths), channels(layer, VGG19_WIDTHS))
+                for layer in self.layers
+            }
+        )
+        self.requires_grad_(False)
+
+    @property
+    def adapters(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Layer -> (A, b) of shapes (C, c) and (C,), on the encoder's device."""
+        return {layer: (self.lift(layer).weight, self.lift(layer).bias) for layer in self.layers}
+
+    @adapters.setter
+    def adapters(self, value: dict[str, tuple[Tensor, Tensor]]) -> None:
+        """VGG's constructor sets an empty mapping; here the modules in ``lifts`` are the truth."""
+
+    def lift(self, layer: str) -> Adapter:
+        """The adapter of a layer.
+
+        Raises:
+            ValueError: if the layer was not built.
+        """
+        if layer not in self.lifts:
+            raise ValueError(f"layer {layer!r} is not among those built: {self.layers}")
+        found = self.lifts[layer]
+        assert isinstance(found, Adapter)
+        return found
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds a pixel of the picture costs in the convolutions (adapters not counted)."""
+        return multiply_adds(self.widths, self.layers)
+
+
+def multiply_adds(widths: tuple[int, ...], layers: Iterable[str] = COMPACT_LAYERS) -> int:
+    """Multiply-adds a pixel of the picture that a VGG-shaped network's 3 x 3 convolutions cost.
+
+    Example:
+        >>> round(multiply_adds(VGG19_WIDTHS) / multiply_adds(COMPACT_WIDTHS), 1)
+        15.6
+    """
+    total, incoming = 0.0, 3
+    for layer in layers:
+        outgoing = channels(layer, widths)
+        total += 9 * incoming * outgoing / 4 ** (int(layer[4]) - 1)
+        incoming = outgoing
+    return round(total)
+
+
+# --- The packaged weights of the compact encoder. ---
+
+COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db223c"
+"""sha256 of the packaged weights; a damaged or exchanged file is not loaded."""
+
+
+def compact_sha256(path: Path | str = WEIGHTS_PATH) -> str:
+    """sha256 of a weights file, as hexadecimal digits.
+
+    Raises:
+        WeightsError: if there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; the compact encoder's weights are missing")
+    return _digest(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, _modified: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_compact(path: Path | str = WEIGHTS_PATH) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by key and the metadata of a weights file.
+
+    Raises:
+        WeightsError: if the file is missing or not one that the distillation wrote.
+    """
+    path = Path(path)
+    found = compact_sha256(path)
+    if path == WEIGHTS_PATH and found != COMPACT_SHA256:
+        raise WeightsError(f"{path}: damaged (sha256 {found}, not {COMPACT_SHA256}); install again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
+    if metadata.get("name") != "compact" or "widths" not in metadata:
+        raise WeightsError(f"{path}: not the weights of a compact encoder")
+    return tensors, metadata
+
+
+def load_compact(
+    path: Path | str = WEIGHTS_PATH,
+    *,
+    depth: str = COMPACT_DEPTH,
+    pooling: Pooling = "max",
+    padding: Padding = "zeros",
+) -> CompactEncoder:
+    """The compact encoder with trained weights, frozen, in float32 on the CPU.
+
+    Args:
+        path: a file that the distillation wrote (default: the packaged one).
+        depth: the deepest layer that will be asked for; the rest is not built.
+        pooling: how the resolution is halved; trained with ``max``.
+        padding: how a picture is continued at its border; trained with ``zeros`` and ``replicate``.
+
+    Raises:
+        WeightsError: if the file is missing or does not fit.
+    """
+    tensors, metadata = read_compact(path)
+    encoder = CompactEncoder(
+        tuple(json.loads(metadata["widths"])), depth=depth, pooling=pooling, padding=padding
+    )
+    fill(encoder, tensors, str(path))
+    return encoder
+
+
+@torch.no_grad()
+def fill(encoder: CompactEncoder, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy a file's tensors into an encoder.
+
+    Raises:
+        WeightsError: naming the first key that is missing or has another shape.
+    """
+    for layer in encoder.layers:
+        for module, prefix in (
+            (encoder.convolutions[layer], layer),
+            (encoder.lift(layer), f"adapter.{layer}"),
+        ):
+            for part, target in module.named_parameters():
+                found = tensors.get(f"{prefix}.{part}")
+                if found is None or found.shape != target.shape:
+                    shape = None if found is None else tuple(found.shape)
+                    raise WeightsError(
+                        f"{source}: {prefix}.{part} has shape {shape}, not {tuple(target.shape)}"
+                    )
+                target.copy_(found)

@@ -1,0 +1,118 @@
+"""The shape of VGG-19: names, order and geometry of its layers.
+
+This module knows no torch, so that a configuration can be checked where torch is not installed.
+Names follow the usual convention: ``relu4_2`` is the rectified output of the second convolution
+of the fourth stage (Simonyan & Zisserman 2015, table 1, column E).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+CONVOLUTIONS_PER_STAGE: tuple[int, ...] = (2, 2, 4, 4, 4)
+"""How many 3 x 3 convolutions VGG-19 has between its poolings."""
+
+VGG19_WIDTHS: tuple[int, ...] = (64, 128, 256, 512, 512)
+"""Channels of each stage of VGG-19."""
+
+COMPACT_WIDTHS: tuple[int, ...] = (16, 32, 64, 128, 256)
+"""Channels of each stage of the compact encoder.
+
+The first two stages cost most of the time, because they see the most pixels; the fifth sees 1/256
+of them, so that its extra width costs little and pays where a narrow layer explains least."""
+
+LAYERS: tuple[str, ...] = tuple(
+    f"relu{stage}_{index}"
+    for stage, count in enumerate(CONVOLUTIONS_PER_STAGE, start=1)
+    for index in range(1, count + 1)
+)
+"""Every layer whose activations can be asked for, from shallow to deep."""
+
+EncoderName = Literal["compact", "vgg19"]
+"""The encoders there are."""
+
+WIDTHS: dict[EncoderName, tuple[int, ...]] = {"compact": COMPACT_WIDTHS, "vgg19": VGG19_WIDTHS}
+"""Channels of each stage of each encoder."""
+
+DEEPEST: dict[EncoderName, str] = {"compact": "relu5_1", "vgg19": LAYERS[-1]}
+"""The last layer that each encoder has."""
+
+EVAL_CONTENT_LAYER = "relu4_2"
+"""The layer at which finished pictures are compared with their content."""
+
+EVAL_STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+"""The layers at which finished pictures are compared with their style."""
+
+EVAL_HELD_OUT_LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_3")
+"""Layers that the default settings do not optimize: a check on what the style layers promise."""
+
+
+def stage(layer: str) -> int:
+    """The stage (1 to 5) of a layer name; its activations are ``2 ** (stage - 1)`` times smaller.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+    if layer not in LAYERS:
+        raise ValueError(f"no layer {layer!r}; there are {LAYERS[0]} to {LAYERS[-1]}")
+    return int(layer[4])
+
+
+def deepest(layers: Iterable[str]) -> str:
+    """The deepest of some layers: nothing after it has to be computed."""
+    return max(layers, key=LAYERS.index)
+
+
+def channels(layer: str, widths: tuple[int, ...] = VGG19_WIDTHS) -> int:
+    """Channels of a layer in a network with the given stage widths."""
+    return widths[stage(layer) - 1]
+
+
+def torchvision_index(layer: str) -> int:
+    """The index N of ``features.N.weight`` of the convolution in front of ``layer``.
+
+    torchvision numbers convolutions, rectifiers and poolings through: ``relu1_1`` is 0, ``relu2_1``
+    is 5, ``relu5_1`` is 28.
+    """
+    match = re.fullmatch(r"relu(\d)_(\d)", layer)
+    if match is None or layer not in LAYERS:
+        raise ValueError(f"no layer {layer!r}; there are {LAYERS[0]} to {LAYERS[-1]}")
+    in_stage, position = int(match[1]), int(match[2])
+    before = sum(2 * count + 1 for count in CONVOLUTIONS_PER_STAGE[: in_stage - 1])
+    return before + 2 * (position - 1)
+
+
+# --- How many operations an encoder and its Gram matrices take, counted from their shapes; no torch. ---
+
+
+def convolution_flops(widths: tuple[int, ...], last: str, height: int, width: int) -> int:
+    """Operations of all 3 x 3 convolutions up to a layer for one picture, forward.
+
+    The gradient with respect to their inputs takes as many again.
+
+    Args:
+        widths: channels of the stages.
+        last: the layer.
+        height, width: of the picture in pixels.
+    """
+    total, incoming = 0, 3
+    for layer in LAYERS[: LAYERS.index(last) + 1]:
+        reduced = 2 ** (stage(layer) - 1)
+        outgoing = channels(layer, widths)
+        total += 2 * 9 * incoming * outgoing * (height // reduced) * (width // reduced)
+        incoming = outgoing
+    return total
+
+
+def gram_flops(widths: tuple[int, ...], layers: Iterable[str], height: int, width: int) -> int:
+    """Operations of one picture's Gram matrices, forward: full products, C² M multiply-adds.
+
+    Backward takes as many again: the gradient of F F^T is (S + S^T) F.
+    """
+    total = 0
+    for layer in layers:
+        reduced = 2 ** (stage(layer) - 1)
+        total += 2 * channels(layer, widths) ** 2 * (height // reduced) * (width // reduced)
+    return total

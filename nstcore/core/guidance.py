@@ -1,0 +1,149 @@
+r"""Where the regions of a picture lie in each layer's activations.
+
+Gatys, Ecker, Bethge, Hertzmann & Shechtman, *Controlling Perceptual Factors in Neural Style Transfer*,
+arXiv 1611.07865, section 4.  A guide has a mask for every region; a region's style statistics are
+averages over the positions of its mask, and its style loss compares them with a style of its own.
+
+A region counts by its share of the picture's area, times its factor in ``region_weights``.  With a loss
+that is relative and averaged over the region, a pixel then has the same pull towards its style
+whatever the size of its region: one ``style_weight`` looks alike with and without a guide, and a
+single region that covers everything is no guide at all.  (The article leaves these factors, its
+lambda, open.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nstcore.core.encoders.layers import LAYERS, deepest, stage
+
+log = logging.getLogger(__name__)
+
+Propagation = Literal["simple", "inside", "all"]
+
+LEAST_POSITIONS = 1.0
+"""A region that covers less than this many positions of a layer has no statistics there."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """The regions of one layer.
+
+    Attributes:
+        weights: (N or 1, R, H, W) of the layer, adding up to 1 for each region; 0 for one that is left
+            out.
+        shares: (N or 1, R), how much each region counts; 0 for one that is left out.
+    """
+
+    weights: Tensor
+    shares: Tensor
+
+    def select(self, rows: Tensor) -> Guide:
+        """The same for some of the pictures only: (N',) indices."""
+        weights = self.weights if len(self.weights) == 1 else self.weights[rows]
+        shares = self.shares if len(self.shares) == 1 else self.shares[rows]
+        return Guide(weights, shares)
+
+    def scaled(self, factors: Tensor) -> Guide:
+        """The same with shares multiplied by (R,) or (N or 1, R); a factor of 0 leaves a region out."""
+        return replace(self, shares=self.shares * factors)
+
+
+def propagate(
+    masks: Tensor, layers: Iterable[str], propagation: Propagation = "simple"
+) -> dict[str, Tensor]:
+    """Bring masks to the resolution of layers, along the network's own convolutions and poolings.
+
+    * ``simple``: averaged over the pixels that a position stands for.
+    * ``inside``: eroded; a position belongs to a region when all it sees does.
+    * ``all``: dilated; a position belongs to a region when anything it sees does.
+
+    What lies beyond the picture's border belongs to every region and to none.
+
+    Args:
+        masks: (R, H, W) in [0, 1].
+        layers: their names.
+        propagation: how.
+
+    Returns:
+        layer -> (R, h, w) in [0, 1], of the size of the layer's activations.
+    """
+    wanted = set(layers)
+    if not wanted:
+        return {}
+    # What is eroded is the rest, dilated.
+    x = (1 - masks if propagation == "inside" else masks).unsqueeze(0)
+    found: dict[str, Tensor] = {}
+    current_stage, last = 1, deepest(wanted)
+    for layer in LAYERS[: LAYERS.index(last) + 1]:
+        if stage(layer) != current_stage:
+            current_stage = stage(layer)
+            x = F.avg_pool2d(x, 2) if propagation == "simple" else F.max_pool2d(x, 2)
+        if propagation != "simple":
+            # A 3 x 3 convolution sees its neighbours; torch pads a maximum with -infinity.
+            x = F.max_pool2d(x, 3, stride=1, padding=1)
+        if layer in wanted:
+            found[layer] = (1 - x if propagation == "inside" else x)[0]
+    return found
+
+
+def layer_guides(
+    masks: Tensor,
+    layers: Iterable[str],
+    propagation: Propagation,
+    names: Sequence[str],
+) -> dict[str, Guide]:
+    """The guide of one picture at every layer.
+
+    A region that covers less than a position of a layer is left out there; the log says so.
+
+    Args:
+        masks: (R, H, W) in [0, 1], at the picture's size.
+        layers: their names.
+        propagation: see :func:`propagate`.
+        names: of the R regions.
+
+    Returns:
+        layer -> guide, with shares of the picture's area.
+    """
+    # Whatever the propagation does to the masks.
+    shares = masks.mean((1, 2))
+    found: dict[str, Guide] = {}
+    for layer, seen in propagate(masks, layers, propagation).items():
+        total = seen.sum((1, 2))
+        present = total >= LEAST_POSITIONS
+        for name, there in zip(names, present.tolist(), strict=True):
+            if not there:
+                log.warning(
+                    "region %s covers less than one position of %s at %d x %d px and is left out there",
+                    name,
+                    layer,
+                    masks.shape[2],
+                    masks.shape[1],
+                )
+        # torch.where keeps a division by zero out of what is used.
+        scale = torch.where(present, 1 / total.clamp_min(LEAST_POSITIONS), torch.zeros_like(total))
+        found[layer] = Guide((seen * scale[:, None, None])[None], (shares * present)[None])
+    return found
+
+
+def stack_guides(guides: Sequence[Mapping[str, Guide]]) -> dict[str, Guide]:
+    """The guides of a batch's pictures, one of each, in one; what all share is kept once."""
+
+    def stacked(values: list[Tensor]) -> Tensor:
+        return values[0] if all(value is values[0] for value in values) else torch.cat(values)
+
+    return {
+        layer: Guide(
+            stacked([one[layer].weights for one in guides]),
+            stacked([one[layer].shares for one in guides]),
+        )
+        for layer in guides[0]
+    }

@@ -1,0 +1,203 @@
+"""Style targets: the moments of a style, computed once for each size and encoder, and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.guidance import Propagation, layer_guides
+from nstcore.core.objective import Moments
+from nstcore.core.tiling import tiled_moments
+from nstcore.errors import ConfigError, StoreError
+from nstcore.images import fit_size, resize
+from nstcore.images.masks import Regions
+from nstcore.images.resize import SizeBy
+from nstcore.store.files import atomic_path
+
+SMALLEST_STYLE = 16
+"""Short side below which a style cannot pass the encoder's four poolings."""
+
+
+def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple[int, int]:
+    """Width and height at which a style is seen: the given size, but never enlarged.
+
+    A style so narrow that its short side would vanish in the encoder is kept a little larger.
+
+    Args:
+        width, height: its own, in pixels.
+        size: the wanted size; see ``fit_size``.
+        by: ``"long"``, ``"short"`` or ``"area"``.
+    """
+    wide, high = fit_size((width, height), size, by)
+    if wide > width or high > height:
+        return width, height
+    return max(wide, min(width, SMALLEST_STYLE)), max(high, min(height, SMALLEST_STYLE))
+
+
+def picture_moments(
+    encoder: VGG,
+    pixels: NDArray[np.float32],
+    size: int,
+    layers: Sequence[str],
+    device: torch.device | str = "cpu",
+    tile: int | None = None,
+    by: SizeBy = "long",
+    regions: Regions | None = None,
+    propagation: Propagation = "simple",
+) -> dict[str, Moments]:
+    """Moments of one style picture at one size.
+
+    Args:
+        encoder: on ``device``.
+        pixels: (H, W, 3) in [0, 1], at the picture's own size.
+        size: at which it is seen; see :func:`style_size`.
+        layers: whose moments are taken.
+        device: where the encoder is.
+        tile: side of the tiles in px in which a large style is seen; None for the whole at once.
+        by: what the size is the size of; see :func:`style_size`.
+        regions: the picture's own, whose moments are taken too.
+        propagation: how they reach the layers.
+
+    Returns:
+        Layer -> moments with N = 1, on the CPU; of a region under the name that :func:`term` gives, all
+        0 where there is too little of it at a layer.
+    """
+    height, width = pixels.shape[:2]
+    seen = resize(pixels, style_size(width, height, size, by))
+    tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
+    found = tiled_moments(encoder, tensor, list(layers), tile)
+    if regions is not None:
+        masks = torch.from_numpy(regions.scaled((tensor.shape[3], tensor.shape[2]))).to(device)
+        guides = layer_guides(masks, layers, propagation, regions.names)
+        for layer, moments in tiled_moments(encoder, tensor, list(layers), tile, guides).items():
+            for index, region in enumerate(regions.names):
+                found[term(layer, region)] = moments.region(index)
+    return {name: Moments(m.gram.float().cpu(), m.mean.float().cpu()) for name, m in found.items()}
+
+
+def term(layer: str, region: str) -> str:
+    """Under what name a style target has the moments of one region."""
+    return f"{layer}/{region}"
+
+
+def regional_target(parts: Mapping[str, Mapping[str, Moments]]) -> dict[str, Moments]:
+    """One target from a style for each region.
+
+    Args:
+        parts: region -> moments as of a whole style; where its picture has a guide, those of the region
+            of the same name count.
+    """
+    found: dict[str, Moments] = {}
+    for region, moments in parts.items():
+        for layer in (name for name in moments if "/" not in name):
+            (found[term(layer, region)],) = _of_regions(moments, layer, [region])
+    return found
+
+
+def _of_regions(target: Mapping[str, Moments], layer: str, names: Sequence[str]) -> list[Moments]:
+    """The moments of each region at one layer; a target without regions serves all of them.
+
+    Raises:
+        ConfigError: if the target has regions, but not these.
+    """
+    known = sorted({name.partition("/")[2] for name in target} - {""})
+    missing = [name for name in names if name not in known]
+    if known and missing:
+        raise ConfigError(
+            [f"the style has no region {', '.join(missing)}; it has: {', '.join(known)}"]
+        )
+    return [target[term(layer, name) if known else layer] for name in names]
+
+
+def by_region(
+    target: Mapping[str, Moments], layers: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, Moments], dict[str, Tensor]]:
+    """What a target has for the regions of a content; a style without regions serves all of them.
+
+    Args:
+        target: as :func:`load_moments` or :func:`picture_moments` gives it.
+        layers: whose moments are wanted.
+        names: of the content's R regions.
+
+    Returns:
+        Layer -> moments (1, R, ...), and layer -> (R,), 0 for regions that the style has too little of
+        at the layer and that cannot be compared, else 1.
+
+    Raises:
+        ConfigError: if the target has regions, but not those of the content.
+    """
+    moments: dict[str, Moments] = {}
+    there: dict[str, Tensor] = {}
+    for layer in layers:
+        own = _of_regions(target, layer, names)
+        gram = torch.stack([one.gram for one in own], 1)
+        found = gram.flatten(2).abs().sum(2)[0] > 0
+        # In place of nothing something harmless, whose loss is finite and counts for nothing.
+        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        gram = torch.where(found[:, None, None], gram, eye)
+        moments[layer] = Moments(gram, torch.stack([one.mean for one in own], 1))
+        there[layer] = found.to(gram.dtype)
+    return moments, there
+
+
+def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> dict[str, Moments]:
+    """Moments of several styles as if they were one picture, in shares.
+
+    First and second moments are averages over positions, so those of pictures laid side by side
+    are the mean of the pictures' own, weighted by their areas; here the weights take that place.
+
+    Args:
+        parts: layer -> moments of each style.
+        weights: of each style; they add up to 1.
+    """
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {
+        layer: Moments(
+            sum((w * p[layer].gram for w, p in zip(weights, parts, strict=True)), torch.zeros(())),
+            sum((w * p[layer].mean for w, p in zip(weights, parts, strict=True)), torch.zeros(())),
+        )
+        for layer in parts[0]
+    }
+
+
+def save_moments(
+    path: Path | str, moments: Mapping[str, Moments], facts: Mapping[str, Any]
+) -> None:
+    """Write moments atomically, with facts on what they are of, as ``.safetensors``."""
+    tensors = {}
+    for layer, value in moments.items():
+        tensors[f"{layer}.gram"] = value.gram.contiguous()
+        tensors[f"{layer}.mean"] = value.mean.contiguous()
+    # safetensors keeps no order among its metadata keys; one JSON text makes the file reproducible.
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"facts": json.dumps(facts, sort_keys=True)})
+
+
+def load_moments(path: Path | str) -> tuple[dict[str, Moments], dict[str, Any]]:
+    """Read moments and their facts.
+
+    Raises:
+        StoreError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            names = sorted({key.rpartition(".")[0] for key in file.keys()})  # noqa: SIM118
+            moments = {
+                name: Moments(file.get_tensor(f"{name}.gram"), file.get_tensor(f"{name}.mean"))
+                for name in names
+            }
+            facts = json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: is no style target ({error}); delete it and run again") from None
+    return moments, facts

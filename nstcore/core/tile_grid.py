@@ -1,0 +1,127 @@
+"""How a picture is cut into tiles, and how far a cut is felt.
+
+This module knows no torch, so that memory and time of a run can be counted where torch is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from nstcore.core.encoders.layers import LAYERS, deepest, stage
+
+Window = tuple[slice, slice]
+"""Rows and columns."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One part of a picture, in pixels of the picture.
+
+    Attributes:
+        outer: the rows and columns that are computed.
+        core: the rows and columns that the tile stands for, inside ``outer``.
+    """
+
+    outer: Window
+    core: Window
+
+    def at(self, layer: str) -> Window:
+        """The core in the layer's activations of the whole picture."""
+        step = stride(layer)
+        return window_of((span.start // step, span.stop // step) for span in self.core)
+
+    def within(self, layer: str) -> Window:
+        """The core in the layer's activations of the outer window."""
+        step = stride(layer)
+        return window_of(
+            ((core.start - outer.start) // step, (core.stop - outer.start) // step)
+            for core, outer in zip(self.core, self.outer, strict=True)
+        )
+
+
+def window_of(spans: Iterable[tuple[int, int]]) -> Window:
+    """A window from where its rows and its columns start and stop."""
+    rows, columns = (slice(start, stop) for start, stop in spans)
+    return rows, columns
+
+
+def stride(layer: str) -> int:
+    """Pixels of the picture from one position of a layer to the next: 2 ** (stage - 1)."""
+    return 1 << (stage(layer) - 1)
+
+
+def receptive_margin(layers: Iterable[str]) -> int:
+    """How far from a cut, in pixels, activations are those of the uncut picture.
+
+    Each 3 x 3 convolution carries the error of a cut one position inwards; a 2 x 2 pooling, aligned
+    with the cut, halves the number of wrong positions, rounded up.
+
+    Returns:
+        A multiple of the deepest layer's stride.
+
+    Example:
+        >>> receptive_margin(["relu1_1", "relu4_2"]), receptive_margin(["relu5_1"])
+        (40, 80)
+    """
+    last = deepest(layers)
+    wrong, current_stage = 0, 1
+    for layer in LAYERS[: LAYERS.index(last) + 1]:
+        if stage(layer) != current_stage:
+            wrong, current_stage = -(-wrong // 2), stage(layer)
+        wrong += 1
+    # No layer reaches further than a deeper one: halving is rounded up, then undone by the stride.
+    return wrong * stride(last)
+
+
+def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:
+    """Cut a picture into tiles whose cores partition it.
+
+    A tile at the picture's border has no halo on that side; its core is larger by that much, so that
+    all outer windows are about equal and none is larger than ``tile + 2 * halo`` px.
+
+    Args:
+        height, width: of the picture in px.
+        tile: greatest side of a core inside the picture in px; what exceeds a multiple of
+            ``stride`` is not used.
+        halo: px that an outer window extends beyond its core, a multiple of ``stride``.
+        stride: where cores and outer windows may start: at its multiples.
+
+    Returns:
+        Tiles row by row.
+
+    Raises:
+        ValueError: if the tile is smaller than two strides, or the halo no multiple of the stride.
+    """
+    # With room for one stride only, the rest at the end of the picture would not fit in anywhere.
+    if tile < 2 * stride:
+        raise ValueError(
+            f"a tile of {tile} px is too small: its side must be at least {2 * stride} px"
+        )
+    if halo < 0 or halo % stride:
+        raise ValueError(f"a halo of {halo} px is no multiple of {stride} px")
+    rows, columns = (_cut(length, tile, halo, stride) for length in (height, width))
+    return [
+        Tile(window_of((row[0], column[0])), window_of((row[1], column[1])))
+        for row in rows
+        for column in columns
+    ]
+
+
+def _cut(
+    length: int, tile: int, halo: int, stride: int
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut one side of a picture into pairs of outer window and core, each from start to stop.
+
+    The first and the last core reach to the picture's border in place of a halo: that much of the
+    side is set apart for them and the rest divided evenly.  Odd strides go to the first tiles, and
+    what is left of a stride at the end, which poolings may drop, to the last.
+    """
+    rest = length - 2 * halo
+    count = max(-(-rest // (tile // stride * stride)), 1)
+    starts = [halo + stride * -(-i * (rest // stride) // count) for i in range(1, count)]
+    return [
+        ((max(start - halo, 0), min(stop + halo, length)), (start, stop))
+        for start, stop in pairwise([0, *starts, length])
+    ]

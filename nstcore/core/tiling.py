@@ -1,0 +1,252 @@
+r"""Losses and gradients of pictures whose activations do not fit into memory, exact, tile by tile.
+
+Style losses compare statistics of the whole picture, so a picture cannot simply be cut up and its
+parts optimized.  But every statistic in use is a sum over positions.  Pass 1 adds up the sums of
+all tiles without keeping activations; the losses and their slopes with respect to the sums follow;
+pass 2 computes each tile's activations again and sends the slopes back to its pixels:
+
+.. math:: \frac{dL}{dx} = \sum_{tiles} \sum_l \frac{dL}{dS_l} \frac{dS_{l,tile}}{dx}
+
+A tile has a *core*, the pixels that it stands for, and an *outer* window, the pixels that it is
+computed from.  Cores start at multiples of the deepest layer's stride, so that poolings meet
+the same pixels as in the whole picture, and lie a receptive field away from every cut of the outer
+window: their activations are the whole picture's, and so are the derivatives of these activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from nstcore.core.encoders.layers import deepest
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.guidance import Guide
+from nstcore.core.losses.functional import guided_gram_and_mean
+from nstcore.core.objective import Losses, Moments, Objective, layer_moments
+from nstcore.core.tile_grid import Tile, Window, receptive_margin, stride, tile_grid, window_of
+
+
+def _tiles(image: Tensor, layers: Sequence[str], tile: int | None, halo: int | None) -> list[Tile]:
+    """Tiles of ``image`` (N, 3, H, W) for some layers; a single one if ``tile`` is None."""
+    height, width = image.shape[-2:]
+    whole = window_of(((0, height), (0, width)))
+    if tile is None or not layers:
+        return [Tile(whole, whole)]
+    margin = receptive_margin(layers) if halo is None else halo
+    return tile_grid(height, width, tile, margin, stride(deepest(layers)))
+
+
+def _crop(tensor: Tensor, window: Window) -> Tensor:
+    return tensor[..., window[0], window[1]]
+
+
+def _positions(image: Tensor, layer: str) -> int:
+    """Positions of a layer's activations of the whole picture."""
+    height, width = image.shape[-2:]
+    return (height // stride(layer)) * (width // stride(layer))
+
+
+def _share_of_moments(
+    core: Tensor, positions: int, guide: Guide | None, window: Window
+) -> list[Tensor]:
+    """What a core's activations (N, C, h, w) add to averages over a picture with M positions.
+
+    Args:
+        core: the activations.
+        positions: M.
+        guide: the regions over which averages are taken; None for the whole picture.
+        window: the core in the activations of the whole picture.
+
+    Returns:
+        To the Gram matrix, (N, C, C), and to the mean, (N, C); with a guide (N, R, C, C) and (N, R, C).
+    """
+    if guide is not None:
+        return list(guided_gram_and_mean(core, _crop(guide.weights, window)))
+    share = core.shape[-2] * core.shape[-1] / positions
+    moments = layer_moments(core)
+    return [moments.gram * share, moments.mean * share]
+
+
+def _add_up(parts: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """Sums over tiles, each quantity by itself, in the dtype of the parts.
+
+    The number of tiles must not show in the result: totals are kept in float64 where there is such.
+    """
+    totals: list[Tensor] = []
+    dtypes: list[torch.dtype] = []
+    for part in parts:
+        wide = [value if value.device.type == "mps" else value.double() for value in part]
+        if not totals:
+            totals, dtypes = wide, [value.dtype for value in part]
+        else:
+            totals = [total + value for total, value in zip(totals, wide, strict=True)]
+    return [total.to(dtype) for total, dtype in zip(totals, dtypes, strict=True)]
+
+
+class TiledObjective:
+    """An objective that is evaluated tile by tile: the same numbers in the memory of one tile.
+
+    The activations of every tile are computed twice, so an evaluation costs two forward passes and
+    one backward pass over all outer windows.  A picture that fits into one tile is left to the
+    objective itself and costs nothing more.
+
+    Args:
+        objective: what to evaluate; its content targets are for the whole picture.
+        tile: greatest side of a core in px (see :func:`tile_grid`); None for no tiles.
+        halo: px around a core; None for what the encoder's receptive field asks for.
+
+    Raises:
+        ValueError: when evaluated, if the tile is smaller than two strides of the deepest layer.
+    """
+
+    def __init__(self, objective: Objective, tile: int | None, *, halo: int | None = None) -> None:
+        self.objective = objective
+        self.tile = tile
+        self.halo = halo
+
+    def select(self, rows: Tensor) -> TiledObjective:
+        """The same for some of the pictures only.
+
+        Args:
+            rows: which, (N',) indices.
+        """
+        return TiledObjective(self.objective.select(rows), self.tile, halo=self.halo)
+
+    def tiles(self, image: Tensor) -> list[Tile]:
+        """The tiles in which pictures like ``image`` (N, 3, H, W) are evaluated."""
+        return _tiles(image, self.objective.layers, self.tile, self.halo)
+
+    def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+        """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""
+        tiles = self.tiles(image)
+        if len(tiles) == 1:
+            return self.objective.evaluate(image)
+        image = image.detach()
+        with torch.no_grad():
+            totals = _add_up(self._measure(_crop(image, tile.outer), tile, image) for tile in tiles)
+        leaf = image.detach().requires_grad_()
+        totals = [total.requires_grad_() for total in totals]
+        losses = self._losses(totals, self.objective.total_variation(leaf))
+        # The pictures are independent: the gradient of the sum holds each one's own.
+        # Means count under an encoder with adapters only.
+        gradient, *slopes = torch.autograd.grad(
+            losses.total.sum(), [leaf, *totals], allow_unused=True
+        )
+        used = [i for i, slope in enumerate(slopes) if slope is not None]
+        for tile in tiles:
+            outer = _crop(image, tile.outer).clone().requires_grad_()
+            parts = self._measure(outer, tile, image)
+            (own,) = torch.autograd.grad([parts[i] for i in used], outer, [slopes[i] for i in used])
+            # Where outer windows overlap, a pixel is seen by several cores.
+            _crop(gradient, tile.outer).add_(own)
+        return losses.detach(), gradient
+
+    def _measure(self, outer: Tensor, tile: Tile, image: Tensor) -> list[Tensor]:
+        """What one tile adds to the measurements that the losses are taken of.
+
+        Args:
+            outer: the pixels of the tile's outer window.
+            tile: the tile.
+            image: the whole picture, for its size.
+
+        Returns:
+            Share of Gram matrix and of mean for each style layer, then squares for each content layer.
+        """
+        features = self.objective.encoder(outer, self.objective.layers)
+        cores = {name: _crop(value, tile.within(name)) for name, value in features.items()}
+        parts: list[Tensor] = []
+        for layer in self.objective.style_layers:
+            parts += _share_of_moments(
+                cores[layer],
+                _positions(image, layer),
+                self.objective.guide(layer),
+                tile.at(layer),
+            )
+        for layer in self.objective.content_layers:
+            parts.append(self.objective.content_squares(layer, cores[layer], tile.at(layer)))
+        return parts
+
+    def _losses(self, totals: Sequence[Tensor], tv: Tensor) -> Losses:
+        """The objective's losses from measurements in the order of :meth:`_measure`."""
+        remaining = iter(totals)
+        moments = {
+            layer: Moments(next(remaining), next(remaining))
+            for layer in self.objective.style_layers
+        }
+        squares = {layer: next(remaining) for layer in self.objective.content_layers}
+        return self.objective.losses(moments, squares, tv)
+
+
+@torch.no_grad()
+def tiled_moments(
+    encoder: VGG,
+    image: Tensor,
+    layers: Sequence[str],
+    tile: int | None,
+    guides: Mapping[str, Guide] | None = None,
+) -> dict[str, Moments]:
+    """:func:`~nstcore.core.objective.style_moments` in the memory of one tile, without history.
+
+    Args:
+        encoder: the network.
+        image: (N, 3, H, W) in [0, 1].
+        layers: their names.
+        tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
+        guides: layer -> where its regions lie, for moments of each region.
+    """
+
+    def measure(part: Tile) -> list[Tensor]:
+        features = encoder(_crop(image, part.outer), layers)
+        return [
+            value
+            for layer in layers
+            for value in _share_of_moments(
+                _crop(features[layer], part.within(layer)),
+                _positions(image, layer),
+                None if guides is None else guides[layer],
+                part.at(layer),
+            )
+        ]
+
+    totals = iter(_add_up(map(measure, _tiles(image, layers, tile, None))))
+    return {layer: Moments(next(totals), next(totals)) for layer in layers}
+
+
+@torch.no_grad()
+def tiled_features(
+    encoder: VGG, image: Tensor, layers: Sequence[str], tile: int | None
+) -> dict[str, Tensor]:
+    """Activations of whole pictures in their own memory and that of one tile, without history.
+
+    Args:
+        encoder: the network.
+        image: (N, 3, H, W) in [0, 1].
+        layers: their names; few and deep ones, since all of their activations are kept.
+        tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
+
+    Returns:
+        name -> (N, C, H // stride, W // stride).
+    """
+    tiles = _tiles(image, layers, tile, None)
+    if len(tiles) == 1:
+        return encoder(image, layers)
+    height, width = image.shape[-2:]
+    found: dict[str, Tensor] = {}
+    for part in tiles:
+        features = encoder(_crop(image, part.outer), layers)
+        for layer, value in features.items():
+            if layer not in found:
+                n, channels = value.shape[:2]
+                size = (height // stride(layer), width // stride(layer))
+                # In the layout of the encoder's own activations, which they will be compared with.
+                last = value.is_contiguous(memory_format=torch.channels_last)
+                found[layer] = torch.empty(
+                    (n, channels, *size),
+                    dtype=value.dtype,
+                    device=value.device,
+                    memory_format=torch.channels_last if last else torch.contiguous_format,
+                )
+            _crop(found[layer], part.at(layer)).copy_(_crop(value, part.within(layer)))
+    return found

@@ -1,0 +1,121 @@
+"""The chunks of a PNG file (PNG specification, third edition, section 5)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+
+from nstcore.errors import ImageError
+from nstcore.images import png as png_chunks
+from nstcore.images.image import DAMAGED, Raster
+from nstcore.images.pillow_reader import (
+    find_orientation,
+    find_profile,
+    open_image,
+    read_with_pillow,
+)
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class BrokenPng(ValueError):
+    """The file ends early or a checksum is wrong."""
+
+
+def read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield ``(type, content)`` of each chunk up to and including IEND.
+
+    Raises:
+        BrokenPng: where the file is cut short, or a critical chunk's checksum does not match.
+
+    """
+    view = memoryview(data)
+    position = len(SIGNATURE)
+    while position + 12 <= len(view):
+        length, kind = struct.unpack_from(">I4s", view, position)
+        end = position + 8 + length
+        if end + 4 > len(view):
+            break
+        content = view[position + 8 : end]
+        (checksum,) = struct.unpack_from(">I", view, end)
+        is_critical = not kind[0] & 0x20
+        if is_critical and zlib.crc32(view[position + 4 : end]) != checksum:
+            raise BrokenPng(f"the checksum of its {kind!r} chunk is wrong")
+        yield kind, content
+        if kind == b"IEND":
+            return
+        position = end + 4
+    raise BrokenPng("it ends early")
+
+
+def write_chunk(kind: bytes, content: bytes) -> bytes:
+    """One chunk with its length and checksum."""
+    checksum = zlib.crc32(content, zlib.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def icc_chunk(profile: bytes) -> bytes:
+    """An ``iCCP`` chunk."""
+    return write_chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))
+
+
+def text_chunk(keyword: str, text: str) -> bytes:
+    """A compressed ``iTXt`` chunk, UTF-8."""
+    head = keyword.encode("latin-1") + b"\0" + b"\1\0" + b"\0" + b"\0"
+    return write_chunk(b"iTXt", head + zlib.compress(text.encode("utf-8"), 9))
+
+
+def find_text(data: bytes, keyword: str) -> str | None:
+    """The text of the first ``iTXt`` chunk of that keyword, or None.
+
+    Raises:
+        BrokenPng: as ``read_chunks``.
+
+    """
+    wanted = keyword.encode("latin-1") + b"\0"
+    for kind, content in read_chunks(data):
+        if kind != b"iTXt" or content[: len(wanted)] != wanted:
+            continue
+        try:
+            flags, rest = content[len(wanted) :][:2], bytes(content[len(wanted) + 2 :])
+            _language, _translated, text = rest.split(b"\0", 2)
+            return (zlib.decompress(text) if flags[0] else text).decode("utf-8")
+        except (ValueError, IndexError, zlib.error) as error:
+            raise BrokenPng(f"its {keyword!r} text is damaged") from error
+    return None
+
+
+# --- PNG files of any depth. ---
+
+
+def read_png(data: bytes, path: Path) -> Raster:
+    """Decode a PNG; Pillow drops the low byte of 16-bit colour, so libpng reads those itself.
+
+    Raises:
+        ImageError: when the file is damaged, cut short or too large.
+
+    """
+    try:
+        for _ in png_chunks.read_chunks(data):
+            pass
+    except png_chunks.BrokenPng as error:
+        raise ImageError(f"{path}: the PNG {DAMAGED} ({error})") from None
+    bit_depth = data[24]  # signature 8, chunk head 8, width 4, height 4
+    if bit_depth != 16:
+        return read_with_pillow(data, "PNG", path)
+    with open_image(data, "PNG", path) as image:
+        try:
+            bands = np.atleast_3d(imagecodecs.png_decode(data))  # tRNS becomes an alpha band
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{path}: the PNG {DAMAGED}") from error
+        has_alpha = bands.shape[2] in (2, 4)
+        color = bands[:, :, :-1] if has_alpha else bands
+        alpha = bands[:, :, -1] if has_alpha else None
+        return Raster(color, alpha, find_profile(image, path), find_orientation(image, path))

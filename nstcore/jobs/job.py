@@ -1,0 +1,150 @@
+"""What every job of the workflow does around its work: a log, and errors that can be read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from nstcore.errors import UserError
+from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted
+from nstcore.plan.plan import Plan
+from nstcore.plan.snapshot import open_snapshot
+
+if TYPE_CHECKING:
+    from nstcore.core.objective import Losses
+
+log = logging.getLogger(__name__)
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextmanager
+def job(frozen: str, log_file: str) -> Iterator[Plan]:
+    """Open a run's plan and keep a log of what is done with it.
+
+    Everything goes to the log file, an exception with its traceback; warnings also go to the
+    terminal.  A user's mistake ends the process with one line.  The attempts of one job share its log,
+    until one of them gets to the end.
+
+    Args:
+        frozen: the run's frozen configuration.
+        log_file: the job's log.
+    """
+    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+    kept = _kept(Path(log_file))
+    to_file = _log_handler(Path(log_file), kept)
+    to_file.setFormatter(logging.Formatter(FORMAT))
+    to_terminal = logging.StreamHandler(sys.stderr)
+    to_terminal.setLevel(logging.WARNING)
+    to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
+    try:
+        with _remembering_interrupts():
+            log.info("%s", place())
+            yield open_snapshot(frozen)
+        kept.unlink(missing_ok=True)
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Preempted as why:
+        log.warning("to be continued: %s; the next attempt goes on from the last state", why)
+        sys.exit(EXIT_PREEMPTED)
+    except KeyboardInterrupt:
+        log.warning("interrupted; what is finished stays in the store")
+        sys.exit(130)
+    except Exception:
+        log.exception("the job failed")
+        raise
+
+
+def place(environment: Mapping[str, str] = os.environ) -> str:
+    """Where this process runs, in words: the node, and what a scheduler gave it.
+
+    Args:
+        environment: of the process.
+    """
+    words = [f"on node {environment.get('SLURMD_NODENAME') or socket.gethostname()}"]
+    if job_id := environment.get("SLURM_JOB_ID"):
+        words.append(f"Slurm job {job_id}")
+    if gpus := environment.get("CUDA_VISIBLE_DEVICES"):
+        words.append(f"GPU {gpus}")
+    return ", ".join(words)
+
+
+def _kept(log_file: Path) -> Path:
+    """Where a job's log is kept until an attempt gets to the end: Snakemake removes it before each."""
+    return log_file.with_name(f".{log_file.name}.attempts")
+
+
+def _log_handler(log_file: Path, kept: Path) -> logging.FileHandler:
+    """A log with two names, which goes on where that of an attempt before ended."""
+    handler = logging.FileHandler(kept, mode="a", encoding="utf-8")
+    try:
+        log_file.unlink(missing_ok=True)
+        os.link(kept, log_file)
+    except OSError:  # a file system without hard links
+        handler.close()
+        kept.unlink(missing_ok=True)
+        handler = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+    return handler
+
+
+_interrupts: list[int] = []
+"""Interrupts of this process; one that arrives inside of an import may be swallowed there."""
+
+
+@contextmanager
+def _remembering_interrupts() -> Iterator[None]:
+    def remember(number: int, _frame: FrameType | None) -> None:
+        _interrupts.append(number)
+        raise KeyboardInterrupt
+
+    _interrupts.clear()
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def progress_log(every: float = 10.0) -> Callable[[str, int, int, Losses], None]:
+    """A progress callback that writes a line to the log from time to time.
+
+    Args:
+        every: seconds between lines.
+    """
+    started = last = time.monotonic()
+    current = ""
+
+    def report(label: str, done: int, total: int, losses: Losses) -> None:
+        nonlocal started, last, current
+        if _interrupts:
+            raise KeyboardInterrupt
+        now = time.monotonic()
+        if label != current:
+            current, started, last = label, now, now
+            return
+        if now - last < every and done < total:
+            return
+        last = now
+        left = (now - started) * (total - done) / max(done, 1)
+        log.info(
+            "%s: iteration %d of %d, about %.0f s left, content %.4g, style %.4g",
+            label,
+            done,
+            total,
+            left,
+            float(losses.content.mean()),
+            float(losses.style.mean()),
+        )
+
+    return report

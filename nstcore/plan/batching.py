@@ -1,0 +1,194 @@
+"""How the cells of a run become batches: what one job does in one process.
+
+Every part of a batch's name follows from the values of its own cells and from numbers of buckets, so
+that another content, style or value moves no cell into another batch, unless a number of
+buckets has to double.  Even then no cell's key changes, and what is finished is not computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from nstcore.config.run import Config
+from nstcore.plan.axes import Point
+from nstcore.plan.values import LONGEST_NAME, digest, format_value, setting_name
+
+Pair = tuple[str, str]
+"""Style and content."""
+
+Key = tuple[str | None, str | None]
+"""Style and content of a batch, where these axes make batches."""
+
+INPUTS = ("style", "content")
+
+
+@dataclass(frozen=True)
+class BatchAxes:
+    """How styles and contents are shared out.
+
+    Attributes:
+        own: which of ``style`` and ``content`` have a batch for each value.
+        split: the other axis, if its values are shared out to buckets.
+        buckets: how many.
+    """
+
+    own: frozenset[str]
+    split: str | None = None
+    buckets: int = 1
+
+
+class BatchPlan:
+    """The batches of a run.
+
+    Args:
+        config: the configuration.
+        pairs: style and content -> their points.
+        seconds: what the cell of a style, a content and a point takes; asked only where the
+            configuration has a target for the length of jobs.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        pairs: Mapping[Pair, Sequence[Point]],
+        seconds: Callable[[str, str, Point], float],
+    ) -> None:
+        self.config = config
+        minutes = config.cluster.target_minutes
+        self._target = None if minutes is None else 60.0 * minutes
+        self._seconds = seconds
+        self.layout = self._layout_for(pairs)
+        self._names = self._point_names(pairs)
+
+    def key(self, style: str, content: str) -> Key:
+        """Style and content of the batch of a cell, None where they make none."""
+        own = self.layout.own
+        return style if "style" in own else None, content if "content" in own else None
+
+    def group(self, style: str, content: str, point: Point) -> str:
+        """What a batch is called besides its style and its content."""
+        parts = (self._bucket_of(style, content), self._names[point.stem])
+        return ",".join(part for part in parts if part)
+
+    def batch(self, style: str, content: str, group: str) -> str:
+        """Name of the batch of a cell: what its job's axes are."""
+        parts = [part for part in (*self.key(style, content), group) if part]
+        return "/".join(parts) or "all"
+
+    # --- styles and contents -----------------------------------------------------------------------
+
+    def _layout_for(self, pairs: Mapping[Pair, Sequence[Point]]) -> BatchAxes:
+        """As the configuration says, or so that batches come near the target."""
+        config = self.config
+        given = "batch_by" in config.model_fields_set or config.batch_split is not None
+        if self._target is None or given:
+            return BatchAxes(frozenset(config.batch_by) & frozenset(INPUTS))
+        fills = [self._fill(pair, points) for pair, points in pairs.items()]
+        total = sum(fills)
+        if total > len(fills) / 2:
+            return BatchAxes(frozenset(INPUTS))
+        # A job keeps one style, or one content, while that alone fills it.
+        for position, axis in enumerate(INPUTS):
+            share = total / max(1, len({pair[position] for pair in pairs}))
+            if share > 0.5:
+                return BatchAxes(frozenset({axis}), INPUTS[1 - position], _power_of_two(share))
+        return BatchAxes(frozenset(), "style", _power_of_two(total))
+
+    def _fill(self, pair: Pair, points: Sequence[Point]) -> float:
+        """What share of a job the cells of a style and a content fill."""
+        assert self._target is not None
+        taken = sum(self._seconds(*pair, point) for point in points)
+        return max(taken / self._target, len(points) / self.config.max_cells_per_batch)
+
+    def _bucket_of(self, style: str, content: str) -> str:
+        layout = self.layout
+        if layout.split is None or layout.buckets == 1:
+            return ""
+        name = style if layout.split == "style" else content
+        return f"{layout.split}s{_bucket(name, layout.buckets)}"
+
+    # --- points ------------------------------------------------------------------------------------
+
+    def _point_names(self, pairs: Mapping[Pair, Sequence[Point]]) -> dict[str, str]:
+        """A point's stem -> what its values and, in a large batch, its bucket are called."""
+        by = [axis for axis in self.config.batch_by if axis not in INPUTS]
+        points = {point.stem: point for found in pairs.values() for point in found}
+        labels = {stem: _label(by, point) for stem, point in points.items()}
+        cells: dict[str, dict[tuple[Key, str], int]] = {}
+        taken: dict[str, dict[tuple[Key, str], float]] = {}
+        for (style, content), found in pairs.items():
+            batch = self.key(style, content), self._bucket_of(style, content)
+            for point in found:
+                label = labels[point.stem]
+                sizes, times = cells.setdefault(label, {}), taken.setdefault(label, {})
+                sizes[batch] = sizes.get(batch, 0) + 1
+                if self._target is not None:
+                    seconds = self._seconds(style, content, point)
+                    times[batch] = times.get(batch, 0.0) + seconds
+        members: dict[str, int] = {}
+        for label in labels.values():
+            members[label] = members.get(label, 0) + 1
+        counts = {
+            label: self._split(members[label], max(sizes.values()), taken[label].values())
+            for label, sizes in cells.items()
+        }
+        return {
+            stem: ",".join(
+                part for part in (labels[stem], _part(points[stem], counts[labels[stem]])) if part
+            )
+            for stem in points
+        }
+
+    def _split(self, points: int, cells: int, seconds: Collection[float]) -> int:
+        """Into how many hash buckets a batch is divided so that no job is too large or too long.
+
+        A point's bucket depends on its own values and on the number of buckets alone, so that
+        another value of an axis moves no point, unless the number itself has to double.
+
+        Args:
+            points: that the batches have.
+            cells: of the largest batch.
+            seconds: of every batch; empty without a target.
+        """
+        if self.config.batch_split is not None:
+            return self.config.batch_split
+        wanted = cells / self.config.max_cells_per_batch
+        if self._target is not None:
+            wanted = max(wanted, fmean(seconds) / self._target)
+        return _power_of_two(wanted, most=points)
+
+
+def _power_of_two(least: float, most: int | None = None) -> int:
+    """The smallest power of two that is not less, or the first that is not below ``most``."""
+    count = 1
+    while count < least and (most is None or count < most):
+        count *= 2
+    return count
+
+
+def _label(by: Sequence[str], point: Point) -> str:
+    """What the swept axes that make batches say of a point."""
+    label = ",".join(
+        f"{axis}={format_value(point.seed if axis == 'seed' else point.values[axis])}"
+        for axis in by
+    )
+    if len(label) > LONGEST_NAME:
+        label = f"{label[: LONGEST_NAME - 9]}~{digest(label)[:8]}"
+    return label
+
+
+def _part(point: Point, count: int) -> str:
+    """The bucket of a point, the same whatever the order of the axes."""
+    if count == 1:
+        return ""
+    ordered = dict(sorted(point.values.items()))
+    return f"part{_bucket(setting_name(ordered) + point.stem.removeprefix(point.name), count)}"
+
+
+def _bucket(text: str, count: int) -> str:
+    """Which of some buckets a text falls into, and of how many."""
+    number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) % count
+    return f"{number + 1}of{count}"

@@ -1,0 +1,95 @@
+"""What a cell costs: seconds counted from its settings and the speed that the configuration names.
+
+Operations are counted from the encoder's shape, so that the same configuration gives the same batches
+on every machine, whatever computes there.  (What *this* machine takes is measured by
+``nstcore.resources.microbenchmark``.)  Time is that of all iterations: a picture that converges early
+takes less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from nstcore.config.run import Config
+from nstcore.core.encoders.layers import (
+    EVAL_CONTENT_LAYER,
+    EVAL_HELD_OUT_LAYERS,
+    EVAL_STYLE_LAYERS,
+    WIDTHS,
+    EncoderName,
+    convolution_flops,
+    deepest,
+    gram_flops,
+)
+from nstcore.core.pyramid import Size, levels, picture_size
+from nstcore.core.settings import Settings
+
+TFLOPS = {"gpu": 2.0, "cpu": 0.1}
+"""Speed where the configuration names none.  Two cores with AVX-512 reach 0.17 with the compact encoder
+and 0.4 with VGG-19 (``benchmarks/results/roofline.md``); a GPU of 2018 made for inference about 3."""
+
+START_SECONDS = 15.0
+"""Until a job computes: two or three starts of Snakemake, torch, the device, the weights."""
+
+SHAPES = {"long": (3000, 3000), "area": (3000, 3000), "short": (3000, 2000)}
+"""Native sizes that pictures are taken to have: none is opened for this.  By the long side that is the
+most there can be, by the area it is exact, and by the short side it is what cameras give."""
+
+EVAL_LAYERS = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS, EVAL_CONTENT_LAYER)
+
+
+def tflops_of(config: Config, encoder: EncoderName) -> float:
+    """Speed of a job's device with an encoder, in 10^12 operations a second."""
+    given = config.cluster.tflops
+    found = given.get(encoder) if isinstance(given, dict) else given
+    return found or TFLOPS["cpu" if config.device == "cpu" else "gpu"]
+
+
+def cell_flops(settings: Settings, native: Size | None = None) -> float:
+    """Operations of a cell's whole descent.
+
+    Args:
+        settings: of the cell.
+        native: width and height of its content; None where they are not known.
+    """
+    size = picture_size(native or SHAPES[settings.size_by], settings)
+    style = tuple(layer for layer, weight in settings.style_layers.items() if weight > 0)
+    last = deepest(settings.layers)
+    # One more for the targets of the level.
+    return sum(
+        (iterations + 1) * iteration_flops(settings.encoder, last, style, *level)
+        for level, iterations in levels(settings, size)
+    )
+
+
+@lru_cache(maxsize=4096)
+def iteration_flops(
+    encoder: EncoderName, last: str, style: tuple[str, ...], width: int, height: int
+) -> int:
+    """Operations of one iteration of one picture, forward and backward.
+
+    Args:
+        encoder: its name.
+        last: the deepest layer that a loss uses.
+        style: the layers of the style loss.
+        width, height: of the picture in pixels.
+    """
+    widths = WIDTHS[encoder]
+    return 2 * (
+        convolution_flops(widths, last, height, width) + gram_flops(widths, style, height, width)
+    )
+
+
+def cell_seconds(config: Config, settings: Settings, judge: EncoderName) -> float:
+    """What one more cell adds to a job: its descent, and its measurement by the judging encoder."""
+    side = config.evaluation.size
+    seen = iteration_flops(judge, deepest(EVAL_LAYERS), EVAL_LAYERS, side, side) / 2
+    return 1e-12 * (
+        cell_flops(settings) / tflops_of(config, settings.encoder) + seen / tflops_of(config, judge)
+    )
+
+
+def job_seconds(cells: Iterable[float]) -> float:
+    """What a job takes whose cells take these seconds."""
+    return START_SECONDS + sum(cells)

@@ -1,0 +1,188 @@
+"""Checksums and identities: what makes two files, two targets or two cells the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nstcore.config.run import Output
+from nstcore.core.settings import Settings
+from nstcore.plan.values import digest
+
+ALGORITHM = 2
+"""Raised whenever the same settings would give another picture than before."""
+
+STATISTICS = 1
+"""Raised whenever the same style would give other moments than before."""
+
+EVALUATION = 1
+"""Raised whenever the same picture would be measured differently than before."""
+
+
+def file_sha256(path: Path | str) -> str:
+    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def style_identity(
+    digests: Sequence[str],
+    weights: Sequence[float],
+    regions: Sequence[tuple[str, str]] | None = None,
+) -> list[list[Any]]:
+    """What a style is: the digests of its decoded pictures and their weights, in a fixed order.
+
+    Args:
+        digests, weights: of every picture.
+        regions: of every picture the region that takes its style and the digest of its own guide, each
+            perhaps empty; None where they do not count.
+    """
+    own = regions if regions is not None and any(map(any, regions)) else [()] * len(digests)
+    return sorted([d, w, *r] for d, w, r in zip(digests, weights, own, strict=True))
+
+
+def guide_identity(
+    regions: str | None, propagation: str, factors: Mapping[str, float]
+) -> dict[str, Any] | None:
+    """What the guide of a content adds to the identity of its cells; None without one.
+
+    Args:
+        regions: digest of the content's regions.
+        propagation: how they reach the layers.
+        factors: region -> factor on the style weight.
+    """
+    if regions is None:
+        return None
+    named = {name: factor for name, factor in factors.items() if factor != 1}
+    return {"regions": regions, "propagation": propagation, "factors": named}
+
+
+def target_key(
+    picture: str,
+    size: int,
+    encoder: str,
+    settings: Settings,
+    layers: Sequence[str],
+    guide: str | None = None,
+) -> str:
+    """Identity of the moments of one style picture at one size.
+
+    Args:
+        picture: digest of the decoded picture.
+        size: at which it is seen.
+        encoder: sha256 of the weights.
+        settings: how the encoder pools and pads, and what the size is the size of.
+        layers: whose moments are taken.
+        guide: digest of the picture's regions, if it has any; the settings tell how they propagate.
+    """
+    values = {
+        "statistics": STATISTICS,
+        "picture": picture,
+        "size": size,
+        "encoder": encoder,
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+        "layers": sorted(layers),
+    }
+    # Left out for the long side, as it was before there was a choice.
+    if settings.size_by != "long":
+        values["size_by"] = settings.size_by
+    if guide is not None:
+        values["guide"] = [guide, settings.guide_propagation]
+    return digest(values)
+
+
+def canonical_settings(settings: Settings) -> dict[str, Any]:
+    """Settings as far as they can change the picture, in one spelling.
+
+    Paths are left out (files count by their digests), and so are settings that the chosen optimizer or
+    another setting does not look at: two cells that cannot differ are one.  Settings that came later
+    are left out where they have no effect, so that what was finished before has its key still.  What
+    only counts with a guide stands in :func:`guide_identity`.
+    """
+    values = settings.model_dump(exclude={"weights", "init_file", "iterations"})
+    values["learning_rate"] = settings.step_length
+    values["iterations"] = settings.level_iterations()
+    values["levels"] = settings.level_sizes()
+    for name in ("pyramid_start", "pyramid_factor", "guide_propagation", "region_weights"):
+        del values[name]
+    del values["averaging" if settings.optimizer == "lbfgs" else "history"]
+    if settings.tv_form == "squared" or settings.tv_weight == 0:
+        del values["tv_form"]
+    if settings.size_by == "long":
+        del values["size_by"]
+    if settings.color == "style":
+        del values["color"]
+    if settings.color != "match_content":
+        del values["color_match"]
+    if settings.color != "luminance":
+        del values["luminance_space"]
+    return values
+
+
+def cell_key(
+    settings: Settings,
+    *,
+    seed: int,
+    content: str,
+    style: list[list[Any]],
+    encoder: str,
+    output: Output,
+    start: str | None = None,
+    guide: dict[str, Any] | None = None,
+    alpha: str | None = None,
+) -> str:
+    """Identity of one cell: equal keys mean the same picture file.
+
+    Args:
+        settings: all settings.
+        seed: counts only where the settings use it.
+        content: digest of the prepared content.
+        style: see :func:`style_identity`.
+        encoder: sha256 of the weights.
+        output: the picture's file format.
+        start: digest of the picture in ``init_file``.
+        guide: see :func:`guide_identity`.
+        alpha: digest of the transparency that is written into the file; None for none.
+    """
+    # Quality is a matter of JPEG alone, and transparency of a content that has some.
+    unused = {"preserve_alpha"} | ({"quality"} if output.format != "jpg" else set())
+    values = {
+        "algorithm": ALGORITHM,
+        "settings": canonical_settings(settings),
+        "seed": seed if settings.uses_seed else None,
+        "content": content,
+        "style": style,
+        "encoder": encoder,
+        "output": output.model_dump(exclude=unused),
+        "start": start,
+    }
+    if guide is not None:
+        values["guide"] = guide
+    if alpha is not None:
+        values["alpha"] = alpha
+    return digest(values)
+
+
+def evaluation_key(
+    image: str,
+    content: str,
+    style: list[list[Any]],
+    encoder: str,
+    size: int,
+    regions: str | None = None,
+) -> str:
+    """Identity of one measurement: the picture's checksum, what it is compared with, and how."""
+    return digest(
+        {
+            "evaluation": EVALUATION,
+            "image": image,
+            "content": content,
+            "style": style,
+            "encoder": encoder,
+            "size": size,
+            **({} if regions is None else {"regions": regions}),
+        }
+    )

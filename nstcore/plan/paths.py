@@ -1,0 +1,68 @@
+"""Where the files of a run stand, from the run's folder: the one place that spells their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from nstcore.core.settings import Settings
+from nstcore.images.resize import SizeBy
+from nstcore.plan import paths
+from nstcore.plan.values import digest
+
+CONTENT = "inputs/contents/{content}/{size}.png"
+CONTENT_FACTS = "inputs/contents/{content}/{size}.json"
+CONTENT_ALPHA = "inputs/contents/{content}/{size}.alpha.png"
+STYLE = "inputs/styles/{style}/{index}.png"
+STYLE_FACTS = "inputs/styles/{style}/{index}.json"
+CONTENT_GUIDE = "inputs/contents/{content}/{size}.guide.npz"
+CONTENT_GUIDE_FACTS = "inputs/contents/{content}/{size}.guide.json"
+STYLE_GUIDE = "inputs/styles/{style}/{index}.guide.npz"
+STYLE_GUIDE_FACTS = "inputs/styles/{style}/{index}.guide.json"
+ENCODER = "encoders/{encoder}.safetensors"
+ENCODER_FACTS = "encoders/{encoder}.json"
+TARGET = "targets/{style}/{target}.safetensors"
+RECORD_SUFFIX = ".json"
+
+
+def record_path(image: Path | str) -> Path:
+    """The record beside a picture."""
+    return Path(image).with_suffix(RECORD_SUFFIX)
+
+
+def encoder_id(encoder: str, weights: str | None) -> str:
+    """Name of an encoder with its weights: ``vgg19``, or ``vgg19-1a2b3c4d`` for a file."""
+    return encoder if weights is None else f"{encoder}-{digest(weights)[:8]}"
+
+
+def size_label(settings: Settings, size: int | None = None) -> str:
+    """A size in the name of a file: ``512`` for a long side, else ``512short`` or ``512area``.
+
+    Args:
+        settings: what the size is the size of.
+        size: in pixels; None for that of the settings.
+    """
+    by = "" if settings.size_by == "long" else settings.size_by
+    return f"{settings.size if size is None else size}{by}"
+
+
+def target_id(settings: Settings, layers: tuple[str, ...], size: int) -> str:
+    """Name of a style target: what sees, which layers, and at what size."""
+    eye = encoder_id(settings.encoder, settings.weights)
+    layer_set = digest(sorted(layers))[:8]
+    parts = [eye, settings.pooling, settings.padding, layer_set, size_label(settings, size)]
+    if settings.guide_propagation != "simple":
+        parts.append(settings.guide_propagation)
+    return "-".join(parts)
+
+
+# --- The sizes at which contents are prepared, by their names in paths. ---
+
+LabelledSizes = dict[str, tuple[int, SizeBy]]
+"""Name of a size in paths -> the size, and what it is the size of."""
+
+
+def sizes_of(settings: Iterable[Settings]) -> LabelledSizes:
+    """The sizes of some settings, ascending."""
+    ordered = sorted(settings, key=lambda one: (one.size, one.size_by))
+    return {paths.size_label(one): (one.size, one.size_by) for one in ordered}

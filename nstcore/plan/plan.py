@@ -1,0 +1,345 @@
+"""The plan: every cell of a run, its settings, its place and its batch.
+
+A pure function of the configuration and of the lists of input files.  It looks at no output, no
+clock and no picture's contents, so that a job on another machine finds the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nstcore.config.loader import given_settings
+from nstcore.config.run import Config
+from nstcore.config.strict import ID_PATTERN
+from nstcore.core.settings import Settings
+from nstcore.errors import ConfigError
+from nstcore.plan.axes import Point, base_setting
+from nstcore.plan.batching import BatchPlan, Key
+from nstcore.plan.cells import Selection, select_cells
+from nstcore.plan.cost_model import cell_seconds
+from nstcore.plan.inputs import ContentSource, StyleSource, expand_contents, expand_styles
+from nstcore.plan.overrides import Overrides
+from nstcore.plan.paths import LabelledSizes, sizes_of
+from nstcore.plan.refine import candidates, problems_of
+from nstcore.plan.regions import named_regions, region_problems
+from nstcore.plan.values import digest
+
+__all__ = ["ID_PATTERN", "BatchGroup", "Cell", "Plan", "Point"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One output picture: content x style x point."""
+
+    style: str
+    content: str
+    point: Point
+    settings: Settings
+    """All settings: the point's, with what the content and the style have for themselves."""
+    group: str
+    """Name of the group that its batch belongs to."""
+    batch: str
+    image: str
+    """Path of the picture, from the run's folder."""
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Value of every axis: style, content, the swept settings, seed."""
+        return {
+            "style": self.style,
+            "content": self.content,
+            **self.point.values,
+            "seed": self.point.seed,
+        }
+
+
+@dataclass(frozen=True)
+class BatchGroup:
+    """Batches that one rule serves: their jobs differ in style and content only.
+
+    Attributes:
+        name: empty, or what tells this group's batches from others of their style and content.
+        batches: style and content of each batch, None for an axis that makes no batches.
+        places: style, content and stem of every picture of a batch, None for what differs between
+            the batches.
+        alone: whether all batches of this name are in this group.
+    """
+
+    name: str
+    batches: tuple[Key, ...]
+    places: tuple[tuple[str | None, str | None, str], ...]
+    alone: bool
+
+
+class Plan:
+    """Every cell of a run.
+
+    Args:
+        config: the checked configuration.
+
+    Raises:
+        ConfigError: if inputs are missing or values of the sweep do not go together.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        problems: list[str] = []
+        self.contents: dict[str, ContentSource] = {}
+        self.styles: dict[str, StyleSource] = {}
+        try:
+            self.contents = expand_contents(config.contents)
+        except ConfigError as error:
+            problems += error.problems
+        try:
+            self.styles = expand_styles(config.styles)
+        except ConfigError as error:
+            problems += error.problems
+        overrides = Overrides(self.contents, self.styles)
+        problems += overrides.problems(config.sweep)
+        self._resolved: dict[tuple[str, str, str], Settings] = {}
+        if self.contents and self.styles:
+            problems += self._select(config, overrides)
+        elif config.sweep.sample is None:
+            # What is wrong with the axes is told beside what is wrong with the pictures.
+            axes: dict[str, Any] = {"exclude": [], "include": [], "where": None}
+            sweep = config.sweep.model_copy(update=axes)
+            any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
+            problems += self._select(config.model_copy(update={"sweep": sweep}), any_two)
+        problems += self._missing_files()
+        if not problems:
+            problems += region_problems(self, *named_regions(self))
+        if not problems:
+            problems += problems_of(self)
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
+
+    def _select(self, config: Config, overrides: Overrides) -> Iterator[str]:
+        """Find all cells and their settings; gives what is wrong with them."""
+        try:
+            self.selection: Selection = select_cells(config, overrides)
+        except ConfigError as error:
+            yield from error.problems
+            return
+        for (style, content), points in self.selection.pairs.items():
+            for point in points:
+                try:
+                    settings = overrides.settings(style, content, point)
+                except ConfigError as error:
+                    yield from error.problems
+                    continue
+                if len(self.selection.seeds) > 1 and not settings.uses_seed:
+                    yield (
+                        "sweep.seeds: with `init: content` every seed gives the same picture; set "
+                        "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
+                    )
+                self._resolved[style, content, point.stem] = settings
+
+    def _missing_files(self) -> list[str]:
+        """Files besides the pictures that the settings name and that are not there."""
+        named = {
+            (name, path)
+            for settings in self.settings
+            for name in ("weights", "init_file")
+            if (path := getattr(settings, name)) is not None
+        }
+        if self.config.evaluation.weights is not None:
+            named.add(("evaluation.weights", self.config.evaluation.weights))
+        return [
+            f"{name}: there is no file {path} (paths start from {Path.cwd()})"
+            for name, path in sorted(named)
+            if not Path(path).is_file()
+        ]
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every point that some cell has, in grid order."""
+        return self.selection.points
+
+    @cached_property
+    def settings(self) -> tuple[Settings, ...]:
+        """All different settings of the run's cells, in grid order."""
+        return tuple({id(settings): settings for settings in self._resolved.values()}.values())
+
+    @cached_property
+    def axis_values(self) -> dict[str, list[Any]]:
+        """Every axis and the values that cells have, in order: style, content, the sweep, seed."""
+        pairs = self.selection.pairs
+        values: dict[str, list[Any]] = {
+            "style": [s for s in self.styles if any(s == style for style, _ in pairs)],
+            "content": [c for c in self.contents if any(c == content for _, content in pairs)],
+        }
+        for name, axis in self.selection.axes.by_name.items():
+            used = {digest(point.values[name]): point.values[name] for point in self.points}
+            if axis.interval is not None and axis.interval.drawn:
+                values[name] = sorted(used.values())
+            else:
+                listed = {digest(value): value for value in axis.values}
+                values[name] = [v for key, v in {**listed, **used}.items() if key in used]
+        seeds = {point.seed for point in self.points}
+        values["seed"] = [seed for seed in self.selection.seeds if seed in seeds]
+        return values
+
+    @cached_property
+    def titles(self) -> dict[str, dict[str, str]]:
+        """Axis -> value -> what people are shown in its place."""
+        axes = self.selection.axes.by_name.values()
+        return {axis.name: dict(axis.titles) for axis in axes if axis.titles}
+
+    @cached_property
+    def refinable(self) -> list[Cell]:
+        """Cells that ``refine`` may choose; a table of them is read once."""
+        return candidates(self)
+
+    # --- batches ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _all(self) -> tuple[Cell, ...]:
+        return tuple(
+            Cell(
+                style,
+                content,
+                point,
+                self._resolved[style, content, point.stem],
+                group,
+                self.division.batch(style, content, group),
+                self.image_path(style, content, point),
+            )
+            for (style, content), points in self.selection.pairs.items()
+            for point in points
+            for group in [self.division.group(style, content, point)]
+        )
+
+    @cached_property
+    def division(self) -> BatchPlan:
+        """How the cells are shared out to batches."""
+        judge = self.evaluation["encoder"]
+        taken: dict[int, float] = {}
+
+        def seconds(style: str, content: str, point: Point) -> float:
+            settings = self._resolved[style, content, point.stem]
+            if id(settings) not in taken:
+                taken[id(settings)] = cell_seconds(self.config, settings, judge)
+            return taken[id(settings)]
+
+        return BatchPlan(self.config, self.selection.pairs, seconds)
+
+    @cached_property
+    def _batches(self) -> dict[str, dict[Key, list[Cell]]]:
+        found: dict[str, dict[Key, list[Cell]]] = {}
+        for cell in self._all:
+            batches = found.setdefault(cell.group, {})
+            batches.setdefault(self.division.key(cell.style, cell.content), []).append(cell)
+        return found
+
+    @cached_property
+    def groups(self) -> tuple[BatchGroup, ...]:
+        """All batches, those together that make the same files but for their style and content.
+
+        In a grid that is a product there is one group for each name.
+        """
+        by = self.division.layout.own
+        groups: list[BatchGroup] = []
+        for name, batches in self._batches.items():
+            alike: dict[tuple[tuple[str | None, str | None, str], ...], list[Key]] = {}
+            for key, cells in batches.items():
+                places = tuple(
+                    (
+                        None if "style" in by else cell.style,
+                        None if "content" in by else cell.content,
+                        cell.point.stem,
+                    )
+                    for cell in cells
+                )
+                alike.setdefault(places, []).append(key)
+            groups += [
+                BatchGroup(name, tuple(keys), places, len(alike) == 1)
+                for places, keys in alike.items()
+            ]
+        return tuple(groups)
+
+    def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
+        """The cells of one job.
+
+        Args:
+            group: name of the group whose points they have.
+            style, content: the job's own, where these axes make batches.
+        """
+        return list(self._batches[group][style, content])
+
+    def digest_of(self, cells: Iterable[Cell]) -> str:
+        """Of everything in the configuration that determines some cells."""
+        return digest(
+            {
+                "cells": [[c.image, self._digests[id(c.settings)], c.point.seed] for c in cells],
+                "output": self.config.output.model_dump(),
+                "evaluation": self.evaluation,
+            }
+        )
+
+    @cached_property
+    def _digests(self) -> dict[int, str]:
+        return {id(settings): digest(settings.model_dump()) for settings in self.settings}
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """Encoder, weights and size that judge every picture of the run."""
+        base = base_setting(given_settings(self.config), "encoder")
+        given = self.config.evaluation
+        encoder = given.encoder or base
+        weights = given.weights
+        if weights is None:
+            files = self.config.settings.weights
+            if isinstance(files, dict):
+                weights = files.get(encoder)
+            elif encoder == base:
+                weights = files
+        return {"encoder": encoder, "weights": weights, "size": given.size}
+
+    def image_path(self, style: str, content: str, point: Point) -> str:
+        """Path of a cell's picture, from the run's folder."""
+        return f"cells/{style}/{content}/{point.stem}.{self.config.output.format}"
+
+    def cells(self, *, style: str | None = None, content: str | None = None) -> Iterator[Cell]:
+        """Cells in grid order: style, content, then the sweep; perhaps only some of them."""
+        for cell in self._all:
+            if style in (None, cell.style) and content in (None, cell.content):
+                yield cell
+
+    @cached_property
+    def layout(self) -> dict[str, list[str]]:
+        """Axes on rows, columns and pages of the contact sheets: every axis in exactly one place.
+
+        Where the configuration is silent: a page for each style, contents as rows, all else as
+        columns.
+        """
+        report = self.config.report
+        given = {"rows": report.rows, "cols": report.cols, "pages": report.pages}
+        used = {axis for axes in given.values() for axis in axes or []}
+        axes = [a for a, values in self.axis_values.items() if len(values) > 1 and a not in used]
+        layout = {place: list(axes or []) for place, axes in given.items()}
+        for place, axis in (("pages", "style"), ("rows", "content")):
+            if given[place] is None and axis in axes:
+                layout[place].append(axis)
+                axes.remove(axis)
+        rest = next((place for place in ("cols", "rows", "pages") if given[place] is None), "cols")
+        layout[rest] += axes
+        # A sheet with a single row or column still says of what.
+        for place, axis in (("rows", "content"), ("cols", "style")):
+            free = axis not in [a for axes in layout.values() for a in axes]
+            if not layout[place] and free:
+                layout[place].append(axis)
+        return layout
+
+    @property
+    def cell_count(self) -> int:
+        """How many pictures the run makes."""
+        return len(self._all)
+
+    @cached_property
+    def sizes(self) -> LabelledSizes:
+        """Every size at which contents have to be prepared, ascending."""
+        return sizes_of([Settings(size=self.evaluation["size"]), *self.settings])

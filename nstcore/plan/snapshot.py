@@ -1,0 +1,108 @@
+"""The frozen configuration: what a run is made from, however the user's file changes meanwhile.
+
+It stands in the run's folder with all inputs spelled out, so that neither an edited configuration
+nor a picture added to a folder can change the plan of a run that is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nstcore.config.loader import dump_yaml, given_settings, located, parse_config, read_yaml
+from nstcore.config.run import Config
+from nstcore.errors import ConfigError
+from nstcore.plan.compared import missing_runs
+from nstcore.plan.plan import Plan
+from nstcore.plan.refine import rows_of
+from nstcore.store.files import retry_io, write_text
+
+NAME = "config.yaml"
+
+_HEADER = """\
+# The configuration of this run as it was when it last started. Made by the workflow and read by its
+# jobs: change your own configuration instead.
+"""
+
+
+def snapshot_path(config: Config) -> Path:
+    """Where a run keeps its frozen configuration."""
+    return Path(config.run_dir) / NAME
+
+
+def write_snapshot(plan: Plan) -> Path:
+    """Write the configuration that a plan was made from, with every input file by name."""
+    config = plan.config
+    values: dict[str, Any] = config.model_dump(exclude_unset=True)
+    values["run"] = config.run
+    values["contents"] = {name: source.entry() for name, source in plan.contents.items()}
+    values["styles"] = {name: source.entry() for name, source in plan.styles.items()}
+    values["settings"] = given_settings(config)
+    if plan.selection.drawn is not None:
+        # Drawn once: another version of SciPy might draw other points.
+        values["sweep"]["sample"]["points"] = plan.selection.drawn
+    rows = rows_of(plan)
+    if rows is not None:
+        values["refine"]["choose"] = rows
+    path = snapshot_path(config)
+    write_text(path, _HEADER + dump_yaml(values))
+    return path
+
+
+def open_snapshot(path: Path | str) -> Plan:
+    """The plan of a run that has started.
+
+    Raises:
+        ConfigError: if there is no frozen configuration or it was changed to something wrong.
+    """
+    return read_plan(path)
+
+
+def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
+    """The plan of the configuration in a YAML file.
+
+    Args:
+        path: the file.
+        starting: whether a run is to start from it: then the runs that it is compared with must be
+            there.
+
+    Raises:
+        ConfigError: one line for every mistake, with the line in the file.
+    """
+    raw = read_yaml(path)
+    try:
+        return _plan(raw, starting)
+    except ConfigError as error:
+        raise located(error, raw) from None
+
+
+def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
+    """The plan that a configuration means.
+
+    Args:
+        raw: the configuration as it was read.
+        starting: whether this process starts the run; one that is only a job of it takes the frozen
+            configuration.
+
+    Raises:
+        ConfigError: one line for every mistake.
+    """
+    if starting:
+        return _plan(raw, starting)
+    run, results = raw.get("run", "run"), raw.get("results", "results")
+    path = Path(str(results)) / str(run) / NAME
+    try:
+        # Another machine may have written it a moment ago.
+        retry_io(path.stat, awaited=True)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: is missing; start the run again"]) from None
+    return open_snapshot(path)
+
+
+def _plan(raw: Mapping[str, Any], starting: bool) -> Plan:
+    plan = Plan(parse_config(raw))
+    problems = missing_runs(plan.config) if starting else []
+    if problems:
+        raise ConfigError(problems)
+    return plan

@@ -1,0 +1,159 @@
+"""Which cells of a finished grid are made again, larger."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nstcore.config.run import PARETO
+from nstcore.errors import StoreError
+from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.refine import refined
+from nstcore.store.files import write_text
+
+log = logging.getLogger(__name__)
+
+TABLE = "refined/promoted.tsv"
+"""In the run's folder."""
+
+COLUMNS = ("style", "content", "setting", "seed", "rank", "content_loss", "style_loss", "image")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A chosen cell.
+
+    Attributes:
+        cell: of the grid.
+        rank: 1 for the first of its style and content.
+        content_loss, style_loss: as it was measured; NaN if it was not.
+    """
+
+    cell: Cell
+    rank: int
+    content_loss: float
+    style_loss: float
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The points that no other beats in both losses, from the knee outwards.
+
+    A point is beaten by one that is no worse in either loss and better in one; of equal points the
+    first stays.  With both losses scaled so that the front's ends are (0, 1) and (1, 0), the knee is
+    the point farthest below the line between them, and the others follow by their distance to it.
+
+    Args:
+        points: content and style loss; a point with one that is not finite is on no front.
+
+    Returns:
+        Indices into ``points``.
+    """
+    finite = [i for i, point in enumerate(points) if all(map(math.isfinite, point))]
+    front: list[int] = []
+    for i in sorted(finite, key=lambda i: (*points[i], i)):
+        # Sorted by the first loss: whatever comes later has to be better in the second.
+        if not front or points[i][1] < points[front[-1]][1]:
+            front.append(i)
+    if not front:
+        return []
+    (left, top), (right, bottom) = points[front[0]], points[front[-1]]
+    width, height = right - left or 1.0, top - bottom or 1.0
+    scaled = {i: ((points[i][0] - left) / width, (points[i][1] - bottom) / height) for i in front}
+    knee = min(front, key=lambda i: (sum(scaled[i]), i))
+    return sorted(front, key=lambda i: (math.dist(scaled[i], scaled[knee]), i))
+
+
+def choose(plan: Plan, losses: dict[str, tuple[float, float]]) -> list[Chosen]:
+    """The chosen cells of a finished grid, in its order of styles and contents.
+
+    Args:
+        plan: the run.
+        losses: path of each picture that was made -> its content and style loss.
+    """
+    refine = plan.config.refine
+    assert refine is not None
+    pairs: dict[tuple[str, str], list[Cell]] = {}
+    for cell in plan.refinable:
+        if cell.image in losses:
+            pairs.setdefault((cell.style, cell.content), []).append(cell)
+        elif refine.choose != PARETO:
+            log.warning("%s was chosen and is not made again: it failed", cell.image)
+    found: list[Chosen] = []
+    for cells in pairs.values():
+        order = list(range(len(cells)))
+        if refine.choose == PARETO:
+            order = pareto_front([losses[cell.image] for cell in cells])[: refine.count]
+        found += [
+            Chosen(cells[i], rank, *losses[cells[i].image]) for rank, i in enumerate(order, start=1)
+        ]
+    return found
+
+
+def promote(plan: Plan) -> None:
+    """Write the table of chosen cells from the run's metrics."""
+    from nstcore.results.tables import read_table
+
+    run = Path(plan.config.run_dir)
+    metrics = read_table(run / "metrics.parquet")
+    made = metrics[metrics["status"] == "ok"]
+    measured = made.reindex(columns=["image", "content_loss", "style_loss"])
+    losses = {
+        str(image): (float(content), float(style))
+        for image, content, style in measured.itertuples(index=False)
+    }
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    chosen = choose(plan, losses)
+    for one in chosen:
+        cell = one.cell
+        named = [cell.style, cell.content, cell.point.name, cell.point.seed]
+        image = refined(plan, cell).image
+        writer.writerow([*named, one.rank, one.content_loss, one.style_loss, image])
+    write_text(run / TABLE, text.getvalue())
+    log.info("%d cells are made again", len(chosen))
+
+
+def promoted_images(table: Path | str) -> list[str]:
+    """Paths of the refined pictures that a table of chosen cells asks for, from the run's folder.
+
+    Raises:
+        StoreError: if it cannot be read.
+    """
+    try:
+        with open(table, encoding="utf-8", newline="") as file:
+            return [row["image"] for row in csv.DictReader(file, delimiter="\t")]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise StoreError(f"{table}: cannot be read ({error}); delete it and run again") from None
+
+
+def refined_cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
+    """The refined cell whose picture has such a path.
+
+    Raises:
+        StoreError: if the grid has no such cell.
+    """
+    for cell in plan.cells(style=style, content=content):
+        if cell.point.stem == stem:
+            return refined(plan, cell)
+    raise StoreError(f"{style}/{content}/{stem} is no cell of this run; start the run again")
+
+
+def promoted(plan: Plan) -> list[tuple[Cell, Cell]]:
+    """The chosen cells of a run as they are in the grid and as they are refined.
+
+    Raises:
+        StoreError: if the table of chosen cells is not there or not of this plan.
+    """
+    table = Path(plan.config.run_dir) / TABLE
+    known = {one.image: (cell, one) for cell in plan.refinable for one in [refined(plan, cell)]}
+    images = promoted_images(table)
+    strange = [image for image in images if image not in known]
+    if strange:
+        raise StoreError(f"{table}: {strange[0]} is no cell of this run; delete it and run again")
+    return [known[image] for image in images]

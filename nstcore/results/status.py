@@ -1,0 +1,231 @@
+"""How far a run is, from what it has left on disk; it may be under way, on this machine or another."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import json
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nstcore.errors import StoreError, UserError
+from nstcore.jobs.heartbeat import Heartbeat, read_beats
+from nstcore.plan import paths
+from nstcore.plan.cost_model import cell_seconds
+from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.snapshot import NAME, open_snapshot
+from nstcore.results.select_refined import TABLE, promoted
+from nstcore.store.cells import Store
+from nstcore.store.claims import lives
+
+WINDOW = 3600.0
+"""Seconds over which the rate is taken."""
+
+SILENT = 120.0
+"""Seconds without a word after which a job counts as silent: file systems show changes late."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One job that has said what it does.
+
+    Attributes:
+        beat: its last word.
+        state: ``running``, ``silent`` (not heard of for a while) or ``gone`` (its process has ended on
+            this machine without a word).
+        done: cells of its batch that have a record.
+        quiet: seconds since its last word.
+    """
+
+    beat: Heartbeat
+    state: str
+    done: int
+    quiet: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Attributes:
+        run: its name.
+        cells: of the grid, and refined ones once they are chosen.
+        done, failed, running, waiting: cells by where they are; they add up to ``cells``.
+        stored: of those that wait, how many the store has already.
+        jobs: that have said what they do.
+        failures: path and reason of failed cells.
+        per_hour: cells computed an hour lately; None where none was.
+        seconds_left: until every cell is made, at the rate of lately; None where there is none.
+        finished: whether the run has had its last word.
+    """
+
+    run: str
+    cells: int
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    stored: int
+    jobs: list[JobState]
+    failures: list[tuple[str, str]]
+    per_hour: float | None
+    seconds_left: float | None
+    finished: bool
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a record says, and of which version of the file."""
+
+    changed: int
+    ok: bool
+    reason: str
+    created: float
+
+
+@dataclass
+class Watcher:
+    """Looks at one run, perhaps again and again: a record is read once.
+
+    Args:
+        run: the run's folder.
+
+    Raises:
+        UserError: if no run has started there.
+    """
+
+    run: Path
+    _records: dict[str, _Known] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.run / NAME).is_file():
+            raise UserError(
+                f"{self.run}: no run has started there (it has no {NAME}); give a run's folder, such as "
+                "results/demo"
+            )
+        self._plan_of: tuple[int, Plan] | None = None
+
+    def look(self, now: float | None = None) -> Status:
+        """How far the run is now.
+
+        Args:
+            now: seconds since 1970; None for the clock's.
+        """
+        now = time.time() if now is None else now
+        plan = self._plan()
+        cells = self._cells(plan)
+        self._read(cells)
+        known = self._records
+        jobs = [self._job(beat, cells, now) for beat in read_beats(self.run)]
+        live = {job.beat.batch for job in jobs if job.state == "running"}
+        missing = [cell for cell in cells if cell.image not in known]
+        running = [cell for cell in missing if cell.batch in live]
+        waiting = [cell for cell in missing if cell.batch not in live]
+        failures = [
+            (cell.image, known[cell.image].reason)
+            for cell in cells
+            if cell.image in known and not known[cell.image].ok
+        ]
+        stored = self._stored(plan, waiting)
+        left = [*running, *(cell for cell in waiting if cell.image not in stored)]
+        per_hour, seconds_left = self._rate(plan, cells, left, now)
+        return Status(
+            run=plan.config.run,
+            cells=len(cells),
+            done=len(cells) - len(missing) - len(failures),
+            failed=len(failures),
+            running=len(running),
+            waiting=len(waiting),
+            stored=len(stored),
+            jobs=jobs,
+            failures=failures,
+            per_hour=per_hour,
+            seconds_left=seconds_left if left else 0.0,
+            finished=(self.run / "summary.json").is_file() and not missing,
+        )
+
+    def _plan(self) -> Plan:
+        """The plan of the frozen configuration, read again when the run has started anew."""
+        path = self.run / NAME
+        changed = path.stat().st_mtime_ns
+        if self._plan_of is None or self._plan_of[0] != changed:
+            self._plan_of = changed, open_snapshot(path)
+        return self._plan_of[1]
+
+    def _cells(self, plan: Plan) -> list[Cell]:
+        cells = list(plan.cells())
+        if plan.config.refine is not None and (self.run / TABLE).is_file():
+            # A table of another plan will be made again.
+            with contextlib.suppress(StoreError):
+                cells += [refined for _, refined in promoted(plan)]
+        return cells
+
+    def _read(self, cells: Iterable[Cell]) -> None:
+        """Read the records that are new, and forget those that are gone."""
+        before, self._records = self._records, {}
+        for cell in cells:
+            path = paths.record_path(self.run / cell.image)
+            try:
+                changed = path.stat().st_mtime_ns
+                known = before.get(cell.image)
+                if known is None or known.changed != changed:
+                    known = _known(path, changed)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # not there, or not whole
+            self._records[cell.image] = known
+
+    def _job(self, beat: Heartbeat, cells: Iterable[Cell], now: float) -> JobState:
+        quiet = now - beat.updated
+        state = "silent" if quiet > SILENT else "running"
+        if beat.host == platform.node() and not lives(beat.pid):
+            state = "gone"
+        own = (cell.image for cell in cells if cell.batch == beat.batch)
+        return JobState(beat, state, sum(image in self._records for image in own), quiet)
+
+    def _stored(self, plan: Plan, waiting: Iterable[Cell]) -> set[str]:
+        """Pictures that only have to be linked from the store, as far as keys are known."""
+        try:
+            with open(self.run / "grid.tsv", encoding="utf-8", newline="") as file:
+                keys = {row["image"]: row["key"] for row in csv.DictReader(file, delimiter="\t")}
+        except (OSError, KeyError):
+            return set()
+        store = Store(plan.config.store_dir)
+        return {c.image for c in waiting if c.image in keys and store.has(keys[c.image])}
+
+    def _rate(
+        self, plan: Plan, cells: Iterable[Cell], left: Iterable[Cell], now: float
+    ) -> tuple[float | None, float | None]:
+        """Cells an hour, and the seconds until those left are made if work goes on as lately.
+
+        A cell counts by what it costs, so that large pictures at the end are not taken for small ones.
+        """
+        started = (self.run / NAME).stat().st_mtime
+        since = max(started, now - WINDOW)
+        judge = plan.evaluation["encoder"]
+        lately = [
+            cell
+            for cell in cells
+            if cell.image in self._records and self._records[cell.image].created >= since - 1
+        ]
+        passed = now - since
+        if not lately or passed <= 0:
+            return None, None
+
+        def cost(some: Iterable[Cell]) -> float:
+            return sum(cell_seconds(plan.config, cell.settings, judge) for cell in some)
+
+        return 3600 * len(lately) / passed, passed * cost(left) / cost(lately)
+
+
+def _known(path: Path, changed: int) -> _Known:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return _Known(
+        changed,
+        record["status"] == "ok",
+        str(record.get("reason") or record["status"]),
+        datetime.datetime.fromisoformat(record["created"]).timestamp(),
+    )

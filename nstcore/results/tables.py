@@ -1,0 +1,338 @@
+"""The two tables of a run: one row a cell, and one row an iteration of each cell's trace.
+
+Both are built from ``grid.tsv`` and the records beside the images, in the order of the grid, so
+that the same run always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nstcore.errors import StoreError
+from nstcore.plan import paths
+from nstcore.store.files import atomic_path
+
+Missing = Literal["error", "placeholder"]
+
+IDENTITY = ("style", "content", "setting", "seed")
+"""The columns that name a cell, in this order in every table."""
+
+LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
+"""The columns of the curves that a trace fills."""
+
+EFFORT = ("iterations_done", "seconds", "peak_memory_mb")
+"""The columns that say what a cell took; all other metrics are measured on its picture."""
+
+_LAYER = "style_loss_"
+_METRICS_BEFORE = ("content_loss", "style_loss")
+_METRICS_AFTER = ("tv", "ssim", "color_distance")
+_STATUSES = ("ok", "diverged", "failed")
+
+
+Trace = Mapping[str, NDArray[np.float64]]
+"""What was recorded of a descent: name of a column to its values, all of one length."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``grid.tsv`` as read: the rows as text and the names of the sweep axes."""
+
+    rows: list[dict[str, str]]
+    axes: list[str]
+
+
+def read_grid(path: Path) -> Grid:
+    """Read ``grid.tsv``; the sweep axes are the columns between ``seed`` and ``key``.
+
+    Args:
+        path: a table with the columns style, content, setting, seed, the axes, key, batch, image.
+
+    Raises:
+        StoreError: the file is missing, is no such table, or holds a damaged line.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = list(csv.reader(file, delimiter="\t")) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StoreError(f"{path}: cannot be read as a grid ({error})") from error
+    absent = [name for name in (*IDENTITY, "key", "image") if name not in header]
+    if absent:
+        raise StoreError(f"{path}: is no grid: the column {absent[0]!r} is missing")
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise StoreError(
+                f"{path}: line {number} has {len(line)} fields where the head has {len(header)}"
+            )
+    axes = header[header.index("seed") + 1 : header.index("key")]
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    for number, row in enumerate(rows, start=2):
+        if re.fullmatch(r"-?\d{1,18}", row["seed"]) is None:
+            raise StoreError(f"{path}: line {number}: the seed {row['seed']!r} is no whole number")
+    return Grid(rows, axes)
+
+
+def record_path(run_dir: Path, image: str) -> Path:
+    """Where the record of the cell with this ``image`` (relative to the run folder) stands."""
+    return paths.record_path(run_dir / image)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one cell's record from its JSON file.
+
+    Raises:
+        StoreError: there is no such file, or it is no record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: this record is missing; run the workflow again") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path}: this record cannot be read ({error}); delete it and run the workflow again"
+        ) from error
+    if not isinstance(record, dict) or not isinstance(record.get("key"), str):
+        raise StoreError(f"{path}: this is no record; delete it and run the workflow again")
+    if record.get("status") not in _STATUSES:
+        raise StoreError(f"{path}: the record's status is none of {', '.join(_STATUSES)}")
+    return record
+
+
+def matching_record(path: Path, key: str) -> dict[str, Any]:
+    """Read a cell's record and make sure that it was made for the grid as it is now.
+
+    Raises:
+        StoreError: as `read_record`, or the record's key is not ``key``.
+    """
+    record = read_record(path)
+    if record["key"] != key:
+        raise StoreError(
+            f"{path}: this record was made for another configuration (its key is "
+            f"{record['key'][:12]}, the grid's is {key[:12]}); delete it and run the workflow again"
+        )
+    return record
+
+
+def collect(
+    grid_tsv: Path, run_dir: Path, *, missing: Missing = "error"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Build the metrics and the curves of a run from its grid and its cells' records.
+
+    Args:
+        grid_tsv: the run's grid.
+        run_dir: the folder that the grid's image paths start from.
+        missing: ``"error"`` refuses a run whose records are not all there and right;
+            ``"placeholder"`` gives such a cell the status ``missing`` and the reason instead.
+
+    Returns:
+        The metrics, one row a cell in grid order, and the curves, one row an iteration.  Columns
+        and dtypes are the same whether cells failed or not; only the columns
+        ``style_loss_<layer>`` and further metrics come from what the records hold.
+
+    Raises:
+        StoreError: the grid cannot be read, or a record is missing, unreadable or of another key.
+    """
+    grid = read_grid(grid_tsv)
+    records: list[dict[str, Any]] = []
+    traces: list[Trace] = []
+    problems: list[str] = []
+    for record, problem in records_of(grid, run_dir):
+        traces.append(_trace(record))
+        record.pop("trace", None)  # as a list of numbers it takes four times as much memory
+        records.append(record)
+        if problem is not None:
+            problems.append(problem)
+    if problems and missing == "error":
+        more = len(problems) - 1
+        rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
+        raise StoreError(problems[0] + rest)
+    return metrics_of(grid, records), _curves(grid, traces)
+
+
+def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Read the records of a grid's cells, in its order.
+
+    Args:
+        grid: the run's grid.
+        run_dir: the folder that the grid's image paths start from.
+
+    Yields:
+        A cell's record and None; where there is no right one, only the status ``missing`` and the
+        reason, and a line on what is wrong with it.
+    """
+    for row in grid.rows:
+        path = record_path(run_dir, row["image"])
+        try:
+            yield matching_record(path, row["key"]), None
+        except StoreError as error:
+            reason = str(error).removeprefix(f"{path}: ").split(";")[0]
+            yield {"status": "missing", "reason": reason}, str(error)
+
+
+def sweep_axes(metrics: pd.DataFrame) -> list[str]:
+    """The names of the sweep axes: the columns of the metrics between ``seed`` and ``key``."""
+    columns = [str(name) for name in metrics.columns]
+    return columns[columns.index("seed") + 1 : columns.index("key")]
+
+
+def metric_names(metrics: pd.DataFrame) -> list[str]:
+    """The columns that hold measurements of a cell: losses, other metrics, iterations, time, memory."""
+    columns = [str(name) for name in metrics.columns]
+    first, last = columns.index("reason") + 1, columns.index("image")
+    return [name for name in columns[first:last] if name not in ("width", "height")]
+
+
+def write_metrics(metrics: pd.DataFrame, parquet: Path, csv: Path) -> None:
+    """Write the metrics as parquet and as CSV, atomically and always to the same bytes."""
+    _write_parquet(metrics, parquet)
+    with atomic_path(csv) as temporary:
+        metrics.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def write_curves(curves: pd.DataFrame, parquet: Path) -> None:
+    """Write the curves as parquet, atomically and always to the same bytes."""
+    _write_parquet(curves, parquet)
+
+
+def read_table(parquet: Path) -> pd.DataFrame:
+    """Read a table that `write_metrics` or `write_curves` wrote.
+
+    Raises:
+        StoreError: the file is missing or is no parquet file.
+    """
+    try:
+        return pd.read_parquet(parquet, engine="pyarrow")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{parquet}: cannot be read as a table ({error})") from error
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
+
+
+def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
+    """The metrics of a grid's cells from their records, one row a cell in grid order."""
+    measured = [_mapping(record, "metrics") for record in records]
+    names = {name for metrics in measured for name in metrics}
+    layers = sorted((n for n in names if n.startswith(_LAYER)), key=_natural)
+    known = (*_METRICS_BEFORE, *layers, *_METRICS_AFTER)
+    effort = [_mapping(record, "optimization") for record in records]
+    images = [_mapping(record, "image") for record in records]
+
+    columns: dict[str, pd.Series[Any]] = {
+        "run": _text(record.get("run") or _run_name(records) for record in records)
+    }
+    for name in IDENTITY[:3]:
+        columns[name] = _text(row[name] for row in grid.rows)
+    columns["seed"] = _integers(int(row["seed"]) for row in grid.rows)
+    for axis in grid.axes:
+        columns[axis] = axis_column([row[axis] for row in grid.rows])
+    columns["key"] = _text(row["key"] for row in grid.rows)
+    columns["status"] = _text(record["status"] for record in records)
+    columns["reason"] = _text(record.get("reason") for record in records)
+    for name in (*known, *sorted(names.difference(known), key=_natural)):
+        columns[name] = _floats(metrics.get(name) for metrics in measured)
+    columns[EFFORT[0]] = _integers(entry.get("iterations") for entry in effort)
+    for name in EFFORT[1:]:
+        columns[name] = _floats(entry.get(name) for entry in effort)
+    for name in ("width", "height"):
+        columns[name] = _integers(image.get(name) for image in images)
+    columns["image"] = _text(row["image"] for row in grid.rows)
+    return pd.DataFrame(columns)
+
+
+def _curves(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
+    lengths = [len(trace["iteration"]) for trace in traces]
+    columns: dict[str, Any] = {}
+    for name in IDENTITY:
+        column = [row[name] for row in grid.rows]
+        per_cell = _integers(map(int, column)) if name == "seed" else _text(column)
+        columns[name] = per_cell.repeat(lengths).reset_index(drop=True)
+    for name in ("iteration", "level", *LOSSES):
+        values = np.concatenate([*(trace[name] for trace in traces), np.empty(0)])
+        if name not in LOSSES:
+            whole = np.where(np.isfinite(values), values, np.nan).round()
+            columns[name] = pd.Series(whole).astype("Int64")
+        else:
+            columns[name] = values
+    return pd.DataFrame(columns)
+
+
+def _trace(record: Mapping[str, Any]) -> Trace:
+    """A record's trace; empty where there is none."""
+    trace = _mapping(record, "trace")
+    length = len(trace.get("iteration") or [])
+    return {name: _numbers(trace.get(name), length) for name in ("iteration", "level", *LOSSES)}
+
+
+def _numbers(values: Any, length: int) -> NDArray[np.float64]:
+    """One list of a trace as exactly ``length`` numbers, NaN where there is none."""
+    listed = list(values) if isinstance(values, list) else []
+    padded = listed[:length] + [None] * (length - len(listed))
+    try:
+        return np.array(padded, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.array([float(v) if _numeric(v) else np.nan for v in padded])
+
+
+def axis_column(texts: list[str]) -> pd.Series[Any]:
+    """Give the texts of one sweep axis the narrowest type that holds them all.
+
+    Whole numbers become Int64, other numbers float64, ``true``/``false`` boolean, all else text; an
+    empty field is a missing value.
+    """
+    filled = [text for text in texts if text != ""]
+    if filled and all(re.fullmatch(r"[+-]?\d{1,18}", text) for text in filled):
+        return _integers(int(text) if text else None for text in texts)
+    if filled and all(_is_number(text) for text in filled):
+        return _floats(float(text) if text else None for text in texts)
+    if filled and all(text.lower() in ("true", "false") for text in filled):
+        values = [text.lower() == "true" if text else None for text in texts]
+        return pd.Series(values, dtype="boolean")
+    return _text(text or None for text in texts)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) is not None
+
+
+def _run_name(records: list[dict[str, Any]]) -> str | None:
+    return next((record["run"] for record in records if record.get("run")), None)
+
+
+def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _text(values: Iterable[Any]) -> pd.Series[Any]:
+    return pd.Series([None if v is None else str(v) for v in values], dtype="string")
+
+
+def _floats(values: Iterable[Any]) -> pd.Series[Any]:
+    numbers = [float("nan") if not _numeric(v) else float(v) for v in values]
+    return pd.Series(numbers, dtype="float64")
+
+
+def _integers(values: Iterable[Any]) -> pd.Series[Any]:
+    whole = [int(v) if _numeric(v) and math.isfinite(v) else None for v in values]
+    return pd.Series(whole, dtype="Int64")
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

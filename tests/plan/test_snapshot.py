@@ -1,0 +1,162 @@
+"""A frozen configuration gives the same plan, whatever changes around it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nstcore.config.loader import parse_config
+from nstcore.errors import ConfigError
+from nstcore.plan.plan import Plan
+from nstcore.plan.snapshot import open_plan, open_snapshot, write_snapshot
+from nstcore.store import files as patience
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A configuration whose ids, weights and values are hard to write down and read again."""
+    monkeypatch.chdir(tmp_path)
+    hard = [f"photos/{name}.png" for name in ("12e45", "on", "007", "é ü")]
+    for shade, name in enumerate([*hard, "a.png", "b.png"]):
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((40, 40, 3), shade, np.uint8)).save(path)
+    return {
+        "run": "1e3",
+        "contents": "photos",
+        "styles": {
+            "1e5": {"a.png": 0.1, "b.png": 0.7},
+            "null": "a.png",
+            "two": ["b.png", "a.png"],
+            "own": {"path": "a.png", "settings": {"style_scale": 1e-1, "pooling": "avg"}},
+            "ours": {"paths": {"b.png": 1, "a.png": 2}, "settings": {"style_scale": 2}},
+        },
+        "settings": {"style_layers": ["relu3_1", "relu1_1"], "init": "noise"},
+        "sweep": {
+            "axes": {
+                "style_weight": [1e-7, 1e30, 3],
+                "iterations": [[2, 1], 5],
+                "content_layers": [["relu4_2"], {"relu4_1": 0.5}],
+            },
+            "exclude": [{"content": "on", "style_weight": 3, "style": "null"}],
+            "include": [{"iterations": [7, 3], "style": "two", "content": "007"}],
+            "where": "style_weight >= 0 and content_layers == content_layers",
+            "seeds": [3, 1],
+        },
+        "batch_by": ["style", "iterations"],
+        "report": {"title": "yes"},
+        "results": "out",
+    }
+
+
+def test_regions_come_back(raw: dict[str, Any]) -> None:
+    guide = {"on": "a.png", "1e5": "b.png"}
+    plan = Plan(
+        parse_config(
+            {
+                **{name: value for name, value in raw.items() if name != "sweep"},
+                "batch_by": [],
+                "contents": {"cat": {"path": "a.png", "guide": guide}},
+                "styles": {
+                    "sky": {"path": "a.png", "guide": {**guide, "null": "b.png"}},
+                    "each": {
+                        "regions": {
+                            "1e5": {"a.png": 0.1, "b.png": 0.7},
+                            "on": {"path": "b.png", "guide": guide},
+                        },
+                        "settings": {"region_weights": {"1e5": 3, "on": 1e-7}},
+                    },
+                },
+            }
+        )
+    )
+    again = open_snapshot(write_snapshot(plan))
+    assert again.contents == plan.contents
+    assert again.styles == plan.styles
+
+
+def test_the_plan_comes_back(raw: dict[str, Any]) -> None:
+    plan = Plan(parse_config(raw))
+    again = open_snapshot(write_snapshot(plan))
+    assert again.contents == plan.contents
+    assert again.styles == plan.styles
+    assert list(again.cells()) == list(plan.cells())
+    assert again.groups == plan.groups
+    assert again.evaluation == plan.evaluation
+    assert again.layout == plan.layout
+    assert write_snapshot(again).read_text() == write_snapshot(plan).read_text()
+
+
+def test_neither_a_new_picture_nor_an_edit_changes_it(raw: dict[str, Any]) -> None:
+    plan = Plan(parse_config(raw))
+    path = write_snapshot(plan)
+    Image.new("RGB", (8, 8)).save("photos/aaa.png")
+    assert list(Plan(parse_config(raw)).contents) != list(plan.contents)
+    assert list(open_snapshot(path).cells()) == list(plan.cells())
+    edited = {**raw, "sweep": {"axes": {"style_weight": [5]}}, "batch_by": []}
+    assert list(open_plan(edited, starting=False).cells()) == list(plan.cells())
+    assert len(list(open_plan(edited, starting=True).cells())) != plan.cell_count
+
+
+def test_a_job_without_a_run_is_an_error(
+    raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "WAITS", (0.0,))
+    with pytest.raises(ConfigError, match="start the run again"):
+        open_plan(raw, starting=False)
+
+
+def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
+    """Python orders sets of text differently in every process; the grid knows no such order."""
+    path = write_snapshot(Plan(parse_config(raw)))
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from nstcore.plan import paths
+        from nstcore.plan.snapshot import open_snapshot
+        from nstcore.jobs import prepare
+        from nstcore.store.files import write_json
+        plan = open_snapshot(sys.argv[1])
+        for name in plan.contents:
+            prepare.prepare_content(plan, name)
+        for name, source in plan.styles.items():
+            for index in range(len(source.paths)):
+                prepare.prepare_style(plan, name, index)
+        for name in prepare.encoders(plan):
+            facts = {"name": name, "source": "", "sha256": "0" * 64}
+            write_json(Path(plan.config.run_dir) / paths.ENCODER_FACTS.format(encoder=name), facts)
+        prepare.write_grid(plan, Path(sys.argv[2]))
+        print(list(prepare.target_requests(plan)), plan.sizes, plan.digest_of(plan.cells()))
+        print([(g.name, g.batches, g.places) for g in plan.groups])
+        assert "torch" not in sys.modules
+    """
+    said = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(path), f"grid{seed}.tsv"],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1]
+    grid = Path("grid1.tsv").read_bytes()
+    assert grid == Path("grid2.tsv").read_bytes()
+    rows = grid.decode().splitlines()
+    assert len(rows) == 1 + (4 * 5 * 3 * 2 * 2 - 2 * 2 + 3 * 2) * 2
+    header = "style content setting seed style_weight iterations content_layers key batch image"
+    assert rows[0].split("\t") == header.split()
+    # All styles and contents with different pixels, and every point differs in what it computes.
+    keys = [row.split("\t")[header.split().index("key")] for row in rows[1:]]
+    assert len(set(keys)) == len(keys)

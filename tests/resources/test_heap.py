@@ -1,0 +1,51 @@
+"""Freed memory stays with the process, and can be given back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from nstcore.resources.device import keep_freed_memory
+
+CHILD = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from nstcore.resources.device import give_back_freed_memory, keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+if sys.argv[1] != "plain":
+    assert keep_freed_memory()
+if sys.argv[1] == "small":
+    assert keep_freed_memory(large=False)
+blocks = [np.ones(8 << 20) for _ in range(3)]
+full = resident()
+del blocks
+freed = resident()
+give_back_freed_memory()
+print(json.dumps([full, freed, resident()]))
+"""
+
+
+def _resident(how: str) -> list[int]:
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, how], capture_output=True, text=True, check=True
+    )
+    found: list[int] = json.loads(child.stdout)
+    return found
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="needs glibc")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    size = 3 * 8 * (8 << 20)
+    full, freed, after = _resident("kept")
+    assert full - freed < 0.1 * size
+    assert full - after > 0.9 * size
+    for how in ("plain", "small"):
+        full, freed, _ = _resident(how)
+        assert full - freed > 0.9 * size

@@ -1,0 +1,326 @@
+"""How much memory a descent takes: counted, as torch keeps it, and as real processes take it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nstcore.core.encoders.compact import CompactEncoder
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.guidance import layer_guides
+from nstcore.core.objective import Objective, style_moments
+from nstcore.core.settings import Settings
+from nstcore.resources import memory_model as memory
+from nstcore.resources.memory_model import (
+    LEAST_HISTORY,
+    Budget,
+    is_out_of_memory,
+    kept_values,
+    less_memory,
+    peak_bytes,
+    plan_batch,
+)
+
+HISTORY = Settings().history
+CPU = torch.device("cpu")
+BIG: dict[str, Any] = {"size": 4096, "pyramid_start": 4096}
+
+Free = Callable[[float], None]
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Free:
+    """Make it so that one batch may take so many bytes."""
+
+    def leave(count: float) -> None:
+        # A byte more: dividing by the share and multiplying again rounds.
+        monkeypatch.setattr(memory, "free_bytes", lambda device: (count + 1) / memory.MEMORY_SHARE)
+
+    return leave
+
+
+CASES: list[dict[str, Any]] = [
+    {"encoder": "vgg19"},
+    {"encoder": "compact"},
+    {"encoder": "vgg19", "pooling": "avg"},
+    {"encoder": "compact", "pooling": "l2"},
+    {"encoder": "compact", "padding": "replicate"},
+    {"encoder": "vgg19", "content_layers": {"relu3_1": 1}, "style_layers": {"relu2_2": 1}},
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("regions", [0, 2])
+def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regions: int) -> None:
+    """Saved tensors of one evaluation, by torch's own hooks; Gram matrices left out."""
+    settings = Settings(**case)
+    # In float64 a CPU takes Gram matrices as a GPU does.
+    dtype = torch.float32 if device == "cpu" else torch.float64
+    width, height = 96, 80  # activations of no layer are as many as a matrix has entries
+    options: Any = {
+        "depth": settings.layers[-1],
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+    }
+    encoder = CompactEncoder(**options) if settings.encoder == "compact" else VGG(**options)
+    encoder.to(dtype).to(memory_format=torch.channels_last)
+    image = torch.rand(1, 3, height, width, dtype=dtype)
+    one = torch.ones(1, dtype=dtype)
+    guides = None
+    if regions:
+        masks = torch.rand(regions, height, width, dtype=dtype)
+        guides = layer_guides(masks, settings.style_layers, "simple", "ab")
+    objective = Objective(
+        encoder,
+        content=encoder(image, list(settings.content_layers)),
+        style=style_moments(encoder, image, list(settings.style_layers), guides),
+        guides=guides,
+        content_layers=settings.content_layers,
+        style_layers=settings.style_layers,
+        content_weight=one,
+        style_weight=one,
+        tv_weight=one,
+    )
+    channels = {64, 128, 256, 512, 16, 32, 17, 33, 65, 129, 257}
+    targets = {target.data_ptr() for target, _ in objective._content.values()}
+    # Counted apart: all pictures may share them.
+    targets |= {guide.weights.data_ptr() for guide in (guides or {}).values()}
+    kept: dict[int, float] = {}
+    alive: list[torch.Tensor] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        square = tensor.numel() in {
+            many * count**2 for count in channels for many in (1, max(regions, 1))
+        }
+        filters = tensor.dim() == 4 and tensor.shape[-1] in (1, 3)
+        if not (square or filters or tensor.data_ptr() in targets):
+            # Where a maximum was is a whole number of 8 bytes in any case.
+            whole = not tensor.is_floating_point()
+            kept[storage.data_ptr()] = storage.nbytes() / (4 if whole or device == "cpu" else 8)
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        objective(image.clone().requires_grad_())
+    layers = encoder.layers
+    counted = sum(kept_values(layer, settings, width, height, device, regions) for layer in layers)
+    counted += 9 * width * height
+    assert sum(kept.values()) == pytest.approx(counted, rel=0.015)
+
+
+def test_what_costs_more_memory_is_estimated_to() -> None:
+    def need(width: int = 256, height: int = 256, batch: int = 1, **given: Any) -> float:
+        return peak_bytes(Settings(**given), width, height, batch)
+
+    assert need(512, 256) == need(256, 512) > 1.5 * need()
+    assert need(batch=4) - need(batch=2) == pytest.approx(2 * (need(batch=2) - need()))
+    assert need(history=100) > need() > need(optimizer="adam")
+    assert need(encoder="vgg19", history=1) > 2 * need(history=1)
+    shallow = {"relu1_1": 1.0}
+    layers = {"style_layers": shallow, "content_layers": shallow}
+    assert need(encoder="vgg19", **layers) < need(encoder="vgg19")
+    assert peak_bytes(Settings(), 2048, 2048, 1, tile=512) < need(2048, 2048)
+    counts = [peak_bytes(Settings(), 512, 384, 2, regions=regions) for regions in range(5)]
+    assert counts == sorted(counts)
+
+
+def check_peak(side: int, batch: int, regions: int = 0, **given: Any) -> None:
+    """Compare the estimate with what a process of its own takes."""
+    probe = Path(__file__).with_name("memory_probe.py")
+    words = [sys.executable, str(probe), str(side), str(batch), json.dumps(given), str(regions)]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    measured = json.loads(said)["measured"]
+    predicted = peak_bytes(Settings(**given), side, side, batch, regions=regions)
+    # The table of all cases: pytest -m slow -rP tests/resources/test_memory.py
+    sys.stdout.write(
+        f"{side} px, {batch}, {given}: measured {measured / 1e6:.0f} MB, "
+        f"predicted {predicted / 1e6:.0f} MB, ratio {predicted / measured:.3f}\n"
+    )
+    assert 0.9 * measured <= predicted <= 1.5 * measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("batch", "history"), [(1, 20), (4, 5)])
+@pytest.mark.parametrize("side", [256, 384])
+@pytest.mark.parametrize("encoder", ["compact", "vgg19"])
+def test_the_estimate_is_what_a_process_takes(
+    encoder: str, side: int, batch: int, history: int
+) -> None:
+    check_peak(side, batch, encoder=encoder, history=history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": "adam"},
+        {"pooling": "avg"},
+        {"pooling": "l2"},
+        {"padding": "replicate"},
+        {"style_layers": ["relu1_1"], "content_layers": ["relu1_1"]},
+        {"style_layers": ["relu1_2", "relu2_2"], "content_layers": ["relu3_1"]},
+    ],
+    ids=str,
+)
+def test_so_it_is_for_other_settings(given: dict[str, Any]) -> None:
+    check_peak(512, 2, **given)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["compact", "vgg19"])
+def test_so_it_is_with_regions(encoder: str) -> None:
+    check_peak(384, 2, regions=4, encoder=encoder, history=5)
+
+
+class TestPlan:
+    def test_as_many_as_fit_and_no_more_than_there_are(self, free: Free) -> None:
+        free(peak_bytes(Settings(), 256, 256, 7))
+        assert plan_batch(Settings(), 256, 256, CPU) == Budget(7, HISTORY, None)
+        assert plan_batch(Settings(), 256, 256, CPU, wanted=3) == Budget(3, HISTORY, None)
+        assert plan_batch(Settings(), 256, 256, CPU, wanted=9).batch == 7
+        assert plan_batch(Settings(), 256, 256, CPU, regions=30).batch < 7
+        free(peak_bytes(Settings(), 256, 256, 7) - 1000)
+        assert plan_batch(Settings(), 256, 256, CPU).batch == 6
+
+    def test_tiles_come_first(self, free: Free) -> None:
+        settings = Settings(**BIG)
+        whole = peak_bytes(settings, 4096, 3072, 1)
+        free(whole)
+        assert plan_batch(settings, 4096, 3072, CPU) == Budget(1, HISTORY, None)
+        for side in memory.TILES:
+            need = peak_bytes(settings, 4096, 3072, 1, tile=side)
+            assert need < whole
+            free(need)
+            assert plan_batch(settings, 4096, 3072, CPU) == Budget(1, HISTORY, side)
+
+    def test_less_history_where_the_picture_itself_is_too_large(self, free: Free) -> None:
+        settings = Settings(**BIG)
+        for history, found in ((12, 10), (8, 5), (5, 5)):
+            free(peak_bytes(settings, 4096, 4096, 1, history=history, tile=256))
+            budget = plan_batch(settings, 4096, 4096, CPU)
+            assert (budget.batch, budget.history) == (1, found)
+            assert budget.tile is not None
+
+    def test_where_nothing_fits_the_least_is_tried(
+        self, free: Free, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free(0)
+        assert plan_batch(Settings(**BIG), 4096, 4096, CPU) == Budget(1, 5, 256)
+        assert "GB are free" in caplog.text
+        # Adam has no history to shorten, and a picture no larger than a tile gains nothing by it.
+        small = plan_batch(Settings(optimizer="adam"), 256, 256, CPU)
+        assert small == Budget(1, HISTORY, None)
+        assert plan_batch(Settings(**BIG, history=3), 4096, 4096, CPU).history == 3
+
+    def test_a_tile_that_is_given_stays(self, free: Free) -> None:
+        settings = Settings(**BIG)
+        free(peak_bytes(settings, 4096, 4096, 3, tile=512))
+        assert plan_batch(settings, 4096, 4096, CPU, tile=512) == Budget(3, HISTORY, 512)
+        assert plan_batch(settings, 4096, 4096, CPU, wanted=2, tile=512) == Budget(2, HISTORY, 512)
+        free(peak_bytes(settings, 4096, 4096, 1, history=5, tile=512))
+        assert plan_batch(settings, 4096, 4096, CPU, tile=512) == Budget(1, 5, 512)
+
+    def test_after_running_out_it_is_tried_with_less_and_less(self) -> None:
+        settings = Settings(**BIG)
+        tried: list[tuple[int, int | None]] = [(HISTORY, None)]
+        while (less := less_memory(settings, 4096, 4096, *tried[-1])) is not None:
+            tried.append(less)
+        assert tried == [
+            *((HISTORY, side) for side in (None, 1024, 512, 256)),
+            (LEAST_HISTORY, 256),
+        ]
+        # Tiles are of no use to a picture that fits into one.
+        assert less_memory(settings, 300, 200, HISTORY, None) == (LEAST_HISTORY, None)
+        adam = Settings(**BIG, optimizer="adam")
+        assert less_memory(adam, 300, 200, HISTORY, None) is None
+
+    def test_what_was_chosen_is_said(self, free: Free, caplog: pytest.LogCaptureFixture) -> None:
+        free(peak_bytes(Settings(**BIG), 4096, 4096, 1, tile=512))
+        with caplog.at_level(logging.INFO):
+            plan_batch(Settings(**BIG), 4096, 4096, CPU)
+        assert "tile=512" in caplog.text
+
+
+# Each attempt is a process of its own, forked when all is loaded, whose address space hardly grows.
+PROVOKE = """
+import os, resource
+import numpy, psutil, torch
+from nstcore.resources.memory_model import is_out_of_memory
+torch.set_num_threads(1)
+inputs = [torch.rand(1, 8 * k, 24, 24) for k in range(1, 9)]
+filters = [torch.rand(16, 8 * k, 3, 3) for k in range(1, 9)]
+def convolve():
+    for x, w in zip(inputs, filters):
+        torch.nn.functional.conv2d(x, w, padding=1)
+attempts = [
+    ("torch", 1e8, lambda: torch.empty(10**9)),
+    ("python", 1e8, lambda: bytearray(10**9)),
+    ("numpy", 1e8, lambda: numpy.ones(10**9)),
+    *(("convolution", margin * 1e6, convolve) for margin in (0, 0.5, 1, 2, 3, 4, 5, 8)),
+]
+for name, margin, act in attempts:
+    if os.fork() == 0:
+        limit = int(psutil.Process().memory_info().vms + margin)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        try:
+            act()
+            said = "enough"
+        except BaseException as error:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+            said = f"{is_out_of_memory(error)} {type(error).__name__}: {str(error)[:150]!r}"
+        os.write(1, f"{name}: {said}\\n".encode())
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of the address space")
+def test_memory_that_is_really_short_is_recognized() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROVOKE], check=True, capture_output=True, text=True
+    )
+    said = run.stdout.splitlines()
+    assert len(said) == 11
+    failures = [line for line in said if not line.endswith("enough")]
+    assert {line.split(":")[0] for line in failures} == {"torch", "python", "numpy", "convolution"}
+    for line in failures:
+        assert line.split()[1] == "True", line
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not execute a primitive"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+)
+def test_short_memory_has_many_names(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("the pictures of a batch must agree: out of memory of what was meant"),
+        RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+        RuntimeError("could not create a primitive descriptor for the matmul primitive"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_other_errors_are_not_taken_for_it(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
