@@ -1,6 +1,7 @@
-# make demo   sets everything up and runs the demo grid
-# make test   sets everything up and runs the tests
-# make bench  measures speed and memory on this machine, into benchmarks/results/
+# make demo       sets everything up and runs the demo grid
+# make test       sets everything up and runs the quick tests: minutes
+# make test-all   the slow ones too: kills, Slurm, browsers, little memory, long runs
+# make bench      measures speed and memory on this machine, into benchmarks/results/
 # All need Python 3.11 or newer with venv and pip. A second call is quick.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PYTEST_ARGS ?=
 # More options for Snakemake: make demo RUN_ARGS="--cores 4"
 RUN_ARGS ?=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-slow test-all check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nst demo config/demo
@@ -19,11 +20,19 @@ demo: $(VENV)/.installed
 	@echo "Pictures: results/demo/cells/    Contact sheet: results/demo/sheets/all.png"
 	@echo "Report:   results/demo/report/index.html"
 
-# Most tests side by side, a core each, the longest first; then those that need the machine for themselves.
+# Tests run side by side, a core each, the longest files first.
 WORKERS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+QUICK := not slow and not slurm and not browser and not gpu
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not serial and not slurm" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m "serial or slurm" $(PYTEST_ARGS)
+	$(PYTEST) -m "$(QUICK)" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# What `make test` leaves out; last, one at a time, what needs the machine for itself.
+test-slow: $(VENV)/.installed-test
+	$(PYTEST) -m "(slow or browser) and not serial and not slurm and not gpu" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(PYTEST) -m "(serial or slurm) and not gpu" $(PYTEST_ARGS)
+
+test-all: test test-slow
 
 # What continuous integration checks besides the tests.
 check: $(VENV)/.installed-test

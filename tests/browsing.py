@@ -16,12 +16,15 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 PATIENCE_MS = 60_000  # the machine may be busy
 
 
+NO_CHROMIUM = "no Chromium found: install the package `chromium` (Debian: apt-get install chromium)"
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """One headless Chromium for all tests; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium")
+        pytest.skip(NO_CHROMIUM)
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield chromium

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browsing import browser, open_report  # noqa: F401
+from browsing import NO_CHROMIUM, browser, open_report  # noqa: F401
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
@@ -25,6 +25,15 @@ settings.register_profile(
 )
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile("steady")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly what was not tested because a program is missing."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    missing = sum(NO_CHROMIUM in str(report.longrepr) for report in skipped)
+    if missing:
+        terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{missing} tests of pages in a browser were skipped: {NO_CHROMIUM}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

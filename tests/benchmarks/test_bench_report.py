@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import _browsing
 import pytest
 from _browsing import browse
+from browsing import NO_CHROMIUM
 from PIL import Image
 from report import VIEWS, make_parser, measure, to_markdown
 
@@ -59,7 +60,7 @@ def test_everything_is_built_and_told(result):
 def test_the_browser_says_when_all_is_drawn(result):
     pytest.importorskip("playwright")
     if _browsing.CHROMIUM is None:
-        pytest.skip("there is no Chromium")
+        pytest.skip(NO_CHROMIUM)
     page = result[0] / "results" / "big" / "report" / "index.html"
     # Playwright wants a thread of its own beside the browser that other tests share.
     with ThreadPoolExecutor(1) as thread:

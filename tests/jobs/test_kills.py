@@ -17,7 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-pytestmark = pytest.mark.serial
+pytestmark = [pytest.mark.serial, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,7 +138,6 @@ def expected(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return pictures
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ten_kills_at_random_moments(
     server: Server, tmp_path: Path, expected: dict[str, bytes], seed: int
@@ -166,7 +165,6 @@ def test_ten_kills_at_random_moments(
     assert left == [], "states of finished pictures are removed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["signal", "deadline"])
 def test_a_job_that_has_to_end_says_so_and_is_continued(
     server: Server, tmp_path: Path, expected: dict[str, bytes], how: str

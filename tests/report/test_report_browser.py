@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from browsing import CHROMIUM
+from browsing import CHROMIUM, NO_CHROMIUM
 from synthetic import write_run
 
 from nstcore.report.build import build_report
@@ -17,7 +17,7 @@ EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM),
 ]
 
 

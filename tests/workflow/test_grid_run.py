@@ -21,8 +21,6 @@ from workbench import CORES, ROOT, Bench, write_picture
 from nstcore.core.encoders.compact import COMPACT_SHA256
 from nstcore.plan.keys import file_sha256
 
-pytestmark = pytest.mark.slow
-
 NOTHING = "Nothing to be done"
 
 

@@ -14,8 +14,6 @@ import pytest
 from PIL import Image
 from workbench import CORES, NST, Bench
 
-pytestmark = pytest.mark.slow
-
 
 def stylize_process(snakemake: subprocess.Popen[str]) -> psutil.Process:
     """The job that optimizes, once it is there."""
@@ -56,6 +54,7 @@ def killed(make_bench: Callable[..., Bench]) -> Bench:
     return bench
 
 
+@pytest.mark.slow
 class TestKilled:
     def test_finished_cells_stay_finished_whatever_is_edited_meanwhile(self, killed: Bench) -> None:
         before = killed.stored()
@@ -159,6 +158,7 @@ class TestFailures:
         failing.write()
 
 
+@pytest.mark.slow
 class TestChanges:
     """Inputs that change between runs in ways that dates do not tell."""
 

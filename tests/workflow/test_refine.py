@@ -18,8 +18,6 @@ from workbench import Bench
 
 from nstcore.plan.keys import file_sha256
 
-pytestmark = pytest.mark.slow
-
 NOTHING = "Nothing to be done"
 
 
