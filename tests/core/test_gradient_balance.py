@@ -106,7 +106,7 @@ def test_a_picture_is_made_as_with_the_weights_multiplied(random_vgg, waves, opt
     base = {
         "size": 48,
         "pyramid_start": 48,
-        "iterations": 12,
+        "iterations": 5,  # rounding grows with every step, by how much depends on the processor
         "tolerance": 0.0,
         "style_layers": LAYERS,
         "content_layers": ["relu3_2"],

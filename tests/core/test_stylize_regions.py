@@ -112,13 +112,13 @@ def test_one_style_for_all_regions_is_that_of_whole_pictures(random_vgg, task, t
 
 def test_a_region_that_covers_everything_is_no_guide(random_vgg, task, target) -> None:
     everything = Regions(("all",), np.full((1, HEIGHT, WIDTH), 255, np.uint8))
-    plain = replace(task(), styles=target(10, Settings(**BASE)))
+    few = {"iterations": 4}  # sums in another order, which every further step lets grow
+    plain = replace(task(**few), styles=target(10, Settings(**{**BASE, **few})))
     (guided,), (expected,) = (
         stylize(random_vgg(), [one]) for one in (replace(plain, regions=everything), plain)
     )
-    # Sums in another order, which a descent of 30 steps lets grow.
-    np.testing.assert_allclose(guided.image, expected.image, atol=0.02)
-    assert guided.trace["style_loss"] == pytest.approx(expected.trace["style_loss"], rel=1e-2)
+    np.testing.assert_allclose(guided.image, expected.image, atol=2e-3)
+    assert guided.trace["style_loss"] == pytest.approx(expected.trace["style_loss"], rel=1e-3)
 
 
 def test_a_guided_style_is_compared_region_by_region(random_vgg, target, waves) -> None:
