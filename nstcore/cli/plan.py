@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nstcore.cli.jobs import job_line, job_values, jobs_of
@@ -221,7 +222,7 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
     """Print what a run would take."""
     if outlook.keys is None:
         reason = [*outlook.problems, *outlook.warnings][0]
-        console.print(f"what is in the store cannot be told yet: {_plain(reason)}")
+        console.print(f"what is in the store cannot be told yet: {escape(reason)}")
     else:
         present = outlook.present or 0
         twins = len(outlook.keys) - present - len(outlook.new)
@@ -253,7 +254,7 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
     more = f", and {len(shown) - 6} more" if len(shown) > 6 else ""
     console.print(f"{_count(len(shown), 'contact sheet')}: {', '.join(shown[:6])}{more}")
     for line in outlook.warnings:
-        console.print(f"[yellow]warning:[/] {_plain(line)}")
+        console.print(f"[yellow]warning:[/] {escape(line)}")
 
 
 def show_time(console: Console, outlook: Outlook) -> None:
@@ -312,11 +313,6 @@ def _count(number: int, thing: str) -> str:
     """``1 batch``, ``2 batches``."""
     ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
     return f"{number} {thing}{ending}"
-
-
-def _plain(text: str) -> str:
-    """Text in which nothing is markup to rich."""
-    return text.replace("[", r"\[")
 
 
 def cell_keys(plan: Plan) -> list[str]:

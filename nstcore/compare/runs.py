@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from nstcore.config.run import SEED
-from nstcore.contact_sheet.labels import value_text
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
+from nstcore.plan.values import display_text
 from nstcore.results.tables import Grid, metric_names, metrics_of, read_grid, records_of
 
 Record = Mapping[str, Any]
@@ -122,7 +122,7 @@ def read_run(folder: Path, name: str) -> Run:
 def _settings(grid: Grid, records: Sequence[Record]) -> list[dict[str, str]]:
     """The settings of every cell; of one without a record those that its neighbours tell."""
     texts = [
-        {name: value_text(name, value) for name, value in (record.get("settings") or {}).items()}
+        {name: display_text(name, value) for name, value in (record.get("settings") or {}).items()}
         for record in records
     ]
     known = [(row, own) for row, own in zip(grid.rows, texts, strict=True) if own]
@@ -137,7 +137,7 @@ def _settings(grid: Grid, records: Sequence[Record]) -> list[dict[str, str]]:
                 likely[kind] = _shared(alike)
             # Without a neighbour nobody knows what a bundle sets: its name then stands for that.
             axes = [a for a in grid.axes if a not in bundles or not likely[kind]]
-            own = {**likely[kind], **{axis: value_text(axis, row[axis]) for axis in axes}}
+            own = {**likely[kind], **{axis: display_text(axis, row[axis]) for axis in axes}}
         found.append({**own, SEED: str(int(row["seed"]))})
     return found
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.contact_sheet.labels import Titles, check_axes, page_name, value_text
+from nstcore.contact_sheet.labels import Titles, check_axes, page_name
+from nstcore.plan.values import display_text
 from nstcore.results.tables import sweep_axes
 
 Key = tuple[str, ...]
@@ -68,7 +69,7 @@ class Arrangement:
 def axis_values(metrics: pd.DataFrame) -> dict[str, list[str]]:
     """The values of every axis as text, in the order in which the grid brings them."""
     return {
-        axis: list(dict.fromkeys(value_text(axis, value) for value in metrics[axis].tolist()))
+        axis: list(dict.fromkeys(display_text(axis, value) for value in metrics[axis].tolist()))
         for axis in ("style", "content", *sweep_axes(metrics), "seed")
     }
 
@@ -92,10 +93,10 @@ def arrange(
     seen = axis_values(metrics)
     check_axes([*spec.rows, *spec.cols, *spec.pages], list(seen))
     for axis, ordered in (values or {}).items():
-        first = [value_text(axis, value) for value in ordered]
+        first = [display_text(axis, value) for value in ordered]
         seen[axis] = list(dict.fromkeys([*first, *seen.get(axis, [])]))
     texts = {
-        axis: [value_text(axis, value) for value in metrics[axis].tolist()]
+        axis: [display_text(axis, value) for value in metrics[axis].tolist()]
         for axis in axis_values(metrics)
     }
     cols = (*spec.cols, *_leftover(texts, [*spec.rows, *spec.cols, *spec.pages], len(metrics)))

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from nstcore.contact_sheet.axes import Key, groups
 from nstcore.contact_sheet.fonts import line_height, text_width, wrap
-from nstcore.contact_sheet.labels import SOURCES, Titles, shown
+from nstcore.contact_sheet.labels import Titles, shown
 from nstcore.contact_sheet.page import Box, Header, Text, text_at
+from nstcore.plan.values import INPUT_AXES
 
 Size = tuple[int, int]
 Sizes = Mapping[tuple[str, str], Size]
@@ -110,7 +111,7 @@ def build_head(
     titles: Titles = MappingProxyType({}),
 ) -> Block:
     """Size the picture and wrap the labels of one head that is ``width`` wide."""
-    if axis in SOURCES:
+    if axis in INPUT_AXES:
         size = contained(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
         label = wrap(value, width, m.label, limit=m.lines)
         height = size[1] + m.pad + len(label) * line_height(m.label)
@@ -156,7 +157,7 @@ def column_heads(
     heads: list[Header] = []
     rules: list[Box] = []
     for level, axis in enumerate(axes):
-        if axis in SOURCES:
+        if axis in INPUT_AXES:
             y += line_height(m.small) + m.pad  # the axis title's own line
         blocks, spans = [], []
         for start, stop in groups(cols, level):
@@ -178,7 +179,7 @@ def column_heads(
 def column_titles(heads: Sequence[Header], left: int, width: int, m: Measures) -> list[Text]:
     """The titles of the picture axes among the columns, each above its heads."""
     titles = []
-    for axis in SOURCES:
+    for axis in INPUT_AXES:
         tops = [head.span.y for head in heads if head.axis == axis]
         if tops:
             y = tops[0] - line_height(m.small) - m.pad
@@ -198,7 +199,7 @@ def side_widths(
     for level, axis in enumerate(axes):
         labels = {shown(titles, axis, row[level]) for row in rows}
         longest = max((text_width(label, m.label) for label in labels), default=0)
-        if axis in SOURCES:
+        if axis in INPUT_AXES:
             title = text_width(axis.upper(), m.small)
             widths.append(max(round(m.thumb * 0.7), title, min(longest, 10 * m.label)))
         else:
@@ -216,7 +217,7 @@ def side_titles(
         The titles, and where the rule must go for them to fit below ``top``.
     """
     wrapped = [
-        wrap(axis.upper(), width, m.small) if axis in SOURCES else []
+        wrap(axis.upper(), width, m.small) if axis in INPUT_AXES else []
         for axis, width in zip(axes, side, strict=True)
     ]
     tall = max((len(lines) * line_height(m.small) for lines in wrapped), default=0)

@@ -1,4 +1,4 @@
-"""How values of axes and names of pages are spelt.
+"""Titles of values and names of pages.
 
 This works on the plan alone, so that the names of the sheets are known before a single cell
 exists, and imports nothing heavy, since the workflow asks for them whenever it is read.
@@ -6,72 +6,17 @@ exists, and imports nothing heavy, since the workflow asks for them whenever it 
 
 from __future__ import annotations
 
-import ast
 import difflib
 import hashlib
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nstcore.errors import UserError
-from nstcore.plan.values import format_value
-
-SOURCES = ("style", "content")
-"""The axes whose values are pictures."""
+from nstcore.plan.values import display_text
 
 _LONGEST_NAME = 100
-
-
-def value_text(axis: str, value: Any) -> str:
-    """Spell one value of an axis, alike for a configuration's value and for a table's.
-
-    ``10``, ``10.0`` and ``"10"`` are all "10"; lists are joined with "+", as are the names of a map
-    whose values are all equal (but for ``region_weights``); truth is "true" or "false"; nothing is
-    "none".  Ids of styles and contents stay as they are.
-    """
-    if axis in SOURCES:
-        return str(value)
-    if isinstance(value, str):
-        value = _parsed(value)
-    if isinstance(value, str):
-        return value
-    if value is None or type(value).__name__ == "NAType" or value != value:
-        return "none"
-    if isinstance(value, Mapping):
-        if not value:
-            return "none"
-        texts = [value_text("", entry) for entry in value.values()]
-        # Layers' weights only matter beside each other; a region's is a factor.
-        if len(set(texts)) == 1 and axis != "region_weights":
-            return "+".join(value)
-        return "+".join(f"{name}={text}" for name, text in zip(value, texts, strict=True))
-    if isinstance(value, Sequence):
-        return "+".join(value_text("", entry) for entry in value)
-    if str(value) in ("True", "False"):
-        return str(value).lower()
-    return format_value(value)
-
-
-def _parsed(text: str) -> Any:
-    """What a text of the grid stands for, or the text itself."""
-    bare = text.strip()
-    if re.fullmatch(r"[+-]?\d{1,18}", bare):
-        return int(bare)
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", bare):
-        return float(bare)
-    if bare in ("", "None", "none", "null"):
-        return None
-    if bare in ("True", "False", "true", "false"):
-        return bare.lower()
-    if bare.startswith(("[", "{")):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return parse(bare)
-            except (ValueError, SyntaxError):
-                continue
-    return text
 
 
 Titles = Mapping[str, Mapping[str, str]]
@@ -98,7 +43,7 @@ def page_names(values: Mapping[str, Sequence[Any]], pages: Sequence[str]) -> lis
         UserError: a page axis is none of the axes.
     """
     check_axes(pages, list(values))
-    texts = [dict.fromkeys(value_text(axis, value) for value in values[axis]) for axis in pages]
+    texts = [dict.fromkeys(display_text(axis, value) for value in values[axis]) for axis in pages]
     return [page_name(dict(zip(pages, key, strict=True))) for key in itertools.product(*texts)]
 
 

@@ -30,9 +30,10 @@ from nstcore.contact_sheet.headers import (
     side_widths,
     stretched,
 )
-from nstcore.contact_sheet.labels import shown, value_text
+from nstcore.contact_sheet.labels import shown
 from nstcore.contact_sheet.page import Box, Page, Part, Role, SheetCell, Text, text_at
 from nstcore.errors import UserError
+from nstcore.plan.values import display_text
 from nstcore.results.tables import sweep_axes
 
 SMALLEST_THUMB = 64
@@ -108,9 +109,9 @@ def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) ->
     what = [f"Run {run}"] if run else []
     what.append(f"{len(here)} cell{'' if len(here) == 1 else 's'}")
     what.extend(f"{count} {status}" for status, count in counts.items() if count)
-    same = {name: value_text(name, value) for name, value in spec.fixed.items()}
+    same = {name: display_text(name, value) for name, value in spec.fixed.items()}
     for axis in ("style", "content", *sweep_axes(metrics), "seed"):
-        found = {value_text(axis, value) for value in here[axis].tolist()}
+        found = {display_text(axis, value) for value in here[axis].tolist()}
         same.pop(axis, None)
         if len(found) == 1 and axis not in (*arrangement.rows, *arrangement.cols, *spec.pages):
             same[axis] = found.pop()

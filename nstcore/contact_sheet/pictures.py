@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from nstcore.contact_sheet.labels import SOURCES
 from nstcore.errors import ImageError
+from nstcore.plan.values import INPUT_AXES
 
 Picture = Path | Sequence[Path]
 """One picture file, or those of a blend, which are shown side by side."""
@@ -128,7 +128,7 @@ def find_sources(run_dir: Path) -> dict[str, dict[str, list[Path]]]:
     a blend.
     """
     sources: dict[str, dict[str, list[Path]]] = {}
-    for axis in SOURCES:
+    for axis in INPUT_AXES:
         sources[axis] = {}
         for folder in sorted((run_dir / "inputs" / f"{axis}s").glob("*/")):
             numbered = {

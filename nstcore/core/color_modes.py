@@ -14,7 +14,7 @@ from nstcore.images.color_transfer import (
     match_luminance,
     with_luminance,
 )
-from nstcore.plan.values import digest
+from nstcore.store.files import digest
 
 Pixels = NDArray[np.float32]
 

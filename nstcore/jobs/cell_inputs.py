@@ -18,8 +18,8 @@ from nstcore.jobs.scratch import Scratch
 from nstcore.plan import paths
 from nstcore.plan.keys import style_identity, target_key
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.values import digest
 from nstcore.store.cells import Store
+from nstcore.store.files import digest
 
 if TYPE_CHECKING:
     from nstcore.jobs.engine import Engine

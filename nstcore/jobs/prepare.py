@@ -30,6 +30,7 @@ from nstcore.plan.paths import LabelledSizes
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import refined_settings
 from nstcore.plan.regions import region_problems
+from nstcore.plan.values import table_text
 from nstcore.store.cells import Store, link
 from nstcore.store.files import retry_io, write_json, write_text
 
@@ -511,19 +512,10 @@ def write_grid(plan: Plan, path: Path, cells: Iterable[Cell] | None = None) -> N
     written = list(plan.cells() if cells is None else cells)
     for cell in written:
         values = {**cell.axes, "setting": cell.point.name}
-        row = [_plain(values[name]) for name in order]
+        row = [table_text(values[name]) for name in order]
         writer.writerow([*row, key_of(plan, cell), cell.batch, cell.image])
     write_text(path, text.getvalue())
     log.info("%d cells", len(written))
-
-
-def _plain(value: Any) -> str:
-    """A value as text: numbers and strings as they are, structures as JSON."""
-    if isinstance(value, (dict, list, tuple)):
-        return json.dumps(value)
-    if value is None or isinstance(value, bool):
-        return "none" if value is None else str(value).lower()
-    return str(value)
 
 
 def _in_run(plan: Plan, pattern: str, **parts: Any) -> Path:

@@ -15,7 +15,8 @@ from nstcore.config.run import Config
 from nstcore.config.sweep import LARGEST, Interval, is_whole, values_of
 from nstcore.core.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
-from nstcore.plan.values import digest, setting_name
+from nstcore.plan.values import setting_name
+from nstcore.store.files import digest
 
 Values = dict[str, Any]
 """Axis -> its value: what the settings understand, or the name of a bundle's value."""

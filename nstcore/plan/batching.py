@@ -14,7 +14,8 @@ from statistics import fmean
 
 from nstcore.config.run import Config
 from nstcore.plan.axes import Point
-from nstcore.plan.values import LONGEST_NAME, digest, format_value, setting_name
+from nstcore.plan.values import LONGEST_NAME, format_value, setting_name
+from nstcore.store.files import digest
 
 Pair = tuple[str, str]
 """Style and content."""

@@ -16,7 +16,8 @@ from nstcore.errors import ConfigError
 from nstcore.plan.axes import Axes, Dimension, Point, Values, drawn_value, repeated, rows_of
 from nstcore.plan.overrides import Overrides
 from nstcore.plan.sample import draw
-from nstcore.plan.values import digest, format_value
+from nstcore.plan.values import format_value
+from nstcore.store.files import digest
 
 OUTER = ("style", "content", "seed")
 """Axes that no setting stands behind."""

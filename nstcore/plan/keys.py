@@ -9,7 +9,7 @@ from typing import Any
 
 from nstcore.config.run import Output
 from nstcore.core.settings import Settings
-from nstcore.plan.values import digest
+from nstcore.store.files import digest
 
 ALGORITHM = 2
 """Raised whenever the same settings would give another picture than before."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from nstcore.core.settings import Settings
 from nstcore.images.resize import SizeBy
 from nstcore.plan import paths
-from nstcore.plan.values import digest
+from nstcore.store.files import digest
 
 CONTENT = "inputs/contents/{content}/{size}.png"
 CONTENT_FACTS = "inputs/contents/{content}/{size}.json"

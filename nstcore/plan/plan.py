@@ -26,7 +26,7 @@ from nstcore.plan.overrides import Overrides
 from nstcore.plan.paths import LabelledSizes, sizes_of
 from nstcore.plan.refine import candidates, problems_of
 from nstcore.plan.regions import named_regions, region_problems
-from nstcore.plan.values import digest
+from nstcore.store.files import digest
 
 __all__ = ["ID_PATTERN", "BatchGroup", "Cell", "Plan", "Point"]
 

@@ -1,68 +1,161 @@
-"""Names of settings: readable, safe as part of a path, and different for different values."""
+"""How values are written and read: in paths, in tables, for people, and times and sizes in words."""
 
 from __future__ import annotations
 
-import hashlib
+import ast
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
+
+from nstcore.store.files import digest
+
+INPUT_AXES = ("style", "content")
+"""The axes whose values are ids of images."""
 
 LONGEST_VALUE = 48
 LONGEST_NAME = 160
-"""A file's name has at most 255 bytes on common file systems; suffixes and seeds need some."""
+"""A file name has at most 255 bytes on common file systems; suffixes and seeds need some of them."""
+
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+# --- In paths. ---
 
 
 def format_value(value: Any) -> str:
-    """One value as it stands in a path: ``0.1``, ``content``, ``relu1_1+relu3_1``.
+    """One value as it appears in a path: ``0.1``, ``content``, ``relu1_1+relu3_1``.
 
-    Numbers are spelt the shortest way that reads back as the same number, never with an exponent
-    in between: 1000, not 1e3.  What cannot stand in a file name becomes a hyphen, and what was
-    changed or is long ends in eight characters of its hash, so that two values never share a name.
+    Numbers use the shortest spelling that reads back as the same number, without an exponent for
+    everyday sizes: 1000, not 1e3.  Characters that a file name cannot have become a hyphen.  A text
+    that was changed or is long ends in eight digits of its hash, so two values never share a name.
+
+    Raises:
+        TypeError: for a value that is no number, text, list, map, truth value or None.
     """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
         text = format(Decimal(repr(value)).normalize(), "f")
-        if len(text) > 18:
-            text = repr(value)
-        return text
+        return text if len(text) <= 18 else repr(value)
     if value is None:
         return "none"
     if isinstance(value, str):
         text = value
     elif isinstance(value, Mapping):
-        plain = {float(v) for v in value.values()} == {1.0}
-        parts = [name if plain else f"{name}x{format_value(v)}" for name, v in value.items()]
+        equal = {float(weight) for weight in value.values()} == {1.0}
+        parts = [name if equal else f"{name}x{format_value(v)}" for name, v in value.items()]
         text = "+".join(parts)
     elif isinstance(value, (list, tuple)):
         text = "+".join(format_value(item) for item in value)
     else:
-        raise TypeError(f"no name for a {type(value).__name__}")
+        raise TypeError(f"cannot format a {type(value).__name__}")
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
     if safe != text or len(safe) > LONGEST_VALUE or not safe:
         safe = f"{safe[: LONGEST_VALUE - 9]}~{digest(value)[:8]}"
     return safe
 
 
+def format_values(values: Mapping[str, Any], between: str = ",", equals: str = "=") -> str:
+    """Several values with their names: ``style_weight=10,size=256``."""
+    return between.join(f"{name}{equals}{format_value(value)}" for name, value in values.items())
+
+
 def setting_name(values: Mapping[str, Any]) -> str:
-    """The name of one point of the sweep: ``style_weight=10,size=256``; ``default`` for no axis."""
-    if not values:
-        return "default"
-    name = ",".join(f"{axis}={format_value(value)}" for axis, value in values.items())
-    if len(name) > LONGEST_NAME:
-        name = f"{name[: LONGEST_NAME - 9]}~{digest(dict(values))[:8]}"
-    return name
+    """The name of one point of the sweep: ``style_weight=10,size=256``; ``default`` without axes."""
+    return shorten(format_values(values), dict(values)) if values else "default"
 
 
-def digest(value: Any) -> str:
-    """sha256 of a value's canonical JSON (sorted keys, no spaces, no NaN)."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+def shorten(name: str, value: Any) -> str:
+    """A name of at most `LONGEST_NAME` characters; a longer one ends in the hash of ``value``."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}~{digest(value)[:8]}"
+
+
+# --- In tables. ---
+
+
+def table_text(value: Any) -> str:
+    """A value as a field of a table: numbers and texts as they are, lists and maps as JSON."""
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value)
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    return str(value)
+
+
+def parse_text(text: str) -> Any:
+    """The value that a field of a table stands for, or the text itself."""
+    bare = text.strip()
+    if _INTEGER.fullmatch(bare):
+        return int(bare)
+    if _NUMBER.fullmatch(bare):
+        return float(bare)
+    if bare in ("", "None", "none", "null"):
+        return None
+    if bare in ("True", "False", "true", "false"):
+        return bare.lower() == "true"
+    if bare.startswith(("[", "{")):
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                return parse(bare)
+            except (ValueError, SyntaxError):
+                continue
+    return text
+
+
+ColumnType = Literal["Int64", "float64", "boolean", "string"]
+"""Names of column types as pandas has them."""
+
+
+def parse_column(texts: Sequence[str]) -> tuple[ColumnType, list[Any]]:
+    """The narrowest type for all fields of a column, and the values; an empty field is None."""
+    filled = [text for text in texts if text != ""]
+    kind: ColumnType = "string"
+    read: Any = str
+    if filled and all(map(_INTEGER.fullmatch, filled)):
+        kind, read = "Int64", int
+    elif filled and all(map(_NUMBER.fullmatch, filled)):
+        kind, read = "float64", float
+    elif filled and all(text.lower() in ("true", "false") for text in filled):
+        kind, read = "boolean", lambda text: text.lower() == "true"
+    return kind, [read(text) if text else None for text in texts]
+
+
+# --- For people. ---
+
+
+def display_text(axis: str, value: Any) -> str:
+    """One value of an axis as people see it, alike for a configuration's value and a table's field.
+
+    ``10``, ``10.0`` and ``"10"`` are all "10"; lists are joined with "+", as are the names of a map
+    whose values are all equal (but for ``region_weights``); truth is "true" or "false"; an empty value
+    is "none".  Ids of styles and contents stay as they are.
+    """
+    if axis in INPUT_AXES:
+        return str(value)
+    if isinstance(value, str):
+        value = parse_text(value)
+    if isinstance(value, str):
+        return value
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return "none"
+    if isinstance(value, Mapping):
+        if not value:
+            return "none"
+        texts = [display_text("", entry) for entry in value.values()]
+        # Weights of layers only matter relative to each other; a region's weight is a factor.
+        if len(set(texts)) == 1 and axis != "region_weights":
+            return "+".join(value)
+        return "+".join(f"{name}={text}" for name, text in zip(value, texts, strict=True))
+    if isinstance(value, Sequence):
+        return "+".join(display_text("", entry) for entry in value)
+    if str(value) in ("True", "False"):  # numpy's truth values too
+        return str(value).lower()
+    return format_value(value)
 
 
 # --- Estimates in words, no more exact than they are. ---

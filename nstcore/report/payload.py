@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from nstcore.contact_sheet.axes import axis_values
-from nstcore.contact_sheet.labels import SOURCES, Titles, shown, value_text
+from nstcore.contact_sheet.labels import Titles, shown
+from nstcore.plan.values import INPUT_AXES, display_text
 from nstcore.results.tables import LOSSES, metric_names
 
 Record = Mapping[str, Any]
@@ -55,11 +56,11 @@ def cells_of(
     orders = axis_values(metrics)
     for axis, given in (values or {}).items():
         if axis in orders:
-            texts = [value_text(axis, value) for value in given]
+            texts = [display_text(axis, value) for value in given]
             orders[axis] = list(dict.fromkeys([*texts, *orders[axis]]))
     places = {axis: {text: n for n, text in enumerate(order)} for axis, order in orders.items()}
     cells: dict[str, list[Any]] = {
-        axis: [places[axis][value_text(axis, value)] for value in metrics[axis].tolist()]
+        axis: [places[axis][display_text(axis, value)] for value in metrics[axis].tolist()]
         for axis in orders
     }
     plain = metrics.astype(object).where(metrics.notna(), None)
@@ -70,7 +71,7 @@ def cells_of(
                 "name": axis,
                 "values": order,
                 "shown": [shown(titles or {}, axis, value) for value in order],
-                "pictures": axis in SOURCES,
+                "pictures": axis in INPUT_AXES,
             }
             for axis, order in orders.items()
         ],
@@ -98,7 +99,7 @@ def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:
         ``same``: setting to text; ``own``: setting to one text a cell, null where unknown.
     """
     texts = [
-        {name: value_text(name, value) for name, value in section(record, "settings").items()}
+        {name: display_text(name, value) for name, value in section(record, "settings").items()}
         for record in records
     ]
     names = list(dict.fromkeys(name for entry in texts for name in entry))

@@ -39,7 +39,6 @@ from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
 from nstcore.core.tiling import TiledObjective
 from nstcore.images import load_float, save_picture
-from nstcore.plan.values import digest
 from nstcore.resources.device import bind_threads, describe
 from nstcore.resources.throughput import (
     IterationTime,
@@ -48,6 +47,7 @@ from nstcore.resources.throughput import (
     iteration_key,
 )
 from nstcore.store.cells import Store
+from nstcore.store.files import digest
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from nstcore.core.settings import Settings
-from nstcore.plan.values import digest
+from nstcore.store.files import digest
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nstcore.errors import StoreError
 from nstcore.plan import paths
+from nstcore.plan.values import parse_column
 from nstcore.store.files import atomic_path
 
 Missing = Literal["error", "placeholder"]
@@ -237,7 +238,8 @@ def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
         columns[name] = _text(row[name] for row in grid.rows)
     columns["seed"] = _integers(int(row["seed"]) for row in grid.rows)
     for axis in grid.axes:
-        columns[axis] = axis_column([row[axis] for row in grid.rows])
+        dtype, values = parse_column([row[axis] for row in grid.rows])
+        columns[axis] = pd.Series(values, dtype=dtype)
     columns["key"] = _text(row["key"] for row in grid.rows)
     columns["status"] = _text(record["status"] for record in records)
     columns["reason"] = _text(record.get("reason") for record in records)
@@ -284,27 +286,6 @@ def _numbers(values: Any, length: int) -> NDArray[np.float64]:
         return np.array(padded, dtype=np.float64)
     except (TypeError, ValueError):
         return np.array([float(v) if _numeric(v) else np.nan for v in padded])
-
-
-def axis_column(texts: list[str]) -> pd.Series[Any]:
-    """Give the texts of one sweep axis the narrowest type that holds them all.
-
-    Whole numbers become Int64, other numbers float64, ``true``/``false`` boolean, all else text; an
-    empty field is a missing value.
-    """
-    filled = [text for text in texts if text != ""]
-    if filled and all(re.fullmatch(r"[+-]?\d{1,18}", text) for text in filled):
-        return _integers(int(text) if text else None for text in texts)
-    if filled and all(_is_number(text) for text in filled):
-        return _floats(float(text) if text else None for text in texts)
-    if filled and all(text.lower() in ("true", "false") for text in filled):
-        values = [text.lower() == "true" if text else None for text in texts]
-        return pd.Series(values, dtype="boolean")
-    return _text(text or None for text in texts)
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) is not None
 
 
 def _run_name(records: list[dict[str, Any]]) -> str | None:

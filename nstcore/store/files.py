@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -38,6 +39,18 @@ def retry_io(read: Callable[[], T], *, awaited: bool = False) -> T:
                 raise
         time.sleep(wait)
     return read()
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON: sorted keys, no spaces.
+
+    Raises:
+        ValueError: if a number is infinite or not a number.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 # --- Writing files so that a reader sees the old one or the new one, never half of one. ---

@@ -8,8 +8,9 @@ import pytest
 from synthetic import write_run
 
 from nstcore.contact_sheet.axes import SheetSpec, arrange, groups
-from nstcore.contact_sheet.labels import page_names, value_text
+from nstcore.contact_sheet.labels import page_names
 from nstcore.errors import UserError
+from nstcore.plan.values import display_text
 from nstcore.results.tables import collect
 
 
@@ -46,12 +47,12 @@ def metrics_of(root: Path, **options: Any) -> pd.DataFrame:
     ],
 )
 def test_a_value_reads_alike_in_the_configuration_and_in_the_table(value: Any, text: str) -> None:
-    assert value_text("style_weight", value) == text
+    assert display_text("style_weight", value) == text
 
 
 def test_equal_factors_of_regions_are_told_apart() -> None:
     values = [{"#0000ff": 1.0}, '{"#0000ff": 0.1}', {"#0000ff": 2, "#ff0000": 2}, {}]
-    assert [value_text("region_weights", value) for value in values] == [
+    assert [display_text("region_weights", value) for value in values] == [
         "#0000ff=1",
         "#0000ff=0.1",
         "#0000ff=2+#ff0000=2",
@@ -60,8 +61,8 @@ def test_equal_factors_of_regions_are_told_apart() -> None:
 
 
 def test_ids_are_never_read_as_numbers() -> None:
-    assert value_text("content", "001") == "001"
-    assert value_text("style", "1e3") == "1e3"
+    assert display_text("content", "001") == "001"
+    assert display_text("style", "1e3") == "1e3"
 
 
 def test_page_names_need_the_plan_alone() -> None:

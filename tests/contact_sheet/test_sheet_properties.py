@@ -12,8 +12,9 @@ from placed import check, check_limits, table
 
 from nstcore.contact_sheet.axes import SheetSpec
 from nstcore.contact_sheet.fonts import legible
-from nstcore.contact_sheet.labels import shown, value_text
+from nstcore.contact_sheet.labels import shown
 from nstcore.contact_sheet.layout import plan_pages
+from nstcore.plan.values import display_text
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCMWXYZ0123456789._-,=+ äő日\u00a0"
 NAMES = st.text(LETTERS, min_size=1, max_size=60).map(lambda name: f"x{name[1:]}")
@@ -25,7 +26,7 @@ STATES = st.sampled_from(["ok", "ok", "ok", "diverged", "failed", "missing"])
 
 def several(draw: st.DrawFn, entries: st.SearchStrategy[Any], most: int) -> list[Any]:
     unlike = st.lists(
-        entries, min_size=1, max_size=most, unique_by=lambda value: value_text("any", value)
+        entries, min_size=1, max_size=most, unique_by=lambda value: display_text("any", value)
     )
     return draw(unlike)
 
@@ -55,7 +56,7 @@ def runs(draw: st.DrawFn) -> tuple[pd.DataFrame, SheetSpec, dict[Any, Any]]:
     cuts = sorted(draw(st.integers(0, len(order))) for _ in range(3))
     places = [order[start:stop] for start, stop in itertools.pairwise([0, *cuts])]
     titles = {
-        axis: {value_text(axis, value): draw(st.text(LETTERS, min_size=1, max_size=60))}
+        axis: {display_text(axis, value): draw(st.text(LETTERS, min_size=1, max_size=60))}
         for axis in own
         for value in axes[axis][:1]
     }

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from nstcore.core.encoders.layers import LAYERS
 from nstcore.core.settings import Settings
-from nstcore.plan.values import digest, format_value, setting_name
+from nstcore.plan.values import format_value, parse_column, parse_text, setting_name, table_text
+from nstcore.store.files import digest
 
 WEIGHTS = st.dictionaries(
     st.sampled_from(LAYERS), st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=16
@@ -108,6 +109,29 @@ def test_hostile_values_stay_in_their_folder(value: str) -> None:
     name = setting_name({"init_file": value})
     assert is_safe(name)
     assert len(name) <= 160
+
+
+@pytest.mark.parametrize(
+    ("texts", "values", "dtype"),
+    [
+        (["1", "10"], [1, 10], "Int64"),
+        (["0.5", "1e-3", "2"], [0.5, 0.001, 2.0], "float64"),
+        (["true", "False"], [True, False], "boolean"),
+        (["vgg19", "10"], ["vgg19", "10"], "string"),
+        (["nan", "1"], ["nan", "1"], "string"),
+        (["9" * 30], [1e30], "float64"),
+        (["", "2"], [None, 2], "Int64"),
+    ],
+)
+def test_axes_get_the_narrowest_type(texts: list[str], values: list[object], dtype: str) -> None:
+    kind, read = parse_column(texts)
+    assert read == pytest.approx(values)
+    assert kind == dtype
+
+
+@given(NUMBERS | st.lists(st.integers(1, 9999)) | WEIGHTS | st.booleans() | st.none())
+def test_a_field_of_a_table_reads_back(value: Any) -> None:
+    assert parse_text(table_text(value)) == value
 
 
 def test_no_axis_is_the_default() -> None:

@@ -11,7 +11,6 @@ from nstcore.config.loader import parse_config
 from nstcore.config.sweep import RESERVED
 from nstcore.errors import ConfigError, StoreError
 from nstcore.results.tables import (
-    axis_column,
     collect,
     read_grid,
     read_table,
@@ -153,23 +152,6 @@ def test_records_with_odd_values_do_not_break_the_table(tmp_path: Path) -> None:
     columns = list(metrics.columns)
     assert columns.index("flicker") == columns.index("color_distance") + 1
     assert curves["total_loss"].isna().sum() == 2
-
-
-@pytest.mark.parametrize(
-    ("texts", "values", "dtype"),
-    [
-        (["1", "10"], [1, 10], "Int64"),
-        (["0.5", "1e-3", "2"], [0.5, 0.001, 2.0], "float64"),
-        (["true", "False"], [True, False], "boolean"),
-        (["vgg19", "10"], ["vgg19", "10"], "string"),
-        (["nan", "1"], ["nan", "1"], "string"),
-        (["9" * 30], [1e30], "float64"),
-    ],
-)
-def test_axes_get_the_narrowest_type(texts: list[str], values: list[object], dtype: str) -> None:
-    column = axis_column(texts)
-    assert column.tolist() == pytest.approx(values)
-    assert str(column.dtype) == dtype
 
 
 def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:

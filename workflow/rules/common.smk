@@ -8,7 +8,7 @@ from nstcore.cli.workflow import share_checkout
 from nstcore.errors import UserError
 from nstcore.plan import compared, paths
 from nstcore.plan.snapshot import write_snapshot, snapshot_path, open_plan
-from nstcore.plan.values import digest
+from nstcore.store.files import digest
 from nstcore.plan.plan import ID_PATTERN
 from nstcore.plan.refine import refined_sizes, rows_of
 from nstcore.jobs.prepare import (
