@@ -6,6 +6,7 @@ Every command is a parser and a function that gets the parsed arguments; the wor
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import sys
 from collections.abc import Sequence
@@ -202,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
         "distill",
         help="train the compact encoder",
         description="Train the compact encoder; see docs/encoders/compact.md. All options go to "
-        "the training: python -m nstcore.distill --help lists them.",
+        "the training: python -m tools.distill --help lists them.",
     )
     distill.set_defaults(function=_distill, takes_rest=True)
 
@@ -311,9 +312,12 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _distill(arguments: argparse.Namespace) -> int:
-    from nstcore.distill.__main__ import main as train
-
-    return train(arguments.rest)
+    root = Path(nstcore.__file__).resolve().parents[1]
+    if not (root / "tools" / "distill").is_dir():
+        raise UserError("distill: needs a checkout of the project; an installed wheel has no tools")
+    sys.path.insert(0, str(root))
+    status: int = importlib.import_module("tools.distill.__main__").main(arguments.rest)
+    return status
 
 
 def _schema(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""Programs that make what nstcore ships: they need a checkout and are not installed."""

@@ -1,0 +1,1 @@
+"""Programs that paint the demo's styles and draw its guides, each from a fixed seed."""
