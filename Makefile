@@ -39,6 +39,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/nst demo config/demo # the workflow's plan wants its pictures
 	$(BIN)/snakemake --lint
