@@ -12,8 +12,8 @@ from nstcore.compare.align import Alignment, align, check_ignored
 from nstcore.compare.changes import Change, change_of
 from nstcore.compare.runs import Run, read_runs
 from nstcore.config.run import SEED
+from nstcore.core.metrics import metric_named
 from nstcore.errors import UserError
-from nstcore.results.tables import EFFORT
 
 BROKEN, MENDED, UNFINISHED, MISSING, BOTH = "broken", "mended", "unfinished", "missing", "both"
 GONE, ADDED = "gone", "added"
@@ -83,7 +83,7 @@ class Compared:
 
     def comparable(self, metric: str) -> bool:
         """Whether a metric means the same in both runs."""
-        return self.same_judge or metric in EFFORT
+        return self.same_judge or bool(metric_named(metric).recorded_as)
 
     @cached_property
     def warnings(self) -> list[str]:

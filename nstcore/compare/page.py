@@ -17,6 +17,7 @@ from nstcore.compare.runs import Run
 from nstcore.compare.tables import finite, metric_values
 from nstcore.compare.words import STATES, state_words
 from nstcore.report.page import TEMPLATES, fill
+from nstcore.report.payload import labels_of
 from nstcore.report.thumbnails import Thumbnails, pictures_of
 from nstcore.store.files import write_text
 
@@ -57,6 +58,7 @@ def write_page(
         "ignored": list(comparison.ignored),
         "compared": [_compared(comparison, one) for one in comparison.compared],
         "metrics": comparison.metrics,
+        "labels": labels_of(comparison.metrics),
         "limits": [
             {"line": outcome.line, "bad": outcome.exceeded or outcome.problem is not None}
             for outcome in outcomes

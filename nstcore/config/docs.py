@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from nstcore.config.run import Cluster, Compare, Config, Evaluation, Output, Refine, Report
 from nstcore.config.sweep import Sample, Sweep
+from nstcore.core.metrics import METRICS
 from nstcore.core.settings import PRESETS, Settings
 
 
@@ -230,6 +231,15 @@ what is computed and which limits there are; `nst compare` does the same for any
 
 """
 
+_METRICS = """\
+## Metrics
+
+Every cell is measured at the size of `evaluation`, under its encoder. `metrics.csv` has a column for each
+metric; limits in `compare.fail_if` name them. With a guide, what is compared with the style is compared
+region by region, and the mean weighted by area is taken.
+
+"""
+
 _PRESETS = """\
 `fast` and `best` leave the style weight and the size as they are, and `fast` the encoder. At the
 same style weight `statistic: w2` changes the picture about as much as `gram` with the compact
@@ -265,6 +275,7 @@ def reference_text() -> str:
         "## Settings\n\nUnder `settings`, as an axis of `sweep.axes`, or with `nst stylize --set`.\n\n"
         + _table(Settings, "")
     )
+    parts.append(_METRICS + _metrics_table())
     parts.append("## Presets\n\n" + "\n".join(_presets()) + "\n\n" + _PRESETS + _GATYS)
     return "\n".join(parts)
 
@@ -277,6 +288,14 @@ def _table(model: type[BaseModel], prefix: str) -> str:
         cells = [f"`{prefix}{name}`", values, _default(field), field.description or ""]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _metrics_table() -> str:
+    rows = [
+        f"| `{one.name}` | {one.formula}{f' ({one.unit})' if one.unit else ''} | {one.better or ''} |"
+        for one in METRICS.values()
+    ]
+    return "\n".join(["| column | what it is | better |", "|---|---|---|", *rows]) + "\n"
 
 
 def _default(field: FieldInfo) -> str:

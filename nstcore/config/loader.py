@@ -27,6 +27,7 @@ from nstcore.config.sweep import (
     is_whole,
     values_of,
 )
+from nstcore.core.metrics import is_metric_name
 from nstcore.core.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
 
@@ -281,7 +282,7 @@ def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
                 )
             elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name)) is None:
                 problems.append(f"{where}: a bundle's name has letters, digits and _ only")
-            elif name in RESERVED or str(name).startswith("style_loss_"):
+            elif name in RESERVED or is_metric_name(str(name)):
                 problems.append(f"{where}: is the name of something else; choose another one")
             continue
         if not known:

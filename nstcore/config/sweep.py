@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from nstcore.config.strict import SettingsSpec, StrictModel
+from nstcore.core.metrics import METRICS
 from nstcore.core.settings import Settings
 
 LARGEST = 1_000_000
@@ -21,8 +22,7 @@ LARGEST = 1_000_000
 RESERVED = frozenset(
     (
         *("run", "style", "content", "setting", "seed", "key", "batch", "image", "title"),
-        *("status", "reason", "content_loss", "style_loss", "tv", "ssim", "color_distance"),
-        *("clipped", "iterations_done", "seconds", "peak_memory_mb", "width", "height"),
+        *("status", "reason", *METRICS, "width", "height"),
     )
 )
 """What a bundle cannot be called: the columns of a run's tables have these names."""

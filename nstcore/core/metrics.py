@@ -1,81 +1,162 @@
-"""How finished pictures are measured: unweighted, at one size, under one encoder.
+r"""Metrics of finished images: how each is computed, and what tables and pages have to know of it.
 
-The weighted loss that was descended cannot be compared across weights; these numbers can.
+The weighted loss that was optimized cannot be compared across weights; these numbers can: they are
+unweighted, at one size, under one encoder.
+
+To add a metric, write a function of an `Evaluation` and register it with `@metric`.  Tables, the
+report, comparisons and the configuration's reserved names follow `METRICS`.  Importing this module
+loads neither torch nor numpy.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
-from skimage.color import rgb2lab
-from skimage.metrics import structural_similarity
-from torch import Tensor
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
-from nstcore.core.encoders.vgg import VGG
-from nstcore.core.guidance import Guide
-from nstcore.core.losses.functional import relative_error, total_variation
-from nstcore.core.objective import Moments, lift_features, lift_moments, style_moments
-from nstcore.images import fit_size, resize
-from nstcore.images.masks import Regions
 
-Pixels = NDArray[np.float32]
-Mask = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from nstcore.core.encoders.vgg import VGG
+    from nstcore.core.guidance import Guide
+    from nstcore.core.objective import Moments
+    from nstcore.images.masks import Regions
+
+    Floats = NDArray[np.float32]
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights, here of the gamma-encoded channels (luma)."""
 
+LAYER_PREFIX = "style_loss_"
+"""``style_loss_<layer>``: what the names of one layer's style losses begin with."""
+
+
+# --- The registry -----------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of a cell.
+
+    Attributes:
+        name: its key in records and its column in tables.
+        label: what people see.
+        formula: how it is computed, in TeX or in words.
+        better: whether less or more of it is better; None where neither is.
+        unit: of its values; empty for a plain number.
+        compute: computes it for a finished image; None for what the optimization has recorded.
+        recorded_as: its key in the record's ``optimization`` where ``compute`` is None.
+        whole: whether its values are whole numbers.
+        always: whether tables have its column even where no record has a value.
+    """
+
+    name: str
+    label: str
+    formula: str
+    better: Literal["less", "more"] | None = None
+    unit: str = ""
+    compute: Callable[[Evaluation], float] | None = None
+    recorded_as: str = ""
+    whole: bool = False
+    always: bool = False
+
+    @property
+    def direction(self) -> int:
+        """Which end is the better one: -1 the low, 1 the high, 0 neither."""
+        return {"less": -1, "more": 1, None: 0}[self.better]
+
+
+METRICS: dict[str, Metric] = {}
+"""Every metric by its name, in the order of records."""
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of a column, also of one that only other versions of the program measure."""
+    if name in METRICS:
+        return METRICS[name]
+    if name.startswith(LAYER_PREFIX):
+        return _layer_metric(name.removeprefix(LAYER_PREFIX))
+    return Metric(name, name.replace("_", " "), "")
+
+
+def is_metric_name(name: str) -> bool:
+    """Whether a column of tables has this name or may get it."""
+    return name in METRICS or name.startswith(LAYER_PREFIX)
+
+
+def metric(
+    name: str,
+    label: str,
+    formula: str,
+    better: Literal["less", "more"] | None = None,
+    *,
+    unit: str = "",
+    always: bool = False,
+) -> Callable[[Callable[[Evaluation], float]], Callable[[Evaluation], float]]:
+    """Register a function as a metric; the arguments are those of `Metric`."""
+
+    def register(compute: Callable[[Evaluation], float]) -> Callable[[Evaluation], float]:
+        METRICS[name] = Metric(name, label, formula, better, unit, compute, always=always)
+        return compute
+
+    return register
+
+
+# --- What an image is compared with -----------------------------
+
 
 @dataclass(frozen=True)
 class StyleImage:
-    """One picture of a style.
+    """One image of a style.
 
     Attributes:
-        picture: (H, W, 3) in [0, 1].
+        image: (H, W, 3) in [0, 1].
         weight: its share of the style, or of one region's style.
         region: the region that takes its style; None for all.
         regions: its own, of which a content's regions take those of the same name.
     """
 
-    picture: Pixels
+    image: Floats
     weight: float
     region: str | None = None
     regions: Regions | None = None
 
     def resized(self, size: int) -> StyleImage:
         """The same with another long side."""
-        height, width = self.picture.shape[:2]
-        return replace(self, picture=resize(self.picture, fit_size((width, height), size)))
+        from nstcore.images import fit_size, resize
 
-    def mask(self, region: str) -> Mask | None:
-        """Of a guided picture, how much of each pixel is in a region: (H, W) in [0, 1]."""
+        height, width = self.image.shape[:2]
+        return replace(self, image=resize(self.image, fit_size((width, height), size)))
+
+    def mask(self, region: str) -> Floats | None:
+        """How much of each pixel is in a region, (H, W) in [0, 1]; None without regions."""
         if self.regions is None:
             return None
-        height, width = self.picture.shape[:2]
-        mask: Mask = self.regions.scaled((width, height))[self.regions.names.index(region)]
+        height, width = self.image.shape[:2]
+        mask: Floats = self.regions.scaled((width, height))[self.regions.names.index(region)]
         return mask
 
 
 @dataclass(frozen=True)
 class MetricTargets:
-    """What the pictures of one content and one style are compared with, at the evaluation size.
+    """What the images of one content and one style are compared with, at the evaluation size.
 
     Attributes:
         content: (H, W, 3) in [0, 1].
         content_features: (1, C, h, w) at ``EVAL_CONTENT_LAYER``.
-        style: the pictures of the style.
-        style_moments: layer -> moments at the style and the held-out layers; with a guide, by regions.
-        guides: layer -> where the content's regions lie; None to compare the picture as a whole.
+        style: the images of the style.
+        style_moments: layer -> moments at the style and the held-out layers; with a guide, by region.
+        guides: layer -> where the content's regions lie; None to compare the image as a whole.
         regions: of the content, at its size.
     """
 
-    content: Pixels
+    content: Floats
     content_features: Tensor
     style: tuple[StyleImage, ...]
     style_moments: Mapping[str, Moments]
@@ -83,63 +164,235 @@ class MetricTargets:
     regions: Regions | None = None
 
 
-def evaluate(encoder: VGG, picture: Pixels, reference: MetricTargets) -> dict[str, float]:
-    """All metrics of one picture.
+class Evaluation:
+    """One image under evaluation; what several metrics need is computed once, when first asked for.
 
     Args:
-        encoder: the judge, on the device of the reference's tensors.
-        picture: (H, W, 3) in [0, 1], of the same size as the reference's content.
-        reference: what it is compared with.
+        encoder: on the device of the targets' tensors.
+        image: (H, W, 3) in [0, 1], of the size of the targets' content.
+        targets: what it is compared with.
+    """
+
+    def __init__(self, encoder: VGG, image: Floats, targets: MetricTargets) -> None:
+        self.encoder = encoder
+        self.image = image
+        self.targets = targets
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """The image as (1, 3, H, W)."""
+        import numpy as np
+        import torch
+
+        tensor = torch.from_numpy(np.ascontiguousarray(self.image)).permute(2, 0, 1).unsqueeze(0)
+        return tensor.to(self.targets.content_features.device)
+
+    @cached_property
+    def luma(self) -> NDArray[np.float64]:
+        """(H, W)."""
+        return luma(self.image)
+
+    @cached_property
+    def content_features(self) -> Tensor:
+        """(1, C, h, w) at ``EVAL_CONTENT_LAYER``."""
+        return self.encoder(self.tensor, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
+
+    @cached_property
+    def style_errors(self) -> dict[str, float]:
+        """Layer -> relative error of its Gram matrix, at the style and the held-out layers.
+
+        With a guide it is the mean over the regions, weighted by their areas.
+        """
+        from nstcore.core.objective import Moments, style_moments
+
+        targets, found = self.targets, {}
+        layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
+        moments = style_moments(self.encoder, self.tensor, layers, targets.guides)
+        for layer, value in moments.items():
+            style = targets.style_moments[layer]
+            target = Moments(style.gram.to(self.tensor.device), style.mean.to(self.tensor.device))
+            guide = None if targets.guides is None else targets.guides[layer]
+            found[layer] = _style_error(self.encoder, layer, value, target, guide)
+        return found
+
+
+def evaluate(encoder: VGG, image: Floats, targets: MetricTargets) -> dict[str, float]:
+    """Every metric of `METRICS` that is computed from a finished image.
+
+    Args:
+        encoder: on the device of the targets' tensors.
+        image: (H, W, 3) in [0, 1], of the size of the targets' content.
+        targets: what it is compared with.
 
     Returns:
-        ``content_loss`` and ``style_loss`` (means over their layers), ``style_loss_<layer>``,
-        ``style_loss_held_out``: squared errors over the target's energy, 0 is perfect;
-        ``tv``: mean squared difference of neighbouring pixels; ``ssim``: structural similarity of the
-        luma to the content's, at most 1; ``color_distance``: see :func:`color_distance`;
-        ``clipped``: share of channel values at exactly 0 or 1.  With a guide, what is compared with the
-        style is so by regions, and the mean weighted by their areas is taken.
+        Name -> value, in the order of `METRICS`; NaN where there is none.
     """
-    device = reference.content_features.device
-    image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).unsqueeze(0).to(device)
-    found: dict[str, float] = {}
+    import torch
+
+    evaluation = Evaluation(encoder, image, targets)
     with torch.no_grad():
-        # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
-        features = encoder(image, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
-        found["content_loss"] = float(
-            relative_error(
-                lift_features(encoder, EVAL_CONTENT_LAYER, features),
-                lift_features(encoder, EVAL_CONTENT_LAYER, reference.content_features),
-            )
-        )
-        layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
-        moments = style_moments(encoder, image, layers, reference.guides)
-        errors = {}
-        for layer, value in moments.items():
-            style = reference.style_moments[layer]
-            target = Moments(style.gram.to(device), style.mean.to(device))
-            guide = None if reference.guides is None else reference.guides[layer]
-            errors[layer] = _style_error(encoder, layer, value, target, guide)
-        found["style_loss"] = sum(errors[layer] for layer in EVAL_STYLE_LAYERS) / len(
-            EVAL_STYLE_LAYERS
-        )
-        for layer in EVAL_STYLE_LAYERS:
-            found[f"style_loss_{layer}"] = errors[layer]
-        held_out = [errors[layer] for layer in EVAL_HELD_OUT_LAYERS]
-        found["style_loss_held_out"] = sum(held_out) / len(held_out)
-        found["tv"] = float(total_variation(image))
-    found["ssim"] = luma_ssim(picture, reference.content)
-    found["color_distance"] = _color_distance(picture, reference)
-    found["clipped"] = float(np.mean((picture <= 0) | (picture >= 1)))
-    return found
+        return {
+            name: one.compute(evaluation)
+            for name, one in METRICS.items()
+            if one.compute is not None
+        }
+
+
+# --- The metrics -----------------------------
+
+
+@metric(
+    "content_loss",
+    "content loss",
+    rf"‖F − P‖² / ‖P‖² of the activations F of the image and P of its content at {EVAL_CONTENT_LAYER}",
+    "less",
+    always=True,
+)
+def _content_loss(evaluation: Evaluation) -> float:
+    from nstcore.core.losses.functional import relative_error
+    from nstcore.core.objective import lift_features
+
+    # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
+    pair = (evaluation.content_features, evaluation.targets.content_features)
+    lifted = [lift_features(evaluation.encoder, EVAL_CONTENT_LAYER, one) for one in pair]
+    return float(relative_error(*lifted))
+
+
+@metric(
+    "style_loss",
+    "style loss",
+    f"mean of the style losses of {', '.join(EVAL_STYLE_LAYERS)}",
+    "less",
+    always=True,
+)
+def _style_loss(evaluation: Evaluation) -> float:
+    return _mean_style_error(evaluation, EVAL_STYLE_LAYERS)
+
+
+def _layer_metric(layer: str) -> Metric:
+    """The style loss of one layer."""
+    return Metric(
+        LAYER_PREFIX + layer,
+        f"style loss {layer}",
+        f"‖G − A‖² / ‖A‖² of the Gram matrices G of the image and A of the style at {layer}",
+        "less",
+        compute=lambda evaluation: evaluation.style_errors[layer],
+    )
+
+
+METRICS |= {one.name: one for one in map(_layer_metric, EVAL_STYLE_LAYERS)}
+
+
+@metric(
+    f"{LAYER_PREFIX}held_out",
+    "style loss held out",
+    f"mean of the style losses of {', '.join(EVAL_HELD_OUT_LAYERS)}, which the default settings do not "
+    "optimize",
+    "less",
+)
+def _style_loss_held_out(evaluation: Evaluation) -> float:
+    return _mean_style_error(evaluation, EVAL_HELD_OUT_LAYERS)
+
+
+@metric(
+    "tv",
+    "total variation",
+    "mean squared difference of neighbouring pixels",
+    always=True,
+)
+def _tv(evaluation: Evaluation) -> float:
+    from nstcore.core.losses.functional import total_variation
+
+    return float(total_variation(evaluation.tensor))
+
+
+@metric(
+    "ssim",
+    "SSIM",
+    "structural similarity of the luma to the content's (Wang et al. 2004), at most 1",
+    "more",
+    always=True,
+)
+def _ssim(evaluation: Evaluation) -> float:
+    return _structural_similarity(evaluation.luma, luma(evaluation.targets.content))
+
+
+@metric(
+    "color_distance",
+    "color distance",
+    "mean Wasserstein-1 distance of the L*, a* and b* distributions to the style's",
+    "less",
+    unit="ΔE*ab",
+    always=True,
+)
+def _color_distance(evaluation: Evaluation) -> float:
+    """:func:`color_distance` to a style of several images, in several regions."""
+    image, targets = evaluation.image, evaluation.targets
+    if targets.regions is None:
+        return sum(style.weight * color_distance(image, style.image) for style in targets.style)
+    height, width = image.shape[:2]
+    masks = targets.regions.scaled((width, height))
+    total = area = 0.0
+    for region, mask in zip(targets.regions.names, masks, strict=True):
+        for style in targets.style:
+            own = style.mask(region) if style.region in (None, region) else None
+            counts = style.region in (None, region) and (own is None or own.any())
+            if counts and mask.any():
+                part = float(mask.sum()) * style.weight
+                total += part * color_distance(image, style.image, mask, own)
+                area += part
+    return total / area if area > 0 else math.nan
+
+
+@metric("clipped", "clipped", "share of channel values that are exactly 0 or 1")
+def _clipped(evaluation: Evaluation) -> float:
+    return float(((evaluation.image <= 0) | (evaluation.image >= 1)).mean())
+
+
+METRICS |= {
+    one.name: one
+    for one in (
+        Metric(
+            "iterations_done",
+            "iterations done",
+            "iterations of the optimizer, over all levels of the pyramid",
+            recorded_as="iterations",
+            whole=True,
+        ),
+        Metric(
+            "seconds",
+            "seconds",
+            "time of the optimization, divided by the cells that shared it",
+            "less",
+            "s",
+            recorded_as="seconds",
+        ),
+        Metric(
+            "peak_memory_mb",
+            "peak memory, MB",
+            "most memory that the cell's job took",
+            "less",
+            "MB",
+            recorded_as="peak_memory_mb",
+        ),
+    )
+}
+
+
+# --- The computations -----------------------------
+
+
+def _mean_style_error(evaluation: Evaluation, layers: tuple[str, ...]) -> float:
+    return sum(evaluation.style_errors[layer] for layer in layers) / len(layers)
 
 
 def _style_error(
     encoder: VGG, layer: str, value: Moments, target: Moments, guide: Guide | None
 ) -> float:
-    """Relative error of a layer's Gram matrices, with a guide the mean of its regions' by their shares.
+    """Relative error of a layer's Gram matrices; NaN where no region covers a position of the layer."""
+    from nstcore.core.losses.functional import relative_error
+    from nstcore.core.objective import lift_moments
 
-    NaN where every region is left out of the layer.
-    """
     if guide is None:
         lifted = [lift_moments(encoder, layer, moments) for moments in (value, target)]
         return float(relative_error(*lifted))
@@ -152,42 +405,33 @@ def _style_error(
     return total / sum(shares) if sum(shares) > 0 else math.nan
 
 
-def _color_distance(picture: Pixels, reference: MetricTargets) -> float:
-    """:func:`color_distance` to a style of several pictures, in several regions."""
-    if reference.regions is None:
-        return sum(
-            style.weight * color_distance(picture, style.picture) for style in reference.style
-        )
-    height, width = picture.shape[:2]
-    total = area = 0.0
-    for region, mask in zip(
-        reference.regions.names, reference.regions.scaled((width, height)), strict=True
-    ):
-        for style in reference.style:
-            own = style.mask(region) if style.region in (None, region) else None
-            counts = style.region in (None, region) and (own is None or own.any())
-            if counts and mask.any():
-                part = float(mask.sum()) * style.weight
-                total += part * color_distance(picture, style.picture, mask, own)
-                area += part
-    return total / area if area > 0 else math.nan
+def luma(image: Floats) -> NDArray[np.float64]:
+    """(H, W, 3) -> (H, W): the weighted sum of the gamma-encoded channels."""
+    import numpy as np
+
+    weights = np.asarray(LUMINANCE, dtype=np.float64)
+    found: NDArray[np.float64] = image @ weights
+    return found
 
 
-def luma_ssim(picture: Pixels, other: Pixels) -> float:
-    """Structural similarity of two pictures' luma, with the Gaussian window of Wang et al. 2004.
+def luma_ssim(image: Floats, other: Floats) -> float:
+    """Structural similarity of two images' luma, with the Gaussian window of Wang et al. 2004.
 
     Args:
-        picture, other: (H, W, 3) in [0, 1], of one size.
+        image, other: (H, W, 3) in [0, 1], of one size.
 
     Returns:
-        At most 1, which only equal pictures reach.
+        At most 1, which only equal images reach.
     """
-    weights = np.asarray(LUMINANCE, dtype=np.float64)
-    a, b = picture @ weights, other @ weights
+    return _structural_similarity(luma(image), luma(other))
+
+
+def _structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    from skimage.metrics import structural_similarity
+
     # The window reaches 5 px to each side; near a border that it would cross the map is left out.
-    # A picture narrower than the window has no inside: there the pixels are mirrored instead.
+    # An image narrower than the window has no inside: there the pixels are mirrored instead.
     narrowest = min(a.shape)
-    inside = min(11, narrowest - 1 + narrowest % 2)
     return float(
         structural_similarity(
             a,
@@ -195,25 +439,29 @@ def luma_ssim(picture: Pixels, other: Pixels) -> float:
             data_range=1.0,
             gaussian_weights=True,
             sigma=1.5,
-            win_size=inside,
+            win_size=min(11, narrowest - 1 + narrowest % 2),
             use_sample_covariance=False,
         )
     )
 
 
 def color_distance(
-    picture: Pixels, style: Pixels, mask: Mask | None = None, style_mask: Mask | None = None
+    image: Floats, style: Floats, mask: Floats | None = None, style_mask: Floats | None = None
 ) -> float:
-    """Distance between the colours of two pictures of any size, in units of CIE Lab (ΔE*ab).
+    """Distance between the colors of two images of any size, in units of CIE Lab (ΔE*ab).
 
     The mean of the Wasserstein-1 distances of the L*, a* and b* distributions: how far, on average, a
     pixel's coordinate has to move.  0 for equal distributions of each coordinate.
 
     Args:
-        picture, style: (H, W, 3) in [0, 1].
+        image, style: (H, W, 3) in [0, 1].
         mask, style_mask: (H, W), how much each pixel counts; None for all alike.
     """
-    a, b = rgb2lab(picture).reshape(-1, 3), rgb2lab(style).reshape(-1, 3)
+    import numpy as np
+    from scipy.stats import wasserstein_distance
+    from skimage.color import rgb2lab
+
+    a, b = rgb2lab(image).reshape(-1, 3), rgb2lab(style).reshape(-1, 3)
     weights = [None if m is None else m.ravel() for m in (mask, style_mask)]
     distances = [wasserstein_distance(a[:, i], b[:, i], *weights) for i in range(3)]
     return float(np.mean(distances))

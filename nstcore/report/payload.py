@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from nstcore.contact_sheet.axes import axis_values
 from nstcore.contact_sheet.labels import Titles, shown
+from nstcore.core.metrics import metric_named
 from nstcore.plan.values import INPUT_AXES, display_text
 from nstcore.results.tables import LOSSES, metric_names
 
@@ -18,9 +19,6 @@ Record = Mapping[str, Any]
 
 CURVE_POINTS = 200
 """The most points of a loss curve that are kept, first and last among them."""
-
-_LOWER = ("content_loss", "style_loss", "color_distance", "seconds", "peak_memory_mb")
-_HIGHER = ("ssim",)
 
 
 def escaped_json(value: Any) -> str:
@@ -50,8 +48,8 @@ def cells_of(
     Returns:
         ``axes``: name, values as text, what is shown of them, and whether they are pictures;
         ``cells``: for each axis the position of each cell's value, then status, reason, setting, key
-        and size; ``metrics``: for each metric its values, null where there is none; ``senses``: for each,
-        as in :func:`sense_of`.
+        and size; ``metrics``: for each metric its values, null where there is none; ``senses``: the
+        better end of each: -1 the low, 1 the high, 0 neither; ``labels``: what is shown of its name.
     """
     orders = axis_values(metrics)
     for axis, given in (values or {}).items():
@@ -81,15 +79,14 @@ def cells_of(
             **{name: plain[name].tolist() for name in ("width", "height", "image")},
         },
         "metrics": {name: [_number(value) for value in plain[name].tolist()] for name in names},
-        "senses": {name: sense_of(name) for name in names},
+        "senses": {name: metric_named(name).direction for name in names},
+        "labels": labels_of(names),
     }
 
 
-def sense_of(metric: str) -> int:
-    """Which end of a metric is the good one: -1 the low, 1 the high, 0 neither."""
-    if metric in _HIGHER:
-        return 1
-    return -1 if metric in _LOWER or metric.startswith("style_loss_") else 0
+def labels_of(names: Iterable[str]) -> dict[str, str]:
+    """What pages show of the names of metrics."""
+    return {name: metric_named(name).label for name in names}
 
 
 def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nstcore.core.metrics import LAYER_PREFIX, METRICS
 from nstcore.errors import StoreError
 from nstcore.plan import paths
 from nstcore.plan.values import parse_column
@@ -32,12 +33,6 @@ IDENTITY = ("style", "content", "setting", "seed")
 LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
 """The columns of the curves that a trace fills."""
 
-EFFORT = ("iterations_done", "seconds", "peak_memory_mb")
-"""The columns that say what a cell took; all other metrics are measured on its picture."""
-
-_LAYER = "style_loss_"
-_METRICS_BEFORE = ("content_loss", "style_loss")
-_METRICS_AFTER = ("tv", "ssim", "color_distance")
 _STATUSES = ("ok", "diverged", "failed")
 
 
@@ -226,8 +221,7 @@ def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     """The metrics of a grid's cells from their records, one row a cell in grid order."""
     measured = [_mapping(record, "metrics") for record in records]
     names = {name for metrics in measured for name in metrics}
-    layers = sorted((n for n in names if n.startswith(_LAYER)), key=_natural)
-    known = (*_METRICS_BEFORE, *layers, *_METRICS_AFTER)
+    names |= {metric.name for metric in METRICS.values() if metric.always}
     effort = [_mapping(record, "optimization") for record in records]
     images = [_mapping(record, "image") for record in records]
 
@@ -243,11 +237,12 @@ def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
     columns["key"] = _text(row["key"] for row in grid.rows)
     columns["status"] = _text(record["status"] for record in records)
     columns["reason"] = _text(record.get("reason") for record in records)
-    for name in (*known, *sorted(names.difference(known), key=_natural)):
+    for name in sorted(names, key=_metric_order):
         columns[name] = _floats(metrics.get(name) for metrics in measured)
-    columns[EFFORT[0]] = _integers(entry.get("iterations") for entry in effort)
-    for name in EFFORT[1:]:
-        columns[name] = _floats(entry.get(name) for entry in effort)
+    for metric in METRICS.values():
+        if metric.recorded_as:
+            column = _integers if metric.whole else _floats
+            columns[metric.name] = column(entry.get(metric.recorded_as) for entry in effort)
     for name in ("width", "height"):
         columns[name] = _integers(image.get(name) for image in images)
     columns["image"] = _text(row["image"] for row in grid.rows)
@@ -295,6 +290,16 @@ def _run_name(records: list[dict[str, Any]]) -> str | None:
 def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = record.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def _metric_order(name: str) -> tuple[int, list[tuple[int, str]]]:
+    """As in the registry, with all style losses of one layer together; unknown metrics come last."""
+    known = list(METRICS)
+    if name.startswith(LAYER_PREFIX):
+        place = next(n for n, other in enumerate(known) if other.startswith(LAYER_PREFIX))
+    else:
+        place = known.index(name) if name in METRICS else len(known)
+    return place, _natural(name)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

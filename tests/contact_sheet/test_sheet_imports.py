@@ -10,6 +10,7 @@ import pytest
     ("module", "absent"),
     [
         ("nstcore.contact_sheet", ["pandas", "numpy", "PIL", "reportlab", "torch"]),
+        ("nstcore.core.metrics", ["torch", "numpy", "scipy", "skimage", "PIL"]),
         ("nstcore.report.stages", ["torch", "snakemake"]),
     ],
 )

@@ -12,7 +12,15 @@ from scipy.signal import convolve2d
 
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.guidance import layer_guides
-from nstcore.core.metrics import MetricTargets, StyleImage, color_distance, evaluate, luma_ssim
+from nstcore.core.metrics import (
+    METRICS,
+    MetricTargets,
+    StyleImage,
+    color_distance,
+    evaluate,
+    luma_ssim,
+    metric_named,
+)
 from nstcore.core.objective import style_moments
 from nstcore.core.targets import blend, by_region, regional_target
 from nstcore.images.masks import Regions
@@ -96,6 +104,16 @@ def test_the_keys_are_those_of_the_table(random_vgg, waves, reference):
     found = evaluate(random_vgg(), content, reference(content, (content, 1.0)))
     assert {*STYLE_NAMES, "content_loss", "tv", "ssim", "color_distance", "clipped"} == set(found)
     assert all(type(value) is float and math.isfinite(value) for value in found.values())
+
+
+def test_every_metric_is_described():
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert metric.label
+        assert metric.formula
+        assert (metric.compute is None) == bool(metric.recorded_as)
+    assert metric_named("style_loss_relu3_4").better == "less"
+    assert metric_named("flicker").better is None
 
 
 def test_losses_equal_plain_numpy(random_vgg, waves, reference):

@@ -2,6 +2,7 @@
 
 const all = JSON.parse(document.getElementById('data').textContent);
 const { runs, compared, words } = all;
+labels = all.labels;
 
 function percentText(value) {
   if (value === null || value === undefined) return '–';

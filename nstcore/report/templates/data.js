@@ -10,6 +10,7 @@ const varying = axes.filter((axis) => axis.values.length > 1);
 // What is shown of a value: the title of a bundle's, an id as it is.
 const valueOf = (name, cell) => axisOf.get(name).shown[at[name][cell]];
 
+labels = run.labels;
 inside = (run.inline && run.inline.pictures) || {};
 const pictureName = (cell) => `${run.root}/${run.cells.image[cell]}`;
 const picturePath = (cell) => link(pictureName(cell));

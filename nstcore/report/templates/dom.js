@@ -46,9 +46,10 @@ function numberText(value) {
   return String(Number(value.toPrecision(size >= 1000 ? 5 : 4)));
 }
 
-// Underscores become blanks, but not those in the names of layers such as relu4_1.
-const LABELS = { tv: 'total variation', ssim: 'SSIM', peak_memory_mb: 'peak memory, MB' };
-const labelText = (name) => LABELS[name] || name.replace(/_(?!\d)/g, ' ');
+// What is shown of a name; those of metrics come with the data.  In others underscores become blanks, but not in
+// the names of layers such as relu4_1.
+let labels = {};
+const labelText = (name) => labels[name] || name.replace(/_(?!\d)/g, ' ');
 
 // A long name that may break after its separators rather than anywhere.
 function breakable(text) {
