@@ -45,9 +45,9 @@ from nstcore.core.encoders.layers import (
 )
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.encoders.weights import read_state
-from nstcore.core.lbfgs import LBFGSMinimizer
 from nstcore.core.losses.functional import relative_error
 from nstcore.core.objective import Objective, style_moments
+from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments

@@ -41,8 +41,9 @@ from torch.nn import functional as F
 
 from nstcore.core.encoders.layers import VGG19_WIDTHS, convolution_flops, deepest, gram_flops, stage
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.lbfgs import BatchedLBFGS
-from nstcore.core.objective import Losses, Objective
+from nstcore.core.losses.base import Losses
+from nstcore.core.objective import Objective
+from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments

@@ -21,7 +21,7 @@ from nstcore.results.reproduce import FORMATS
 from nstcore.store.files import atomic_path
 
 if TYPE_CHECKING:
-    from nstcore.core.objective import Losses
+    from nstcore.core.losses.base import Losses
     from nstcore.jobs.engine import Progress as ShowProgress
 
 

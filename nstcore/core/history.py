@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nstcore.core.minimize import COLUMNS, MinimizeResult
+from nstcore.core.minimize import TRACE_COLUMNS, MinimizeResult
 
 Pixels = NDArray[np.float32]
 
@@ -138,7 +138,7 @@ class History:
             entry.levels.append(LevelReport(*size, taken[i], seconds))
             entry.rollbacks += rollbacks[i]
             entry.failed |= failed[i]
-            for column, values in zip(COLUMNS, table.T.tolist(), strict=True):
+            for column, values in zip(TRACE_COLUMNS, table.T.tolist(), strict=True):
                 offset = done if column == "iteration" else 0
                 entry.trace.setdefault(column, []).extend(offset + value for value in values)
             entry.trace.setdefault("level", []).extend([float(level)] * len(table))

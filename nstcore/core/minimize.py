@@ -1,62 +1,63 @@
-"""One level of the pyramid: descend an objective for N pictures in lockstep, each guarded.
+"""One level of the pyramid: minimize an objective for N images in lockstep, each guarded.
 
-A descent is an object that advances by one iteration at a time, so that whoever drives it can save its
-state in between and go on from there in another process.
+A minimizer advances by one iteration at a time, so that its caller can save its state in between and
+continue in another process.  Importing this module does not import torch.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
-import torch
-from torch import Tensor
-
-from nstcore.core.objective import Losses
+from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
-    from nstcore.core.adam import BatchedAdam
-from dataclasses import field
+    import torch
+    from torch import Tensor
 
-Evaluate = Callable[[Tensor], tuple[Losses, Tensor]]
-"""Maps (N, 3, H, W) to the losses of each picture and the gradient of each one's own total."""
+    from nstcore.core.losses.base import Losses
+else:
+    torch = lazy_import("torch")
 
-Narrow = Callable[[Tensor], Evaluate]
-"""Maps the pictures (N',) that are still going to what evaluates these alone."""
+Evaluate = Callable[["Tensor"], tuple["Losses", "Tensor"]]
+"""Maps (N, 3, H, W) to the losses of each image and the gradient of each one's own total."""
 
-Watch = Callable[[int, Losses], None]
-"""Called with the iterations done and the losses at points of the trace."""
+Select = Callable[["Tensor"], Evaluate]
+"""Maps indices (N',) of images to a function that evaluates these images only."""
 
-Row = dict[str, Tensor]
-"""The state of one picture by name."""
+Callback = Callable[[int, "Losses"], None]
+"""Called with the iterations done and the losses whenever the trace gets an entry."""
+
+ImageState = dict[str, "Tensor"]
+"""The state of one image by name."""
 
 
-class Options(TypedDict, total=False):
-    """What every descent may be told beside its objective; see :class:`Minimizer`."""
+class MinimizerOptions(TypedDict, total=False):
+    """Keyword arguments that every minimizer takes; see :class:`Minimizer`."""
 
     tolerance: float
-    narrow: Narrow | None
+    select: Select | None
     record_every: int
-    watch: Watch | None
+    callback: Callback | None
 
 
 @dataclass
 class MinimizeResult:
-    """What a level ends with.
+    """The result of one level.
 
     Attributes:
-        images: (N, 3, H, W), each picture's best state (L-BFGS) or average (Adam), not clamped.
-        adam: the optimizer, to be carried over to the next level, when Adam was used throughout.
+        images: (N, 3, H, W), each image's best iterate (L-BFGS) or average (Adam), not clamped.
+        carry_over: what the next level's minimizer of the same class continues from, if anything.
         trace: the losses on the way.
-        iterations: (N,), evaluations that each picture took.
-        rollbacks: (N,), how often each picture went back.
-        failed: (N,), pictures that had no finite loss at all.
+        iterations: (N,), evaluations of each image.
+        rollbacks: (N,), how often each image went back to an earlier state.
+        failed: (N,), images that never had a finite loss.
     """
 
     images: Tensor
-    adam: BatchedAdam | None
+    carry_over: Any
     trace: Trace
     iterations: Tensor
     rollbacks: Tensor
@@ -64,21 +65,70 @@ class MinimizeResult:
 
 
 class Minimizer(ABC):
-    """What both optimizers share: who is still going, the trace, and convergence.
+    """What all optimizers share: the active images, the trace, and convergence.
 
-    A picture has converged when its best loss fell by less than ``tolerance`` of itself between two
-    entries of the trace; it then leaves the batch, which gets faster for the others.  Nothing that is
-    decided about a picture depends on the others.
+    An image has converged when its best loss fell by less than ``tolerance`` of itself between two
+    entries of the trace; it then leaves the batch, which gets faster for the others.  No decision about
+    an image depends on the others.
 
     Args:
         evaluate: the objective.
         images: the start, (N, 3, H, W).
         iterations: evaluations at most.
-        tolerance: 0 to let no picture leave.
-        narrow: makes an evaluator of fewer pictures; None to let no picture leave.
+        tolerance: 0 to keep all images to the end.
+        select: makes an evaluator of fewer images; None to keep all images to the end.
         record_every: iterations between entries of the trace.
-        watch: called at every entry of the trace.
+        callback: called at every entry of the trace.
+
+    Attributes:
+        name: the value of the setting ``optimizer``.
+        label: the name that people read.
+        formula: the source of the method, in one line.
+        default_learning_rate: where the settings have none.
+        own_settings: fields of ``Settings`` that no other optimizer reads.
     """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    formula: ClassVar[str]
+    default_learning_rate: ClassVar[float]
+    own_settings: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def image_copies(cls, settings: Any, history: int | None = None) -> int:
+        """Copies of one image in memory at the same time: iterates, gradients, the optimizer's state.
+
+        Args:
+            settings: a ``Settings``, of which ``own_settings`` are read.
+            history: in place of the one of the settings, where the optimizer has one.
+        """
+
+    @classmethod
+    @abstractmethod
+    def saved_copies(cls, settings: Any, history: int | None = None) -> int:
+        """Copies of one image in a saved state; see :meth:`image_copies`."""
+
+    @classmethod
+    @abstractmethod
+    def build(
+        cls,
+        evaluate: Evaluate,
+        images: Tensor,
+        iterations: int,
+        settings: Any,
+        learning_rate: Tensor,
+        previous: Any = None,
+        **options: Unpack[MinimizerOptions],
+    ) -> Self:
+        """The minimizer that some settings ask for.
+
+        Args:
+            evaluate, images, iterations, options: see :class:`Minimizer`.
+            settings: a ``Settings``, of which ``own_settings`` are read.
+            learning_rate: (N,).
+            previous: ``carry_over`` of the level before, None at the first.
+        """
 
     def __init__(
         self,
@@ -87,29 +137,29 @@ class Minimizer(ABC):
         iterations: int,
         *,
         tolerance: float = 0.0,
-        narrow: Narrow | None = None,
+        select: Select | None = None,
         record_every: int = 10,
-        watch: Watch | None = None,
+        callback: Callback | None = None,
     ) -> None:
         count = len(images)
-        self.evaluate, self.narrow = evaluate, narrow
+        self.evaluate, self.select = evaluate, select
         self.iterations, self.tolerance = iterations, tolerance
-        self.record_every, self.watch = record_every, watch
+        self.record_every, self.callback = record_every, callback
         self.iteration = 0
         self.x = images.detach().clone()
         self.trace = Trace()
-        # The pictures that are still going, and what is known of all of them.
-        self.rows = torch.arange(count, device=images.device)
+        # Indices of the images that have not converged; ``x`` has only these.
+        self.active = torch.arange(count, device=images.device)
         self.best_loss = images.new_full((count,), torch.inf)
         self.recorded_loss = images.new_full((count,), torch.inf)
         self.rollbacks = torch.zeros(count, dtype=torch.long, device=images.device)
-        self.taken = torch.zeros_like(self.rollbacks)
-        self.final: dict[int, Tensor] = {}
+        self.evaluations = torch.zeros_like(self.rollbacks)
+        self.converged: dict[int, Tensor] = {}
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.iteration >= self.iterations or len(self.rows) == 0
+        """Whether all iterations are done, or all images have converged."""
+        return self.iteration >= self.iterations or len(self.active) == 0
 
     def run(self) -> MinimizeResult:
         """Advance to the end."""
@@ -118,131 +168,132 @@ class Minimizer(ABC):
         return self.finish()
 
     def advance(self) -> None:
-        """One evaluation of every picture that is still going, and the step that follows from it."""
+        """One evaluation of every active image, and the step that follows from it."""
         self.iteration += 1
-        self.taken[self.rows] += 1
+        self.evaluations[self.active] += 1
         losses = self._step()
         if self.iteration % self.record_every and self.iteration != self.iterations:
             return
-        self.trace.append(self.iteration, self.rows, losses)
-        if self.watch is not None:
-            self.watch(self.iteration, losses)
-        if self.narrow is not None and self.tolerance > 0:
-            self._let_go()
+        self.trace.append(self.iteration, self.active, losses)
+        if self.callback is not None:
+            self.callback(self.iteration, losses)
+        if self.select is not None and self.tolerance > 0:
+            self._drop_converged()
 
-    def _let_go(self) -> None:
-        """Take the pictures that have converged out of the batch."""
-        best, before = self.best_loss[self.rows], self.recorded_loss[self.rows]
-        self.recorded_loss[self.rows] = best
-        # At the first entry there is nothing to compare with: inf - best is no small number.
+    def _drop_converged(self) -> None:
+        best, before = self.best_loss[self.active], self.recorded_loss[self.active]
+        self.recorded_loss[self.active] = best
+        # At the first entry ``before`` is infinite, and the difference never small.
         converged = before - best <= self.tolerance * best
         if not bool(converged.any()):
             return
         results = self._results()
         for place in converged.nonzero().flatten().tolist():
-            self.final[int(self.rows[place])] = results[place].clone()
-        self._keep_rows((~converged).nonzero().flatten())
+            self.converged[int(self.active[place])] = results[place].clone()
+        self._keep((~converged).nonzero().flatten())
 
-    def _keep_rows(self, places: Tensor) -> None:
-        self.rows, self.x = self.rows[places], self.x[places]
-        if self.narrow is not None and len(places):
-            self.evaluate = self.narrow(self.rows)
+    def _keep(self, places: Tensor) -> None:
+        """Keep only some of the active images, an index (N'',) into them."""
+        self.active, self.x = self.active[places], self.x[places]
+        if self.select is not None and len(places):
+            self.evaluate = self.select(self.active)
 
     def finish(self) -> MinimizeResult:
-        """What the level ends with."""
-        results = self._results()
-        for place, row in enumerate(self.rows.tolist()):
-            self.final[row] = results[place]
-        images = torch.stack([self.final[row] for row in range(len(self.taken))])
-        failed = ~torch.isfinite(self.best_loss)
+        """The result of the level."""
+        found = dict(self.converged)
+        found |= zip(self.active.tolist(), self._results(), strict=True)
         return MinimizeResult(
-            images, self._carried(), self.trace, self.taken, self.rollbacks, failed
+            torch.stack([found[row] for row in range(len(self.evaluations))]),
+            self._carry_over(),
+            self.trace,
+            self.evaluations,
+            self.rollbacks,
+            ~torch.isfinite(self.best_loss),
         )
 
-    def state(self) -> list[Row]:
-        """Everything that the next iterations depend on, by picture, to be saved."""
-        tables = self.trace.tables(len(self.taken))
-        going = {row: place for place, row in enumerate(self.rows.tolist())}
-        found: list[Row] = []
-        for row, table in enumerate(tables):
-            state: Row = {
+    def state(self) -> list[ImageState]:
+        """Everything that the next iterations depend on, for each image, to be saved."""
+        active = {row: place for place, row in enumerate(self.active.tolist())}
+        found: list[ImageState] = []
+        for row, table in enumerate(self.trace.tables(len(self.evaluations))):
+            state: ImageState = {
                 "trace": table,
                 "best_loss": self.best_loss[row],
                 "recorded_loss": self.recorded_loss[row],
                 "rollbacks": self.rollbacks[row],
-                "taken": self.taken[row],
+                "taken": self.evaluations[row],
             }
-            if row in going:
-                state["x"] = self.x[going[row]]
-                state |= self._row_state(going[row])
+            if row in active:
+                state["x"] = self.x[active[row]]
+                state |= self._image_state(active[row])
             else:
-                state["final"] = self.final[row]
+                state["final"] = self.converged[row]
             found.append(state)
         return found
 
     def load(self, iteration: int, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """Go on from what :meth:`state` gave after some iterations of the same pictures."""
+        """Continue from the :meth:`state` after some iterations of the same images."""
         self.iteration = iteration
-        self.trace.earlier = [state["trace"] for state in states]
+        self.trace.resumed = [state["trace"] for state in states]
         for row, state in enumerate(states):
             self.best_loss[row] = state["best_loss"]
             self.recorded_loss[row] = state["recorded_loss"]
             self.rollbacks[row] = state["rollbacks"]
-            self.taken[row] = state["taken"]
+            self.evaluations[row] = state["taken"]
             if "final" in state:
-                self.final[row] = state["final"].to(self.x)
-        going = [row for row, state in enumerate(states) if "final" not in state]
-        if len(going) < len(states):
-            self._keep_rows(torch.tensor(going, dtype=torch.long, device=self.x.device))
-        for place, row in enumerate(going):
+                self.converged[row] = state["final"].to(self.x)
+        active = [row for row, state in enumerate(states) if "final" not in state]
+        if len(active) < len(states):
+            self._keep(torch.tensor(active, dtype=torch.long, device=self.x.device))
+        for place, row in enumerate(active):
             self.x[place] = states[row]["x"].to(self.x)
-        if going:
-            self._load_rows([states[row] for row in going])
+        if active:
+            self._load_images([states[row] for row in active])
 
     @abstractmethod
     def _step(self) -> Losses:
-        """Evaluate and move ``x``; keep ``best_loss`` and ``rollbacks``."""
+        """Evaluate and move ``x``; update ``best_loss`` and ``rollbacks``."""
 
     @abstractmethod
     def _results(self) -> Tensor:
-        """What each picture that is still going would end with now, (N', 3, H, W)."""
+        """The results of the active images if the level ended now, (N', 3, H, W)."""
 
     @abstractmethod
-    def _row_state(self, place: int) -> Row: ...
+    def _image_state(self, place: int) -> ImageState: ...
 
     @abstractmethod
-    def _load_rows(self, states: Sequence[Mapping[str, Tensor]]) -> None: ...
+    def _load_images(self, states: Sequence[Mapping[str, Tensor]]) -> None: ...
 
-    def _carried(self) -> BatchedAdam | None:
+    def _carry_over(self) -> Any:
         return None
 
 
-def wide(flags: Tensor) -> Tensor:
-    """Flags (N,) in the shape that masks pictures: (N, 1, 1, 1)."""
-    return flags.view(-1, 1, 1, 1)
+def per_image(values: Tensor) -> Tensor:
+    """One value for each image, (N,), in a shape that broadcasts over images: (N, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
 
 
-# --- The losses on the way, one trace for each picture ---
+# --- The losses on the way, one trace for each image ---
 
-COLUMNS = ("iteration", "total_loss", "content_loss", "style_loss", "tv_loss")
-"""What an entry of a trace holds."""
+TRACE_COLUMNS = ("iteration", "total_loss", "content_loss", "style_loss", "tv_loss")
+"""The columns of a trace."""
 
 
 @dataclass
 class Trace:
-    """Losses of one level, one entry a recorded iteration.
+    """Losses of one level, one entry for each recorded iteration.
 
     Attributes:
-        iterations: of this process's entries.
-        losses: at these iterations, each (N',) for the pictures that were still going.
-        rows: which pictures those were, (N',).
-        earlier: by picture, the entries (T, 5) that an interrupted process made before.
+        iterations: of the entries since this process started.
+        losses: at these iterations, each (N',) for the images that were active.
+        rows: the indices of those images, (N',).
+        resumed: for each image, the entries (T, 5) that an interrupted process made before.
     """
 
     iterations: list[int] = field(default_factory=list)
     losses: list[Losses] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
-    earlier: list[Tensor] = field(default_factory=list)
+    resumed: list[Tensor] = field(default_factory=list)
 
     def append(self, iteration: int, rows: Tensor, losses: Losses) -> None:
         """Add an entry; nothing is copied from the device before :meth:`tables`."""
@@ -251,13 +302,13 @@ class Trace:
         self.losses.append(losses)
 
     def tables(self, count: int) -> list[Tensor]:
-        """Entries (T, 5) of each of ``count`` pictures, float64 on the CPU; see ``COLUMNS``."""
+        """Entries (T, 5) of each of ``count`` images, float64 on the CPU; see ``TRACE_COLUMNS``."""
         found: list[list[list[float]]] = [[] for _ in range(count)]
         for iteration, rows, losses in zip(self.iterations, self.rows, self.losses, strict=True):
             columns = torch.stack([losses.total, losses.content, losses.style, losses.tv], 1)
             for row, values in zip(rows.tolist(), columns.double().cpu().tolist(), strict=True):
                 found[row].append([float(iteration), *values])
-        tables = [torch.tensor(t, dtype=torch.float64).view(-1, len(COLUMNS)) for t in found]
-        if self.earlier:
-            tables = [torch.cat(pair) for pair in zip(self.earlier, tables, strict=True)]
+        tables = [torch.tensor(t, dtype=torch.float64).view(-1, len(TRACE_COLUMNS)) for t in found]
+        if self.resumed:
+            tables = [torch.cat(pair) for pair in zip(self.resumed, tables, strict=True)]
         return tables

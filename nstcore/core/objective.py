@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import Guide
+from nstcore.core.losses.base import Losses
 from nstcore.core.losses.functional import (
     TVForm,
     affine_moments,
@@ -54,27 +55,6 @@ class Moments:
     def region(self, index: int) -> Moments:
         """Those of one region, without a dimension for it."""
         return Moments(self.gram[:, index], self.mean[:, index])
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Every term for every picture, unweighted but for ``total``; each is (N,)."""
-
-    total: Tensor
-    content: Tensor
-    style: Tensor
-    tv: Tensor
-    style_layers: dict[str, Tensor]
-
-    def detach(self) -> Losses:
-        """The same numbers without their history."""
-        return Losses(
-            self.total.detach(),
-            self.content.detach(),
-            self.style.detach(),
-            self.tv.detach(),
-            {layer: value.detach() for layer, value in self.style_layers.items()},
-        )
 
 
 def style_moments(

@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nstcore.core.adam import AdamMinimizer, BatchedAdam
 from nstcore.core.batch_compatibility import WEIGHTS, batch_key
 from nstcore.core.encoders.layers import deepest, stage
 from nstcore.core.encoders.vgg import VGG
@@ -24,9 +24,10 @@ from nstcore.core.gradient_balance import balanced
 from nstcore.core.guidance import Guide, layer_guides, stack_guides
 from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.initialization import add_noise, generator, resample, style_noise, white_noise
-from nstcore.core.lbfgs import LBFGSMinimizer
-from nstcore.core.minimize import Evaluate, Minimizer, Narrow, Options, Watch
-from nstcore.core.objective import Losses, Moments, Objective
+from nstcore.core.losses.base import Losses
+from nstcore.core.minimize import Callback, Evaluate, MinimizerOptions, Select
+from nstcore.core.objective import Moments, Objective
+from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
 from nstcore.core.targets import by_region
 from nstcore.core.tiling import TiledObjective, tiled_features
@@ -136,7 +137,7 @@ def stylize(
     def evaluator(objective: Objective) -> Evaluate:
         return only(TiledObjective(objective, tile).evaluate)
 
-    adam: BatchedAdam | None = None
+    carry_over: Any = None
     for level in levels if saved is None else levels[levels.index(saved.level) :]:
         (level_width, level_height), iterations = sizes[level], plan[level]
         done = sum(plan[i] for i in levels if i < level)
@@ -160,24 +161,20 @@ def stylize(
         if settings.normalization == "gradient":
             whole = balanced(whole, level_height, level_width, evaluator)
         evaluate = evaluator(whole)
-        options: Options = {
+        options: MinimizerOptions = {
             "tolerance": settings.tolerance,
-            "narrow": _narrower(whole, evaluator),
-            "watch": _watcher(progress, done, total),
+            "select": _selector(whole, evaluator),
+            "callback": _callback(progress, done, total),
         }
-        descent: Minimizer
-        if settings.optimizer == "lbfgs":
-            descent = LBFGSMinimizer(
-                evaluate,
-                images,
-                iterations,
-                learning_rate=weight["learning_rate"],
-                history=settings.history,
-                **options,
-            )
-        else:
-            adam = _adam(adam, images, weight["learning_rate"], settings.averaging)
-            descent = AdamMinimizer(evaluate, images, iterations, optimizer=adam, **options)
+        descent = OPTIMIZERS[settings.optimizer].build(
+            evaluate,
+            images,
+            iterations,
+            settings,
+            weight["learning_rate"],
+            carry_over,
+            **options,
+        )
         earlier = 0.0
         if saved is not None and saved.level == level:
             descent.load(saved.iteration, saved.rows)
@@ -192,7 +189,7 @@ def stylize(
                     )
                 )
         outcome = descent.finish()
-        images, adam = outcome.images, outcome.adam
+        images, carry_over = outcome.images, outcome.carry_over
         seconds = earlier + time.perf_counter() - started
         journal.end_level(level, done, (level_width, level_height), outcome, seconds)
         log.info(
@@ -314,16 +311,7 @@ def _stacked(
     }
 
 
-def _adam(
-    previous: BatchedAdam | None, images: Tensor, learning_rate: Tensor, averaging: float
-) -> BatchedAdam:
-    if previous is None:
-        return BatchedAdam(images, learning_rate=learning_rate, averaging=averaging)
-    height, width = images.shape[-2:]
-    return previous.resized(lambda state: resample(state, height, width, smooth=False))
-
-
-def _narrower(objective: Objective, evaluator: Callable[[Objective], Evaluate]) -> Narrow:
+def _selector(objective: Objective, evaluator: Callable[[Objective], Evaluate]) -> Select:
     return lambda rows: evaluator(objective.select(rows))
 
 
@@ -345,7 +333,7 @@ def _grey_only(evaluate: Evaluate) -> Evaluate:
     return projected
 
 
-def _watcher(progress: Progress | None, done: int, total: int) -> Watch | None:
+def _callback(progress: Progress | None, done: int, total: int) -> Callback | None:
     if progress is None:
         return None
     return lambda iteration, losses: progress(done + iteration, total, losses)

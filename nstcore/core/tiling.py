@@ -23,8 +23,9 @@ from torch import Tensor
 from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import Guide
+from nstcore.core.losses.base import Losses
 from nstcore.core.losses.functional import guided_gram_and_mean
-from nstcore.core.objective import Losses, Moments, Objective, layer_moments
+from nstcore.core.objective import Moments, Objective, layer_moments
 from nstcore.core.tile_grid import Tile, Window, receptive_margin, stride, tile_grid, window_of
 
 

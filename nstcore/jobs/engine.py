@@ -21,8 +21,9 @@ from nstcore.core.encoders.loading import load_encoder
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import layer_guides
 from nstcore.core.history import Result
+from nstcore.core.losses.base import Losses
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
-from nstcore.core.objective import Losses, Moments
+from nstcore.core.objective import Moments
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import by_region, load_moments, picture_moments, save_moments

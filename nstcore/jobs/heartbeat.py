@@ -25,7 +25,7 @@ from nstcore.plan.plan import Cell, Plan
 from nstcore.store.files import write_json
 
 if TYPE_CHECKING:
-    from nstcore.core.objective import Losses
+    from nstcore.core.losses.base import Losses
 
 log = logging.getLogger(__name__)
 

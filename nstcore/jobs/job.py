@@ -20,7 +20,7 @@ from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import open_snapshot
 
 if TYPE_CHECKING:
-    from nstcore.core.objective import Losses
+    from nstcore.core.losses.base import Losses
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 import nstcore
-from nstcore.core.adam import AdamMinimizer, BatchedAdam
 from nstcore.core.encoders.layers import (
     EVAL_CONTENT_LAYER,
     EVAL_HELD_OUT_LAYERS,
@@ -31,10 +30,10 @@ from nstcore.core.encoders.layers import (
 )
 from nstcore.core.encoders.loading import load_encoder
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.lbfgs import LBFGSMinimizer
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.minimize import Minimizer
 from nstcore.core.objective import Objective, style_moments
+from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
 from nstcore.core.tiling import TiledObjective
@@ -256,13 +255,8 @@ def _descent(
     evaluate = TiledObjective(objective, None).evaluate
     images = content.repeat(count, 1, 1, 1)
     endless = 1_000_000
-    if settings.optimizer == "lbfgs":
-        rate = torch.full((count,), settings.step_length, device=device)
-        return LBFGSMinimizer(
-            evaluate, images, endless, learning_rate=rate, history=settings.history
-        )
-    adam = BatchedAdam(images, learning_rate=settings.step_length, averaging=settings.averaging)
-    return AdamMinimizer(evaluate, images, endless, optimizer=adam)
+    rate = torch.full((count,), settings.step_length, device=device)
+    return OPTIMIZERS[settings.optimizer].build(evaluate, images, endless, settings, rate)
 
 
 def _encoder(settings: Settings, layers: Sequence[str], device: torch.device, half: bool) -> VGG:

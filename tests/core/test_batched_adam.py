@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstcore.core.adam import BatchedAdam
+from nstcore.core.optimizers.adam import BatchedAdam
 
 SHAPE = (3, 3, 4, 5)
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstcore.core.adam import AdamMinimizer, BatchedAdam
-from nstcore.core.lbfgs import FIRST_STEP, LBFGSMinimizer
-from nstcore.core.objective import Losses, losses_and_gradient
+from nstcore.core.losses.base import Losses
+from nstcore.core.objective import losses_and_gradient
+from nstcore.core.optimizers.adam import AdamMinimizer, BatchedAdam
+from nstcore.core.optimizers.lbfgs import FIRST_STEP, LBFGSMinimizer
 
 SHAPE = (3, 3, 5, 6)
 ROWS = torch.arange(SHAPE[0])
@@ -151,7 +152,7 @@ def test_the_best_state_is_returned_not_the_last():
 def test_the_objective_is_evaluated_once_an_iteration_and_the_trace_tells():
     bowl, watched = Bowl(), []
     descent = _lbfgs(
-        bowl, _start(), 23, record_every=10, watch=lambda i, losses: watched.append((i, losses))
+        bowl, _start(), 23, record_every=10, callback=lambda i, losses: watched.append((i, losses))
     )
     assert len(bowl.seen) == 23
     assert descent.trace.iterations == [10, 20, 23] == [i for i, _ in watched]
@@ -238,7 +239,7 @@ def test_a_picture_that_has_converged_leaves_and_is_what_it_is_alone(optimizer):
             return evaluate
 
         images = start[only]
-        options = {"tolerance": tolerance, "narrow": narrow}
+        options = {"tolerance": tolerance, "select": narrow}
         everybody = narrow(torch.arange(len(only)))
         if optimizer == "adam":
             adam = BatchedAdam(images, learning_rate=0.02, averaging=0.5)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nstcore.core.history import OptimizerState, Result
-from nstcore.core.objective import Losses, Objective
+from nstcore.core.losses.base import Losses
+from nstcore.core.objective import Objective
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments

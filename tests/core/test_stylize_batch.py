@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nstcore.core.history import Result
-from nstcore.core.lbfgs import LBFGSMinimizer
 from nstcore.core.objective import Objective, style_moments
+from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nstcore.config.loader import parse_config
-from nstcore.core.objective import Losses
+from nstcore.core.losses.base import Losses
 from nstcore.errors import ImageError
 from nstcore.jobs.job import job, place, progress_log
 from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted

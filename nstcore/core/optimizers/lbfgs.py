@@ -14,36 +14,39 @@ twice, in two matrix products, instead of four times in 4 m small kernels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-import torch
-from torch import Tensor
+from nstcore.core.lazy import lazy_import
+from nstcore.core.losses.base import Losses
+from nstcore.core.minimize import Evaluate, ImageState, Minimizer, MinimizerOptions, per_image
+from nstcore.core.optimizers.adam import BatchedAdam
 
-from nstcore.core.adam import BatchedAdam
-from nstcore.core.minimize import Evaluate, Minimizer, Options, Row, wide
-from nstcore.core.objective import Losses
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy_import("torch")
 
 
 class BatchedLBFGS:
     """N independent L-BFGS minimizations over vectors of D values.
 
-    Each row keeps its own history, step length and state of convergence; a row's path does not
-    depend on the other rows.  There is no clamping: it would falsify the curvature pairs.
+    Each row keeps its own history and step length; a row's path does not depend on the other rows.
+    Where its gradient or its step vanishes, or the direction does not descend, a row has converged and
+    stays until :meth:`reset`.  There is no clamping: it would falsify the curvature pairs.
 
     Args:
         rows: N, the number of problems.
         size: D, the number of unknowns of each.
         history: how many curvature pairs are kept for each row; memory is 2 * history * N * D values.
         learning_rate: step length along the quasi-Newton direction, one number or (N,).
-        device, dtype: of the history.
+        device, dtype: of the history; float32 where no dtype is given.
         first_step: mean absolute change of a row's values in its first step; None for torch's
-            convention, a step whose absolute values add up to 1 at most, which the size of a
-            picture makes ever smaller.
-        minimum_curvature: pairs with y.s at most this are left out.
-        relative_curvature: so are pairs with y.s at most this share of |y| |s|, whatever the
-            scale of the problem.
-        tolerance_grad: a row whose largest gradient component is at most this has converged.
-        tolerance_change: a row has converged when its step or the slope along it is at most this.
+            convention, a step whose absolute values add up to 1 at most, which becomes ever smaller
+            with the size of an image.
+        minimum_curvature: pairs with y.s at most this are left out; torch's optimizer has 1e-10.
+        relative_curvature: so are pairs with y.s at most this share of |y| |s|, whatever the scale of the
+            problem.
     """
 
     def __init__(
@@ -54,12 +57,10 @@ class BatchedLBFGS:
         history: int = 20,
         learning_rate: float | Tensor = 1.0,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         first_step: float | None = None,
-        minimum_curvature: float = 1e-10,
+        minimum_curvature: float = 0.0,
         relative_curvature: float = 0.0,
-        tolerance_grad: float = 1e-7,
-        tolerance_change: float = 1e-9,
     ) -> None:
         if history < 1:
             raise ValueError(f"history must be at least 1, not {history}")
@@ -67,9 +68,7 @@ class BatchedLBFGS:
         self.first_step = first_step
         self.minimum_curvature = minimum_curvature
         self.relative_curvature = relative_curvature
-        self.tolerance_grad = tolerance_grad
-        self.tolerance_change = tolerance_change
-        rate = torch.as_tensor(learning_rate, device=device, dtype=dtype)
+        rate = torch.as_tensor(learning_rate, device=device, dtype=dtype or torch.float32)
         self.learning_rate = rate.expand(rows).clone()
         # The basis of one row: its steps s in the first half, its gradient differences y in the second.
         self._basis = rate.new_zeros(rows, 2 * history, size)
@@ -88,7 +87,6 @@ class BatchedLBFGS:
         self._scale.masked_fill_(which, 1.0)
         self.converged.masked_fill_(which, False)
 
-    @torch.no_grad()
     def direction(self, gradient: Tensor) -> Tensor:
         """Take in the gradient at the current point and return the step to add to it.
 
@@ -115,12 +113,10 @@ class BatchedLBFGS:
             floor = torch.finfo(size.dtype).tiny
             first_length = self.first_step * self.size / size.clamp_min(floor) * self.learning_rate
         length = torch.where(fresh, first_length, self.learning_rate)
-        flat = gradient.abs().amax(1) <= self.tolerance_grad
-        # Not "slope > -tolerance": a NaN slope must not count as converged, the guard looks at it.
-        self.converged |= flat | (slope > -self.tolerance_change)
+        # A NaN slope must not count as converged: the minimizer's guard handles it.
+        self.converged |= (gradient.abs().amax(1) == 0) | (slope > 0)
         step.mul_(length.unsqueeze(1)).masked_fill_(self.converged.unsqueeze(1), 0.0)
-        # As in torch.optim.LBFGS, a step that hardly moves is still taken, but it is the last.
-        self.converged |= step.abs().amax(1) <= self.tolerance_change
+        self.converged |= step.abs().amax(1) == 0
         self._previous_gradient.copy_(gradient)
         self._previous_step.copy_(step)
         self._steps_taken += 1
@@ -227,36 +223,73 @@ class BatchedLBFGS:
         self.learning_rate = self.learning_rate[rows]
 
 
-# --- The descent by L-BFGS: unclamped, guarded, ending in each picture's best iterate. ---
+# --- The minimizer: unclamped, guarded, with each image's best iterate as its result. ---
 
-EXPLODED = 100.0
-"""A loss this many times the best one so far counts as exploded.
+EXPLOSION_FACTOR = 100.0
+"""A loss has exploded when it is this many times the best one so far.
 
-The second step of L-BFGS, the first with a guess of the curvature, often overshoots by some tens and
-comes back by itself, faster than from a rollback; what explodes goes on to thousands."""
+The second step of L-BFGS, the first with an estimate of the curvature, often overshoots by some tens and
+recovers by itself, faster than from a rollback; what explodes grows to thousands."""
 
-ROLLBACKS = 3
-"""How often a picture may go back to its best state before L-BFGS is given up for Adam."""
+MAX_ROLLBACKS = 3
+"""How often an image may go back to its best state before Adam takes over from L-BFGS."""
 
 FIRST_STEP = 1e-3
 """Mean change of a pixel value in the first step of L-BFGS, times the learning rate."""
 
 FALLBACK_RATE = 0.01
-"""Step of the Adam that takes over from L-BFGS, in pixel values."""
+"""Learning rate of the Adam that takes over from L-BFGS, in pixel values."""
 
 
 class LBFGSMinimizer(Minimizer):
-    """Descend with L-BFGS, no clamp and no line search, and return each picture's best iterate.
+    """L-BFGS without clamping or line search; the result is each image's best iterate.
 
-    A picture whose loss is not finite or more than ``EXPLODED`` times its best goes back to its best
-    state, forgets its history and halves its step.  After ``ROLLBACKS`` times it goes on with Adam,
-    from the next entry of the trace.
+    An image whose loss is not finite or more than ``EXPLOSION_FACTOR`` times its best goes back to its
+    best state, forgets its history and halves its step.  After ``MAX_ROLLBACKS`` times it continues with
+    Adam, from the next entry of the trace.
 
     Args:
         evaluate, images, iterations, options: see :class:`Minimizer`.
         learning_rate: (N,).
         history: curvature pairs.
     """
+
+    name: ClassVar[str] = "lbfgs"
+    label: ClassVar[str] = "L-BFGS"
+    formula: ClassVar[str] = "Nocedal & Wright 2006, algorithm 7.4, without line search"
+    default_learning_rate: ClassVar[float] = 1.0
+    own_settings: ClassVar[tuple[str, ...]] = ("history",)
+
+    @classmethod
+    def image_copies(cls, settings: Any, history: int | None = None) -> int:
+        """Iterate, start, best, gradients, steps, one on the way, and two for each curvature pair."""
+        return 9 + 2 * (settings.history if history is None else history)
+
+    @classmethod
+    def saved_copies(cls, settings: Any, history: int | None = None) -> int:
+        """Iterate, best, their gradients, and two for each curvature pair."""
+        return 4 + 2 * (settings.history if history is None else history)
+
+    @classmethod
+    def build(
+        cls,
+        evaluate: Evaluate,
+        images: Tensor,
+        iterations: int,
+        settings: Any,
+        learning_rate: Tensor,
+        previous: Any = None,
+        **options: Unpack[MinimizerOptions],
+    ) -> LBFGSMinimizer:
+        """See :meth:`Minimizer.build`; curvature of another size is of no use."""
+        return cls(
+            evaluate,
+            images,
+            iterations,
+            learning_rate=learning_rate,
+            history=settings.history,
+            **options,
+        )
 
     def __init__(
         self,
@@ -266,7 +299,7 @@ class LBFGSMinimizer(Minimizer):
         *,
         learning_rate: Tensor,
         history: int,
-        **options: Unpack[Options],
+        **options: Unpack[MinimizerOptions],
     ) -> None:
         super().__init__(evaluate, images, iterations, **options)
         self.solver = BatchedLBFGS(
@@ -279,10 +312,7 @@ class LBFGSMinimizer(Minimizer):
             # The gradient of a relative loss shrinks with the number of pixels: no absolute threshold
             # can be right for all sizes.
             first_step=FIRST_STEP,
-            minimum_curvature=0.0,
             relative_curvature=1e-8,
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
         )
         self.best = self.x.clone()
         self.best_gradient = torch.zeros_like(self.x)
@@ -292,58 +322,58 @@ class LBFGSMinimizer(Minimizer):
     def _step(self) -> Losses:
         losses, gradient = self.evaluate(self.x)
         total = losses.total
-        best_loss = self.best_loss[self.rows]
+        best_loss = self.best_loss[self.active]
         finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
         better = finite & (total < best_loss)
-        _keep(self.best, self.x, better)
-        _keep(self.best_gradient, gradient, better)
+        _overwrite(self.best, self.x, better)
+        _overwrite(self.best_gradient, gradient, better)
         best_loss = torch.where(better, total, best_loss)
-        self.best_loss[self.rows] = best_loss
-        lost = ~finite | (total > EXPLODED * best_loss)
-        # torch.where and not an if: asking the device would stall it at every iteration.
-        x = torch.where(wide(lost), self.best, self.x)
-        gradient = torch.where(wide(lost), self.best_gradient, gradient)
-        self.rollbacks[self.rows] += lost
-        self.solver.reset(lost)
+        self.best_loss[self.active] = best_loss
+        rejected = ~finite | (total > EXPLOSION_FACTOR * best_loss)
+        # torch.where instead of an if: reading from the device would stall it at every iteration.
+        x = torch.where(per_image(rejected), self.best, self.x)
+        gradient = torch.where(per_image(rejected), self.best_gradient, gradient)
+        self.rollbacks[self.active] += rejected
+        self.solver.reset(rejected)
         rate = self.solver.learning_rate
-        self.solver.learning_rate = torch.where(lost, rate / 2, rate)
+        self.solver.learning_rate = torch.where(rejected, rate / 2, rate)
         step = self.solver.direction(gradient.flatten(1)).view(x.shape)
         if self.iteration % self.record_every == 0:
-            self._give_up_lbfgs(x)
+            self._switch_to_adam(x)
         if self.fallback is not None:
-            step = torch.where(wide(self.switched), self.fallback.direction(gradient), step)
+            step = torch.where(per_image(self.switched), self.fallback.direction(gradient), step)
         self.x = x + step
         return losses
 
-    def _give_up_lbfgs(self, x: Tensor) -> None:
-        """Let pictures that were rolled back too often go on with an Adam that starts afresh."""
-        unlucky = (self.rollbacks[self.rows] >= ROLLBACKS) & ~self.switched
-        if not bool(unlucky.any()):
+    def _switch_to_adam(self, x: Tensor) -> None:
+        """Let a new Adam take over the images that were rolled back too often."""
+        exhausted = (self.rollbacks[self.active] >= MAX_ROLLBACKS) & ~self.switched
+        if not bool(exhausted.any()):
             return
         if self.fallback is None:
             self.fallback = BatchedAdam(x, learning_rate=FALLBACK_RATE, averaging=0)
-        self.fallback.restart(unlucky)
-        self.switched |= unlucky
+        self.fallback.restart(exhausted)
+        self.switched |= exhausted
 
     def _results(self) -> Tensor:
         return self.best
 
-    def _keep_rows(self, places: Tensor) -> None:
-        super()._keep_rows(places)
+    def _keep(self, places: Tensor) -> None:
+        super()._keep(places)
         self.best, self.best_gradient = self.best[places], self.best_gradient[places]
         self.switched = self.switched[places]
         self.solver.keep_rows(places)
         if self.fallback is not None:
             self.fallback.keep_rows(places)
 
-    def _row_state(self, place: int) -> Row:
+    def _image_state(self, place: int) -> ImageState:
         state = {"best": self.best[place], "best_gradient": self.best_gradient[place]}
         state |= {f"solver.{name}": value[place] for name, value in self.solver.state().items()}
         if self.fallback is not None and bool(self.switched[place]):
             state |= {f"adam.{name}": v[place] for name, v in self.fallback.state().items()}
         return state
 
-    def _load_rows(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+    def _load_images(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         for place, state in enumerate(states):
             self.best[place] = state["best"].to(self.best)
             self.best_gradient[place] = state["best_gradient"].to(self.best)
@@ -358,6 +388,6 @@ class LBFGSMinimizer(Minimizer):
             self.switched[place] = True
 
 
-def _keep(store: Tensor, new: Tensor, which: Tensor) -> None:
+def _overwrite(store: Tensor, new: Tensor, which: Tensor) -> None:
     """Overwrite the rows of ``store`` where ``which`` is true."""
-    torch.where(wide(which), new, store, out=store)
+    torch.where(per_image(which), new, store, out=store)
