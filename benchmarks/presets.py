@@ -37,7 +37,8 @@ from encoder_quality import Judge, Judged
 
 from nstcore.config.loader import resolve_settings
 from nstcore.core.encoders.weights import read_state
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments
 from nstcore.images import fit_size, load_float, resize, save_picture

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 from nstcore.config.run import Cluster, Compare, Config, Evaluation, Output, Refine, Report
 from nstcore.config.sweep import Sample, Sweep
 from nstcore.core.metrics import METRICS
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 
 
 def schema() -> dict[str, Any]:

@@ -28,7 +28,8 @@ from nstcore.config.sweep import (
     values_of,
 )
 from nstcore.core.metrics import is_metric_name
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 
 _TAGGED: dict[str, type[BaseModel]] = {**ENTRIES, **KINDS}

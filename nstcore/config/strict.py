@@ -9,13 +9,11 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationInfo,
     field_validator,
-    model_validator,
 )
 
-from nstcore.core.encoders.layers import EncoderName
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import SettingsFields
 
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """What ids of contents, styles and runs look like: they become names of files and folders."""
@@ -32,29 +30,15 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class SettingsSpec(Settings):
+class SettingsSpec(SettingsFields):
     """Settings as a user writes them: all optional, and a preset as their base."""
 
-    weights: str | dict[EncoderName, str] | None = Field(  # type: ignore[assignment]
-        None, description=Settings.model_fields["weights"].description
-    )
     preset: str | None = Field(
         None,
         description="Named base for all settings not given here: "
         + ", ".join(sorted(PRESETS))
         + ".",
     )
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _of_this_encoder(cls, value: Any, _info: ValidationInfo) -> Any:
-        """Left as given: an axis may choose the encoder."""
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> SettingsSpec:
-        """Nothing yet: a preset or an axis may bring what is needed beside these."""
-        return self
 
     @field_validator("preset")
     @classmethod

@@ -1,13 +1,13 @@
-"""The settings of one picture: every hyper-parameter, once, with its default, range and meaning.
+"""The settings of one image: every hyper-parameter once, with its default, range, meaning and effects.
 
-The configuration file, the JSON Schema, the documentation and the command line all take their
-defaults and their descriptions from here.
+The configuration file, the JSON Schema, the documentation and the command line take defaults and
+descriptions from here.  Keys of cells, batches and estimates of time follow from the declared effects.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,12 +15,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from nstcore.core.effects import Effects, effects_of, setting
 from nstcore.core.encoders.layers import DEEPEST, LAYERS, EncoderName
 
 Layers = Annotated[
@@ -45,180 +45,208 @@ Region = Annotated[
 """Name of a region: the colour that it has in a guide, or a name of one's own."""
 
 
-class Settings(BaseModel):
-    """Everything that, with the two pictures, the encoder's weights and the seed, determines a cell."""
+class SettingsFields(BaseModel):
+    """The table of fields that complete settings and settings as a user writes them share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    # --- what sees -----------------------------------------------------------------------------
-    encoder: EncoderName = Field(
+    # --- encoder ---
+    encoder: EncoderName = setting(
         "compact",
-        description="Network whose activations define both losses: `compact`, a narrow VGG-19 that "
-        "comes with the program, or `vgg19` itself, some ten times slower.",
+        "Network whose activations define both losses: `compact`, a narrow VGG-19 that comes with the "
+        "program, or `vgg19` itself, some ten times slower.",
+        Effects(time=True),
     )
-    weights: str | None = Field(
+    weights: str | dict[EncoderName, str] | None = setting(
         None,
-        description="File with the encoder's weights, or a map of encoders to files, for a grid with "
-        "both: for `vgg19` a .pth state dict with `features.N.*` keys or .safetensors, for `compact` "
-        "what `nst distill` wrote. Empty: those that come along, or for `vgg19` torchvision's own "
-        "download of VGG19_Weights.IMAGENET1K_V1.",
+        "File with the encoder's weights, or a map of encoders to files, for a grid with both: for "
+        "`vgg19` a .pth state dict with `features.N.*` keys or .safetensors, for `compact` a file that "
+        "`nst distill` wrote. Empty: the packaged file, or for `vgg19` torchvision's own download of "
+        "VGG19_Weights.IMAGENET1K_V1.",
+        # The file's digest is in the key.  The compact encoder's file decides how wide the network is.
+        Effects(
+            key=False,
+            batch="prepared",
+            time=lambda s: s.weights if s.encoder == "compact" else None,
+        ),
     )
-    pooling: Literal["max", "avg", "l2"] = Field(
-        "max", description="How the encoder halves the resolution between its stages."
+    pooling: Literal["max", "avg", "l2"] = setting(
+        "max",
+        "How the encoder halves the resolution between its stages.",
+        Effects(target=True, time=True),
     )
-    padding: Literal["zeros", "replicate", "reflect"] = Field(
-        "zeros", description="How the encoder continues a picture at its border."
+    padding: Literal["zeros", "replicate", "reflect"] = setting(
+        "zeros",
+        "How the encoder continues an image at its border.",
+        Effects(target=True, time=True),
     )
 
-    # --- what is measured ----------------------------------------------------------------------
-    content_layers: Layers = Field(
-        {"relu4_2": 1.0}, description="Layers of the content loss and their weights."
+    # --- losses ---
+    content_layers: Layers = setting(
+        {"relu4_2": 1.0},
+        "Layers of the content loss and their weights.",
+        Effects(time=lambda s: s.used_content_layers),
     )
-    style_layers: Layers = Field(
+    style_layers: Layers = setting(
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
-        description="Layers of the style loss and their weights.",
+        "Layers of the style loss and their weights.",
+        Effects(time=lambda s: s.used_style_layers),
     )
-    normalization: Literal["relative", "gradient", "gatys"] = Field(
+    normalization: Literal["relative", "gradient", "gatys"] = setting(
         "relative",
-        description="`relative`: every loss over its target's own energy, so that one weight looks "
-        "alike for every picture, size and encoder. `gradient`: the same, and at each level the style "
-        "loss is scaled so that at white noise, the start of the article, the ratio of the weights is "
-        "that of the gradients' norms. `gatys`: the article's formulas to the letter.",
+        "`relative`: every loss over its target's own energy, so that one weight looks alike for every "
+        "image, size and encoder. `gradient`: the same, and at each level the style loss is scaled so "
+        "that at white noise, where the article starts, the ratio of the weights is that of the "
+        "gradients' norms. `gatys`: the article's formulas to the letter.",
+        Effects(time=True),
     )
-    statistic: Literal["gram", "w2"] = Field(
+    statistic: Literal["gram", "w2"] = setting(
         "gram",
-        description="What of a layer is the style. `gram`: the Gram matrix, as in the article. `w2`: "
-        "mean and covariance, compared by the squared Wasserstein-2 distance of two Gaussians; it "
-        "weighs weak features more. Not with `normalization: gatys`.",
+        "What of a layer is the style. `gram`: the Gram matrix, as in the article. `w2`: mean and "
+        "covariance, compared by the squared Wasserstein-2 distance of two Gaussians; it weighs weak "
+        "features more. Not with `normalization: gatys`.",
+        Effects(time=True),
     )
-    content_weight: Number = Field(1.0, description="Weight of the content loss.")
-    style_weight: Number = Field(5.0, description="Weight of the style loss.")
-    tv_weight: Number = Field(
-        8.0, description="Weight of the total variation: how much neighbouring pixels differ."
+    content_weight: Number = setting(1.0, "Weight of the content loss.", Effects(batch="per_image"))
+    style_weight: Number = setting(5.0, "Weight of the style loss.", Effects(batch="per_image"))
+    tv_weight: Number = setting(
+        8.0,
+        "Weight of the total variation: how much neighbouring pixels differ.",
+        Effects(batch="per_image"),
     )
-    tv_form: Literal["squared", "absolute", "isotropic"] = Field(
+    tv_form: Literal["squared", "absolute", "isotropic"] = setting(
         "squared",
-        description="What total variation is the mean of. `squared`: squared differences, which smoothes "
-        "all edges alike. `absolute`: absolute ones, which removes small differences and leaves large "
-        "ones. `isotropic`: the same without a preference for upright and level edges. Both are numbers "
-        "some ten times as large as the first: give a `tv_weight` that much smaller.",
+        "What total variation is the mean of. `squared`: squared differences, which smooths all edges "
+        "alike. `absolute`: absolute differences, which removes small differences and leaves large ones. "
+        "`isotropic`: the same without a preference for vertical and horizontal edges. The last two "
+        "are numbers some ten times as large as the first: give a `tv_weight` that much smaller.",
+        Effects(later=True, used=lambda s: s.tv_weight > 0),
     )
 
-    # --- in what colours -----------------------------------------------------------------------
-    color: Literal["style", "luminance", "match_content"] = Field(
+    # --- color and regions ---
+    color: Literal["style", "luminance", "match_content"] = setting(
         "style",
-        description="Whose colours the picture gets. `style`: the style's. `match_content`: the "
-        "content's, which the style's pictures are given before their style is taken. `luminance`: "
-        "only luminance is stylized, and the content's chroma returns at the end.",
+        "Whose colors the image gets. `style`: the style's. `match_content`: the content's, which the "
+        "style images are given before their style is taken. `luminance`: only luminance is stylized, "
+        "and the content's chroma returns at the end.",
+        Effects(later=True),
     )
-    color_match: Literal["cholesky", "pca", "symmetric", "histogram"] = Field(
+    color_match: Literal["cholesky", "pca", "symmetric", "histogram"] = setting(
         "symmetric",
-        description="How `color: match_content` gives a style picture the content's colours. "
-        "`symmetric`, `pca`, `cholesky`: by a linear map to the content's mean and covariance, the one "
-        "that moves colours least, the product of symmetric roots, that of triangular ones. "
-        "`histogram`: by the first, and then to the content's distribution along each of its principal "
-        "axes.",
+        "How `color: match_content` gives a style image the content's colors. `symmetric`, `pca`, "
+        "`cholesky`: by a linear map to the content's mean and covariance: the one that moves colors "
+        "least, the product of symmetric roots, that of triangular ones. `histogram`: by the first, and "
+        "then to the content's distribution along each of its principal axes.",
+        Effects(used=lambda s: s.color == "match_content", batch="prepared"),
     )
-    luminance_space: Literal["yiq", "lab"] = Field(
+    luminance_space: Literal["yiq", "lab"] = setting(
         "yiq",
-        description="What `color: luminance` takes for luminance and chroma: Y and I, Q of `yiq`, or L* "
-        "and a*, b* of CIE `lab`.",
+        "What `color: luminance` takes for luminance and chroma: Y and I, Q of `yiq`, or L* and a*, b* "
+        "of CIE `lab`.",
+        Effects(used=lambda s: s.color == "luminance", batch="prepared"),
     )
-    guide_propagation: Literal["simple", "inside", "all"] = Field(
+    # The two settings of guides are in the key as part of the guide.
+    guide_propagation: Literal["simple", "inside", "all"] = setting(
         "simple",
-        description="Of contents with a `guide`: which activations belong to a region. `simple`: those "
-        "over its pixels, in shares at its border; `inside`: only those that see nothing else, of which "
-        "deep layers have few; `all`: every one that sees any of it.",
+        "For contents with a `guide`: which activations belong to a region. `simple`: those over its "
+        "pixels, in shares at its border; `inside`: only those that see nothing else, of which deep "
+        "layers have few; `all`: every one that sees any of it.",
+        Effects(key=False),
     )
-    region_weights: dict[Region, Number] = Field(
+    region_weights: dict[Region, Number] = setting(
         {},
-        description="Of contents with a `guide`: region -> factor on `style_weight` within it; 1 for "
-        "every region that is not named.",
+        "For contents with a `guide`: region -> factor on `style_weight` within it; 1 for every region "
+        "that is not named.",
+        Effects(key=False, batch="prepared"),
     )
 
-    # --- at what size --------------------------------------------------------------------------
-    size: int = Field(
-        512,
-        ge=32,
-        le=32768,
-        description="Size of the picture in pixels: of its long side, or see `size_by`.",
+    # --- size ---
+    size: int = setting(
+        512, "Size of the image in pixels: of its long side, or see `size_by`.", ge=32, le=32768
     )
-    size_by: Literal["long", "short", "area"] = Field(
+    size_by: Literal["long", "short", "area"] = setting(
         "long",
-        description="What `size` is the size of: the `long` side, the `short` side, or the side of a "
-        "square of as many pixels (`area`), with which panoramas and squares take the same time and "
-        "have strokes of the same size. Styles and levels of the pyramid are measured likewise.",
+        "What `size` is the size of: the `long` side, the `short` side, or the side of a square of as "
+        "many pixels (`area`), with which panoramas and squares take the same time and have strokes of "
+        "the same size. Styles and levels of the pyramid are measured likewise.",
+        Effects(later=True, target=True),
     )
-    style_scale: float = Field(
+    style_scale: float = setting(
         1.0,
+        "Size of the style over that of the image: larger gives larger strokes. The style is never "
+        "enlarged beyond its own size.",
         gt=0,
         le=16,
-        description="Size of the style over that of the picture: larger gives larger strokes. "
-        "The style is never enlarged beyond its own size.",
     )
-    pyramid_start: int = Field(
+    # The sizes of the pyramid's levels are in the key, whatever leads to them.
+    pyramid_start: int = setting(
         128,
+        "Size in pixels below which no coarser level is made; at or above `size` there is one level "
+        "only.",
+        Effects(key=False),
         ge=32,
-        description="Size in pixels below which no coarser level is made; at or above `size` "
-        "there is one level only.",
     )
-    pyramid_factor: float = Field(
-        2.0, gt=1, le=8, description="Ratio of the sizes of two successive levels."
+    pyramid_factor: float = setting(
+        2.0, "Ratio of the sizes of two successive levels.", Effects(key=False), gt=1, le=8
     )
-    iterations: int | list[int] = Field(
+    iterations: int | list[int] = setting(
         [200, 150, 100],
-        description="Iterations at each level, from coarse to fine: one number for all, or a list "
-        "whose last number also serves all finer levels.",
+        "Iterations at each level, from coarse to fine: one number for all, or a list whose last number "
+        "also serves all finer levels.",
+        Effects(key=lambda s: s.level_iterations()),
     )
-
-    tolerance: float = Field(
+    tolerance: float = setting(
         1e-3,
+        "An image has converged at a level, and leaves it, when its loss fell by less than this share "
+        "within ten iterations; 0: never.",
         ge=0,
         lt=1,
-        description="A picture has converged at a level, and leaves it, when its loss fell by less than "
-        "this share within ten iterations; 0: never.",
     )
 
-    # --- how it descends -----------------------------------------------------------------------
-    optimizer: Literal["lbfgs", "adam"] = Field("lbfgs", description="How the picture is improved.")
-    learning_rate: float | None = Field(
+    # --- optimization ---
+    optimizer: Literal["lbfgs", "adam"] = setting(
+        "lbfgs", "How the image is optimized.", Effects(time=True)
+    )
+    learning_rate: float | None = setting(
         None,
+        "Step length; empty: 1 for L-BFGS, 0.02 for Adam.",
+        Effects(key=lambda s: s.step_length, batch="per_image"),
         gt=0,
         allow_inf_nan=False,
-        description="Step length; empty: 1 for L-BFGS, 0.02 for Adam.",
     )
-    history: int = Field(
+    history: int = setting(
         10,
+        "Curvature pairs kept by L-BFGS; memory is twice as many copies of the image.",
+        Effects(used=lambda s: s.optimizer == "lbfgs", time=True),
         ge=1,
         le=200,
-        description="Curvature pairs kept by L-BFGS; memory is twice as many copies of the picture.",
     )
-    averaging: float = Field(
-        0.99, ge=0, lt=1, description="Decay of Adam's average of the iterates; 0 for none."
+    averaging: float = setting(
+        0.99,
+        "Decay of Adam's average of the iterates; 0 for none.",
+        Effects(used=lambda s: s.optimizer == "adam"),
+        ge=0,
+        lt=1,
     )
 
-    # --- from where ----------------------------------------------------------------------------
-    init: Literal["content", "noise", "style", "file"] = Field(
+    # --- initialization ---
+    init: Literal["content", "noise", "style", "file"] = setting(
         "content",
-        description="Start from the content, from white noise, from noise with the style's mean "
-        "colour and covariance, or from the picture in `init_file`.",
+        "Start from the content, from white noise, from noise with the style's mean color and "
+        "covariance, or from the image in `init_file`.",
     )
-    init_file: str | None = Field(None, description="The picture to start from, for `init: file`.")
-    init_noise: float = Field(
+    init_file: str | None = setting(
+        None,
+        "The image to start from, for `init: file`.",
+        Effects(key=False, batch="prepared"),  # the image's digest is in the key
+    )
+    init_noise: float = setting(
         0.0,
+        "Standard deviation of white noise added to the start (pixel values run from 0 to 1); with it, "
+        "or with `init: noise` or `style`, seeds give different images.",
         ge=0,
         le=1,
-        description="Standard deviation of white noise added to the start (pixel values run from 0 "
-        "to 1); with it, or with `init: noise` or `style`, seeds give different pictures.",
     )
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _of_this_encoder(cls, value: Any, info: ValidationInfo) -> Any:
-        """Of a map, the file of this encoder."""
-        if isinstance(value, dict):
-            return value.get(info.data.get("encoder"))
-        return value
 
     @field_validator("content_layers", "style_layers", mode="before")
     @classmethod
@@ -248,6 +276,22 @@ class Settings(BaseModel):
             raise ValueError("every level needs at least 1 iteration, for example 200")
         return value
 
+
+class Settings(SettingsFields):
+    """Everything that, with both images, the encoder's weights and the seed, determines a cell."""
+
+    if TYPE_CHECKING:
+        weights: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_the_encoder(cls, values: Any) -> Any:
+        """Of a map of weights, the file of the encoder."""
+        if isinstance(values, dict) and isinstance(values.get("weights"), dict):
+            encoder = values.get("encoder", cls.model_fields["encoder"].default)
+            return {**values, "weights": values["weights"].get(encoder)}
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if (self.init == "file") != (self.init_file is not None):
@@ -273,19 +317,24 @@ class Settings(BaseModel):
         return 1.0 if self.optimizer == "lbfgs" else 0.02
 
     @property
+    def used_content_layers(self) -> tuple[str, ...]:
+        """Layers of the content loss with a weight above 0, shallow to deep."""
+        return tuple(name for name, weight in self.content_layers.items() if weight > 0)
+
+    @property
+    def used_style_layers(self) -> tuple[str, ...]:
+        """Layers of the style loss with a weight above 0, shallow to deep."""
+        return tuple(name for name, weight in self.style_layers.items() if weight > 0)
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Every layer that either loss uses, shallow to deep."""
-        used = {
-            name
-            for table in (self.content_layers, self.style_layers)
-            for name, weight in table.items()
-            if weight > 0
-        }
+        used = {*self.used_content_layers, *self.used_style_layers}
         return tuple(name for name in LAYERS if name in used)
 
     @property
     def uses_seed(self) -> bool:
-        """Whether two seeds can give two pictures."""
+        """Whether two seeds can give two images."""
         return self.init in ("noise", "style") or self.init_noise > 0
 
     def level_sizes(self) -> list[int]:
@@ -312,43 +361,15 @@ class Settings(BaseModel):
         return max(1, math.floor(level_size * self.style_scale + 0.5))
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # Gatys, Ecker & Bethge, arXiv 1508.06576: average pooling, content relu4_2, five style layers
-    # with w = 1/5, white noise as the start, L-BFGS at one size, alpha/beta = 1e-3 (section 2, fig. 2).
-    "gatys": {
-        "encoder": "vgg19",
-        "normalization": "gatys",
-        "statistic": "gram",
-        "pooling": "avg",
-        "padding": "zeros",
-        "content_layers": {"relu4_2": 1.0},
-        "style_layers": {f"relu{stage}_1": 0.2 for stage in range(1, 6)},
-        "content_weight": 1.0,
-        "style_weight": 1000.0,
-        "tv_weight": 0.0,
-        "pyramid_start": 32768,
-        "iterations": 500,
-        "optimizer": "lbfgs",
-        "learning_rate": 1.0,
-        "history": 100,
-        "init": "noise",
-    },
-    # To see quickly where a grid leads: about a third of the default's iterations.
-    "fast": {
-        "statistic": "w2",
-        "iterations": [80, 50, 30],
-        "history": 5,
-    },
-    # Levels by the root of 2 and W2, as in K. Crowson's style-transfer-pytorch: strokes are laid out
-    # from large to small, with none left out between two sizes.  At one and the same content error the
-    # compact encoder leaves three times the style error: benchmarks/presets.py.
-    "best": {
-        "encoder": "vgg19",
-        "statistic": "w2",
-        "tv_weight": 2.0,
-        "pyramid_factor": 1.4142,
-        "iterations": [200, 160, 130, 100],
-        "optimizer": "lbfgs",
-    },
-}
-"""Named bases for the settings; what is set beside ``preset`` overrides it."""
+EFFECTS = effects_of(Settings)
+"""Setting -> what follows from its value."""
+
+PER_IMAGE = tuple(name for name, effects in EFFECTS.items() if effects.batch == "per_image")
+"""Settings of which each image of a batch has a value of its own, a number."""
+
+
+def batch_key(settings: Settings) -> str:
+    """What must be equal for two images of one size to be optimized in one batch."""
+    return settings.model_dump_json(
+        include={name for name, effects in EFFECTS.items() if effects.batch == "same"}
+    )

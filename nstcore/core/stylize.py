@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nstcore.core.batch_compatibility import WEIGHTS, batch_key
 from nstcore.core.encoders.layers import deepest, stage
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.gradient_balance import balanced
@@ -28,7 +27,7 @@ from nstcore.core.losses.base import Losses
 from nstcore.core.minimize import Callback, Evaluate, MinimizerOptions, Select
 from nstcore.core.objective import Moments, Objective
 from nstcore.core.optimizers import OPTIMIZERS
-from nstcore.core.settings import Settings
+from nstcore.core.settings import PER_IMAGE, Settings, batch_key
 from nstcore.core.targets import by_region
 from nstcore.core.tiling import TiledObjective, tiled_features
 from nstcore.images import fit_size, resize
@@ -115,7 +114,7 @@ def stylize(
             dtype=torch.float32,
             device=device,
         )
-        for name in WEIGHTS
+        for name in PER_IMAGE
     }
     sizes = [fit_size((width, height), size, settings.size_by) for size in settings.level_sizes()]
     # By area, a fitted picture fitted again may come out a pixel wider.

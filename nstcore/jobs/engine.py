@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nstcore.core.batch_compatibility import batch_key
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.loading import load_encoder
 from nstcore.core.encoders.vgg import VGG
@@ -24,7 +23,7 @@ from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.objective import Moments
-from nstcore.core.settings import Settings
+from nstcore.core.settings import Settings, batch_key
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import by_region, load_moments, picture_moments, save_moments
 from nstcore.errors import UserError

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from nstcore.config.loader import given_settings, read_setting
 from nstcore.config.run import Config
 from nstcore.config.sweep import LARGEST, Interval, is_whole, values_of
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.values import setting_name
 from nstcore.store.files import digest

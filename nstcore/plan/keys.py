@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nstcore.config.run import Output
-from nstcore.core.settings import Settings
+from nstcore.core.settings import EFFECTS, Settings
 from nstcore.store.files import digest
 
 ALGORITHM = 2
@@ -82,44 +82,38 @@ def target_key(
         "picture": picture,
         "size": size,
         "encoder": encoder,
-        "pooling": settings.pooling,
-        "padding": settings.padding,
         "layers": sorted(layers),
+        **{
+            name: getattr(settings, name)
+            for name, effects in EFFECTS.items()
+            if effects.target and not _is_left_out(name, settings)
+        },
     }
-    # Left out for the long side, as it was before there was a choice.
-    if settings.size_by != "long":
-        values["size_by"] = settings.size_by
     if guide is not None:
         values["guide"] = [guide, settings.guide_propagation]
     return digest(values)
 
 
 def canonical_settings(settings: Settings) -> dict[str, Any]:
-    """Settings as far as they can change the picture, in one spelling.
+    """Settings as far as they can change the image, as their fields declare, in one spelling.
 
-    Paths are left out (files count by their digests), and so are settings that the chosen optimizer or
-    another setting does not look at: two cells that cannot differ are one.  Settings that came later
-    are left out where they have no effect, so that what was finished before has its key still.  What
-    only counts with a guide stands in :func:`guide_identity`.
+    Two cells that cannot differ are one: settings without an effect are left out, and files count by
+    their digests.  Settings that were added later are left out at their defaults, so that cells
+    finished before keep their keys.  :func:`guide_identity` has the settings of guides.
     """
-    values = settings.model_dump(exclude={"weights", "init_file", "iterations"})
-    values["learning_rate"] = settings.step_length
-    values["iterations"] = settings.level_iterations()
-    values["levels"] = settings.level_sizes()
-    for name in ("pyramid_start", "pyramid_factor", "guide_propagation", "region_weights"):
-        del values[name]
-    del values["averaging" if settings.optimizer == "lbfgs" else "history"]
-    if settings.tv_form == "squared" or settings.tv_weight == 0:
-        del values["tv_form"]
-    if settings.size_by == "long":
-        del values["size_by"]
-    if settings.color == "style":
-        del values["color"]
-    if settings.color != "match_content":
-        del values["color_match"]
-    if settings.color != "luminance":
-        del values["luminance_space"]
+    values: dict[str, Any] = {"levels": settings.level_sizes()}
+    for name, effects in EFFECTS.items():
+        if effects.key is True and not _is_left_out(name, settings):
+            values[name] = getattr(settings, name)
+        elif callable(effects.key):
+            values[name] = effects.key(settings)
     return values
+
+
+def _is_left_out(name: str, settings: Settings) -> bool:
+    effects = EFFECTS[name]
+    at_default = getattr(settings, name) == Settings.model_fields[name].default
+    return (effects.later and at_default) or not effects.used(settings)
 
 
 def cell_key(

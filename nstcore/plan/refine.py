@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nstcore.config.loader import resolve_settings
 from nstcore.config.run import PARETO, Row
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.paths import LabelledSizes, sizes_of
 

@@ -14,11 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from nstcore.config.run import Config
-from nstcore.core.batch_compatibility import batch_key
 from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.weights import locate
 from nstcore.core.pyramid import Size, area, levels, picture_size
-from nstcore.core.settings import Settings
+from nstcore.core.settings import Settings, batch_key
 from nstcore.core.tile_grid import receptive_margin, stride, tile_grid
 from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.images import fit_size

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from nstcore.core.settings import Settings
+from nstcore.core.settings import EFFECTS, Settings
 from nstcore.store.files import digest
 
 
@@ -95,20 +95,13 @@ class Throughput:
 
 def iteration_key(settings: Settings, precision: str) -> str:
     """Equal for settings whose iterations take equally long at equal sizes."""
-    shaping = {
-        "encoder": settings.encoder,
-        "weights": settings.weights if settings.encoder == "compact" else None,
-        "pooling": settings.pooling,
-        "padding": settings.padding,
-        "content": [layer for layer, weight in settings.content_layers.items() if weight > 0],
-        "style": [layer for layer, weight in settings.style_layers.items() if weight > 0],
-        "normalization": settings.normalization,
-        "statistic": settings.statistic,
-        "optimizer": settings.optimizer,
-        "history": settings.history if settings.optimizer == "lbfgs" else None,
-        "precision": precision,
-    }
-    return digest(shaping)
+    values: dict[str, Any] = {"precision": precision}
+    for name, effects in EFFECTS.items():
+        if effects.time is not False and effects.used(settings):
+            values[name] = (
+                getattr(settings, name) if effects.time is True else effects.time(settings)
+            )
+    return digest(values)
 
 
 def evaluation_key_of_encoder(encoder: str, weights: str | None) -> str:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from nstcore.config.loader import given_settings, parse_config, resolve_settings
 from nstcore.core.encoders.layers import LAYERS
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.keys import canonical_settings
 

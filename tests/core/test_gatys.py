@@ -12,7 +12,8 @@ import torch
 from scipy.signal import correlate2d
 
 from nstcore.core.objective import Objective, style_moments
-from nstcore.core.settings import PRESETS, Settings
+from nstcore.core.presets import PRESETS
+from nstcore.core.settings import Settings
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
