@@ -13,6 +13,8 @@ from workbench import CORES, NST, ROOT, Bench
 from nstcore.cli import main
 from nstcore.results.status import Status, Watcher
 
+pytestmark = pytest.mark.slow
+
 FAST = {"target_minutes": 5, "tflops": 1}
 SLOW = {"target_minutes": 0.1, "tflops": 0.0015, "scratch": "$NODE_DISK"}
 

@@ -10,6 +10,8 @@ from PIL import Image
 from safetensors import safe_open
 from workbench import Bench
 
+pytestmark = pytest.mark.slow
+
 RED, BLUE = "#ff0000", "#0000ff"
 
 
