@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from nstcore.config.filter_expression import FilterExpression
 from nstcore.config.inputs import ENTRIES
 from nstcore.config.run import Config
-from nstcore.config.strict import SettingsSpec
+from nstcore.config.strict import SettingsSpec, read_setting
 from nstcore.config.sweep import (
     BUNDLE,
     KINDS,
@@ -184,7 +183,7 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         problems += [*_check_names(config), *_check_sweep(config)]
         if not config.sweep.axes:
             try:
-                resolve_settings(given_settings(config))
+                resolve_settings(config.settings.explicit)
             except ConfigError as error:
                 problems += error.problems
     if problems:
@@ -227,15 +226,10 @@ def resolve_settings(given: Mapping[str, Any], *, where: str = "settings") -> Se
     try:
         own = SettingsSpec.model_validate(dict(given))
         base = PRESETS[own.preset] if own.preset is not None else {}
-        explicit = {key: value for key, value in given.items() if key != "preset"}
-        return Settings.model_validate({**base, **explicit})
+        values = {**base, **{key: value for key, value in given.items() if key != "preset"}}
+        return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_describe(error, SettingsSpec, dict(given), prefix=where)) from None
-
-
-def given_settings(config: Config) -> dict[str, Any]:
-    """The settings that the configuration states itself, without any default."""
-    return config.settings.given
 
 
 def _without_empty(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,23 +243,6 @@ def _without_empty(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_section(key: Any) -> bool:
     return _model_at(Config, (key,)) is not None
-
-
-def read_setting(name: str, value: Any) -> Any:
-    """One value of a setting, as the settings understand it: 10 is 10.0 where it is a weight.
-
-    Raises:
-        ValidationError: if it is none.
-    """
-    own = SettingsSpec.__pydantic_validator__.validate_assignment(
-        SettingsSpec.model_construct(**_defaults()), name, value
-    )
-    return getattr(own, name)
-
-
-@cache
-def _defaults() -> dict[str, Any]:
-    return SettingsSpec().model_dump()
 
 
 def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
@@ -302,10 +279,9 @@ def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
             try:
                 read_setting(name, value)
             except ValidationError as error:
-                found = [d for d in error.errors() if d["loc"] and d["loc"][0] == name]
                 place = f"{where}[{index}]" if kind == VALUES else where
-                problems += [f"{place}: {_message(detail)}" for detail in found]
-                if found and kind != VALUES:
+                problems += [f"{place}: {_message(detail)}" for detail in error.errors()]
+                if kind != VALUES:
                     break
     return problems
 

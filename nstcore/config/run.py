@@ -136,7 +136,7 @@ class Refine(StrictModel):
     @field_validator("settings")
     @classmethod
     def _with_the_picture_as_start(cls, value: SettingsSpec) -> SettingsSpec:
-        given: dict[str, Any] = value.given
+        given: dict[str, Any] = value.explicit
         if not given:
             raise ValueError("is empty; give at least one setting, for example `size: 1024`")
         for name in ("init", "init_file"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
+    TypeAdapter,
 )
 
 from nstcore.core.presets import PRESETS
@@ -30,26 +32,40 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class SettingsSpec(SettingsFields):
-    """Settings as a user writes them: all optional, and a preset as their base."""
+def _check_preset(name: str) -> str:
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; the presets are {', '.join(sorted(PRESETS))}")
+    return name
 
-    preset: str | None = Field(
+
+class SettingsSpec(SettingsFields):
+    """Settings as a user writes them: all optional, with a preset as their base.
+
+    They need not be consistent by themselves: a preset or an axis may bring what is missing.
+    """
+
+    preset: Annotated[str, AfterValidator(_check_preset)] | None = Field(
         None,
-        description="Named base for all settings not given here: "
-        + ", ".join(sorted(PRESETS))
-        + ".",
+        description=f"Named base for all settings not given here: {', '.join(sorted(PRESETS))}.",
     )
 
-    @field_validator("preset")
-    @classmethod
-    def _known_preset(cls, value: str | None) -> str | None:
-        if value is not None and value not in PRESETS:
-            raise ValueError(
-                f"there is no preset {value!r}; there are: {', '.join(sorted(PRESETS))}"
-            )
-        return value
-
     @property
-    def given(self) -> dict[str, Any]:
-        """The settings that are stated, without any default."""
+    def explicit(self) -> dict[str, Any]:
+        """The settings that the user wrote, without any default."""
         return self.model_dump(include=self.model_fields_set)
+
+
+@cache
+def _setting_type(name: str) -> TypeAdapter[Any]:
+    field = SettingsSpec.model_fields[name]
+    annotation: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotation)
+
+
+def read_setting(name: str, value: Any) -> Any:
+    """One value of a setting as the settings hold it: 10 becomes 10.0 where it is a weight.
+
+    Raises:
+        ValidationError: if the setting cannot have this value.
+    """
+    return _setting_type(name).validate_python(value)

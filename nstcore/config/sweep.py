@@ -206,8 +206,8 @@ class BundleValue(SettingsSpec):
     title: str | None = Field(None, min_length=1, description="What sheets and report call it.")
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The settings that are stated."""
+    def explicit(self) -> dict[str, Any]:
+        """The settings that the user wrote, without the title."""
         return self.model_dump(include=self.model_fields_set - {"title"})
 
 
@@ -313,7 +313,7 @@ class Sweep(StrictModel):
         found: dict[str, list[str]] = {}
         for axis, given in self.axes.items():
             names = (
-                dict.fromkeys(name for value in given.values() for name in value.given)
+                dict.fromkeys(name for value in given.values() for name in value.explicit)
                 if isinstance(given, dict)
                 else [axis]
             )

@@ -12,19 +12,45 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
 from nstcore.core.effects import Effects, effects_of, setting
 from nstcore.core.encoders.layers import DEEPEST, LAYERS, EncoderName
 
+
+def _layer_weights(value: Any) -> Any:
+    """A list of names means equal weights; a single name is a list of one."""
+    if isinstance(value, str):
+        value = [value]
+    return dict.fromkeys(value, 1.0) if isinstance(value, (list, tuple)) else value
+
+
+def _check_layers(value: dict[str, float]) -> dict[str, float]:
+    for name in value:
+        if name not in LAYERS:
+            raise ValueError(f"unknown layer {name!r}; the layers are {', '.join(LAYERS)}")
+    if not any(weight > 0 for weight in value.values()):
+        raise ValueError("give at least one layer with a weight above 0")
+    return {name: value[name] for name in LAYERS if name in value}
+
+
+def _check_iterations(value: int | list[int]) -> int | list[int]:
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or any(number < 1 for number in numbers):
+        raise ValueError("every level needs at least 1 iteration, for example 200")
+    return value
+
+
 Layers = Annotated[
     dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]],
+    BeforeValidator(_layer_weights),
+    AfterValidator(_check_layers),
     WithJsonSchema(
         {
             "anyOf": [
@@ -36,6 +62,7 @@ Layers = Annotated[
     ),
 ]
 """Layer -> weight; one name or a list of names, all with the weight 1, mean the same."""
+Iterations = Annotated[int | list[int], AfterValidator(_check_iterations)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Region = Annotated[
     str,
@@ -189,7 +216,7 @@ class SettingsFields(BaseModel):
     pyramid_factor: float = setting(
         2.0, "Ratio of the sizes of two successive levels.", Effects(key=False), gt=1, le=8
     )
-    iterations: int | list[int] = setting(
+    iterations: Iterations = setting(
         [200, 150, 100],
         "Iterations at each level, from coarse to fine: one number for all, or a list whose last number "
         "also serves all finer levels.",
@@ -247,34 +274,6 @@ class SettingsFields(BaseModel):
         ge=0,
         le=1,
     )
-
-    @field_validator("content_layers", "style_layers", mode="before")
-    @classmethod
-    def _as_mapping(cls, value: Any) -> Any:
-        """A list of names means equal weights; a single name is a list of one."""
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, (list, tuple)):
-            return dict.fromkeys(value, 1.0)
-        return value
-
-    @field_validator("content_layers", "style_layers")
-    @classmethod
-    def _known_layers(cls, value: dict[str, float]) -> dict[str, float]:
-        for name in value:
-            if name not in LAYERS:
-                raise ValueError(f"there is no layer {name!r}; there are {', '.join(LAYERS)}")
-        if not any(weight > 0 for weight in value.values()):
-            raise ValueError("give at least one layer with a weight above 0")
-        return {name: value[name] for name in LAYERS if name in value}
-
-    @field_validator("iterations")
-    @classmethod
-    def _some_iterations(cls, value: int | list[int]) -> int | list[int]:
-        numbers = value if isinstance(value, list) else [value]
-        if not numbers or any(number < 1 for number in numbers):
-            raise ValueError("every level needs at least 1 iteration, for example 200")
-        return value
 
 
 class Settings(SettingsFields):

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nstcore.config.loader import given_settings, read_setting
 from nstcore.config.run import Config
+from nstcore.config.strict import read_setting
 from nstcore.config.sweep import LARGEST, Interval, is_whole, values_of
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
@@ -30,7 +30,7 @@ class Point:
     Attributes:
         values: axis -> its value here, in the order of the configuration.
         seed: the random seed.
-        given: the settings that the configuration states for this point, without any default.
+        explicit: the settings that the configuration has for this point, without any default.
         name: the name of the values; see :func:`nstcore.plan.values.setting_name`.
         stem: name of the picture's file without its suffix: ``name``, and the seed where the
             configuration has seeds.
@@ -38,7 +38,7 @@ class Point:
 
     values: Values
     seed: int
-    given: dict[str, Any]
+    explicit: dict[str, Any]
     name: str
     stem: str
 
@@ -91,13 +91,13 @@ class Axes:
 
     def __init__(self, config: Config) -> None:
         sweep = config.sweep
-        self.fixed = given_settings(config)
+        self.fixed = config.settings.explicit
         self.with_seed = "seeds" in sweep.model_fields_set
         self.by_name: dict[str, Axis] = {}
         for name, given in sweep.axes.items():
             raw = values_of(name, given)
             if isinstance(given, dict):
-                bundle = {value: inner.given for value, inner in given.items()}
+                bundle = {value: inner.explicit for value, inner in given.items()}
                 titles = {value: inner.title for value, inner in given.items() if inner.title}
                 self.by_name[name] = Axis(name, tuple(raw), bundle, titles)
             else:

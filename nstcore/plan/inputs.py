@@ -225,7 +225,7 @@ def expand_contents(given: ContentsSpec) -> dict[str, ContentSource]:
     found: dict[str, ContentSource] = {}
     for name, value in entries.items():
         if isinstance(value, ContentEntry):
-            found[name] = ContentSource(value.path, value.settings.given, value.guide)
+            found[name] = ContentSource(value.path, value.settings.explicit, value.guide)
         else:
             found[name] = ContentSource(value)
     pairs = [(name, source.path) for name, source in found.items()]
@@ -259,7 +259,7 @@ def expand_styles(given: StylesSpec) -> dict[str, StyleSource]:
     problems: list[str] = []
     for name, value in entries.items():
         where = places.get(name, f"styles.{name}")
-        own = value.settings.given if isinstance(value, StyleEntry) else {}
+        own = value.settings.explicit if isinstance(value, StyleEntry) else {}
         if isinstance(value, StyleEntry) and value.regions is not None:
             parts = {
                 region: _style_files(f"{where}.regions.{region}", part, problems)

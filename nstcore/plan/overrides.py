@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nstcore.config.loader import read_setting, resolve_settings
+from nstcore.config.loader import resolve_settings
+from nstcore.config.strict import read_setting
 from nstcore.config.sweep import Sweep
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
@@ -72,7 +73,7 @@ class Overrides:
         )
         if key not in self._known:
             try:
-                given = {**point.given, **self.own(style, content)}
+                given = {**point.explicit, **self.own(style, content)}
                 self._known[key] = resolve_settings(given, where=_place(point, *key[:2]))
             except ConfigError as error:
                 self._known[key] = error

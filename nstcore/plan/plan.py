@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.loader import given_settings
 from nstcore.config.run import Config
 from nstcore.config.strict import ID_PATTERN
 from nstcore.core.settings import Settings
@@ -287,7 +286,7 @@ class Plan:
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """Encoder, weights and size that judge every picture of the run."""
-        base = base_setting(given_settings(self.config), "encoder")
+        base = base_setting(self.config.settings.explicit, "encoder")
         given = self.config.evaluation
         encoder = given.encoder or base
         weights = given.weights

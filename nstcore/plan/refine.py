@@ -37,7 +37,7 @@ def refined(plan: Plan, cell: Cell) -> Cell:
         ConfigError: if the settings do not go together with the cell's.
     """
     assert plan.config.refine is not None
-    given = plan.config.refine.settings.given
+    given = plan.config.refine.settings.explicit
     base = cell.settings.model_dump()
     encoder = given.get("encoder", base["encoder"])
     if encoder != base["encoder"]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.loader import dump_yaml, given_settings, located, parse_config, read_yaml
+from nstcore.config.loader import dump_yaml, located, parse_config, read_yaml
 from nstcore.config.run import Config
 from nstcore.errors import ConfigError
 from nstcore.plan.compared import missing_runs
@@ -38,7 +38,7 @@ def write_snapshot(plan: Plan) -> Path:
     values["run"] = config.run
     values["contents"] = {name: source.entry() for name, source in plan.contents.items()}
     values["styles"] = {name: source.entry() for name, source in plan.styles.items()}
-    values["settings"] = given_settings(config)
+    values["settings"] = config.settings.explicit
     if plan.selection.drawn is not None:
         # Drawn once: another version of SciPy might draw other points.
         values["sweep"]["sample"]["points"] = plan.selection.drawn

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nstcore.config.loader import given_settings, parse_config, resolve_settings
+from nstcore.config.loader import parse_config, resolve_settings
 from nstcore.core.encoders.layers import LAYERS
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
@@ -122,7 +122,7 @@ def test_a_default_that_is_given_overrides_a_preset_too(name: str, key: str) -> 
     config = parse_config(
         {"contents": "a", "styles": "b", "settings": {"preset": name, key: default}}
     )
-    assert getattr(resolve_settings(given_settings(config)), key) == default
+    assert getattr(resolve_settings(config.settings.explicit), key) == default
 
 
 @pytest.mark.parametrize("preset", [None, "fast"])

@@ -343,7 +343,7 @@ def test_settings_as_yaml_are_the_same_settings() -> None:
     text = settings_yaml({"settings": json.loads(json.dumps(settings.model_dump()))})
     assert text is not None
     config = parse_config({"contents": "c.png", "styles": "s.png", **read_value(text)})
-    assert Settings(**config.settings.given) == settings
+    assert Settings(**config.settings.explicit) == settings
     assert settings_yaml(None) is None
 
 
