@@ -22,6 +22,7 @@ from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, UserError
 from nstcore.images import decode, fit_size, load_float, quantize, resize, save_picture, to_float
 from nstcore.plan.plan import Plan
+from nstcore.plan.record import CellRecord
 from nstcore.plan.snapshot import NAME as SNAPSHOT
 from nstcore.plan.snapshot import open_snapshot
 
@@ -271,7 +272,7 @@ class RunCell:
     setting: str
     seed: int
     path: Path
-    record: dict[str, Any] | None
+    record: CellRecord | None
 
     def load(self) -> Image:
         """The image, (H, W, 3) in [0, 1]; of a failed cell a placeholder.

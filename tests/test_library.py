@@ -203,7 +203,7 @@ def test_a_run_gives_its_plan_cells_images_and_metrics(run):
     first, second = opened.cells
     assert (first.style, first.content, first.seed) == ("paint", "photo", 0)
     assert first.record is not None
-    assert first.record["metrics"]["style_loss"] == 0.25
+    assert first.record.metrics["style_loss"] == 0.25
     assert first.load().shape == (30, 40, 3)
     assert second.record is None
     assert not second.path.exists()

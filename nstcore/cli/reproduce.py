@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from nstcore.cli.stylize import descent_bar
 from nstcore.errors import ConfigError, UserError
-from nstcore.jobs.single import make_among, prepare_inputs
+from nstcore.jobs.single import inputs_of, make_among, prepare_inputs
+from nstcore.plan.record import CellRecord
 from nstcore.results.reproduce import (
     FORMATS,
     Original,
@@ -22,10 +22,8 @@ from nstcore.results.reproduce import (
     changed_weights,
     compare,
     is_as_recorded,
-    members,
     missing,
     output_of,
-    place_of,
     plan_again,
     read_original,
     unlike,
@@ -49,7 +47,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if output.exists() and not arguments.force:
         raise UserError(f"{output}: exists already; --force overwrites it, -o names another")
     record = original.record
-    batch, place = ([record], 0) if arguments.alone else (members(record), place_of(record))
+    batch, place = ([record], 0) if arguments.alone else (record.members(), record.position)
     _complain(
         problem
         for one in batch
@@ -72,22 +70,21 @@ def reproduce(arguments: argparse.Namespace) -> int:
         _complain(
             problem
             for one, plan in zip(batch, plans, strict=True)
-            for problem in changed(one, plan)
+            for problem in changed(one, inputs_of(plan))
         )
-        how = record["optimization"]
-        _check_device(plans[place].config.device, how["device"])
-        threads = how.get("threads")
+        how = record.optimization
+        _check_device(plans[place].config.device, str(how.device))
         with descent_bar(Console(stderr=True)) as progress:
             made = make_among(
                 plans,
                 place,
-                threads=threads,
-                target_threads=how.get("target_threads") or threads,
+                threads=how.threads,
+                target_threads=how.target_threads or how.threads,
                 progress=progress,
             )
         with atomic_path(output) as temporary:
             shutil.copyfile(made.image, temporary)
-    same, lines = verdict(original, output, made.record)
+    same, lines = verdict(original, output, CellRecord.parse(made.record, made.image))
     console = Console()
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -109,7 +106,7 @@ def _output(original: Original, given: Path | None) -> Path:
     if FORMATS.get(given.suffix.lower()) != wanted:
         able = " or ".join(suffix for suffix, kind in FORMATS.items() if kind == wanted)
         raise UserError(f"{given}: the picture is a {wanted}; give a file ending in {able}")
-    if original.picture is not None and given.exists() and given.samefile(original.picture):
+    if original.image is not None and given.exists() and given.samefile(original.image):
         raise UserError(f"{given}: is the picture to be compared with; give another file")
     return given
 
@@ -126,7 +123,7 @@ def _check_device(device: str, then: str) -> None:
         ) from None
 
 
-def verdict(original: Original, again: Path, record: Mapping[str, Any]) -> tuple[bool, list[str]]:
+def verdict(original: Original, again: Path, record: CellRecord) -> tuple[bool, list[str]]:
     """Whether a picture is what it was, and what to say of it.
 
     Args:
@@ -137,13 +134,13 @@ def verdict(original: Original, again: Path, record: Mapping[str, Any]) -> tuple
     then = original.record
     as_told = is_as_recorded(again, then)
     how = _circumstances(then, record)
-    if original.picture is None:
+    if original.image is None:
         if as_told is None:
             return False, [f"{again}: made again; no picture is there to compare it with", *how]
         if as_told:
             return True, [f"{again}: identical to the picture that {original.file} tells of"]
         return False, [f"{again}: differs from the picture that {original.file} tells of", *how]
-    name = original.picture
+    name = original.image
     found = compare(name, again)
     if found is not None and found.differing == 0:
         return True, [f"{again}: identical to {name}, all {found.pixels} pixels"]
@@ -164,7 +161,7 @@ def verdict(original: Original, again: Path, record: Mapping[str, Any]) -> tuple
     return False, [*lines, *how]
 
 
-def _circumstances(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _circumstances(then: CellRecord, now: CellRecord) -> list[str]:
     """What may be why a picture differs."""
     lines = []
     different = unlike(then, now)
@@ -172,21 +169,17 @@ def _circumstances(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         lines.append("not as it was then: " + "; ".join(different))
     else:
         lines.append("versions, device and threads are as they were, as far as the record tells")
-    was, now_how = then["optimization"], now["optimization"]
-    if was.get("batch_size", 1) != now_how["batch_size"]:
+    was = then.optimization
+    if was.batch_size != now.optimization.batch_size:
         lines.append(
             "how many are computed together decides the last bits, and a descent enlarges them: to the "
             "eye the same"
         )
-    if was["device"] != "cpu" and not was.get("deterministic"):
+    if was.device != "cpu" and not was.deterministic:
         lines.append(
             "it was made without `deterministic: true`: a GPU then rounds differently each time"
         )
-    if (
-        then["key"] != now["key"]
-        and then["algorithm"] == now["algorithm"]
-        and not was.get("degraded")
-    ):
+    if then.key != now.key and then.algorithm == now.algorithm and not was.degraded:
         lines.append(
             "the record, of an older version, does not tell everything that the picture depends on"
         )

@@ -82,11 +82,12 @@ def stylize_one(arguments: argparse.Namespace) -> int:
             image, record = make_picture(plan, progress=progress)
         with atomic_path(output) as temporary:
             shutil.copyfile(image, temporary)
-    metrics = record["metrics"]
+    made, how, metrics = record.image, record.optimization, record.metrics
+    assert made is not None
     console.print(
-        f"{output}: {record['image']['width']} x {record['image']['height']} px, "
+        f"{output}: {made.width} x {made.height} px, "
         f"content loss {metrics['content_loss']:.3f}, style loss {metrics['style_loss']:.4f}, "
-        f"{record['optimization']['seconds']:.0f} s on {record['optimization']['device']}",
+        f"{how.seconds:.0f} s on {how.device}",
         soft_wrap=True,
         highlight=False,
     )

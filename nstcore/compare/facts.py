@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from nstcore.compare.align import Alignment, without_partner
-from nstcore.compare.runs import Record, Run
+from nstcore.compare.runs import Run
+from nstcore.plan.record import CellRecord
 
 Digests = dict[tuple[str, str, str], dict[str, None]]
 """``content`` or ``style``, id and size -> digests; a dictionary for its order."""
@@ -21,7 +21,8 @@ def judges(run: Run) -> set[str]:
     """How finished cells were measured, in words; where the weights' file stood does not matter."""
     found = set()
     for cell in range(len(run)):
-        judge = _section(run.record(cell), "evaluation")
+        record = run.record(cell)
+        judge = record.evaluation if record else {}
         if judge and run.status[cell] == "ok":
             facts = {name: value for name, value in judge.items() if name not in ("source", "path")}
             found.add(", ".join(f"{name} {value}" for name, value in sorted(facts.items())))
@@ -69,10 +70,12 @@ def identical(alignment: Alignment) -> int:
     return sum(_same_picture(a.record(mine), b.record(theirs)) for mine, theirs in alignment.pairs)
 
 
-def _same_picture(one: Record | None, other: Record | None) -> bool:
-    mine, theirs = _section(one, "image"), _section(other, "image")
-    name = "pixels" if "pixels" in mine and "pixels" in theirs else "sha256"
-    return mine.get(name) is not None and mine.get(name) == theirs.get(name)
+def _same_picture(one: CellRecord | None, other: CellRecord | None) -> bool:
+    if one is None or other is None or one.image is None or other.image is None:
+        return False
+    if one.image.pixels and other.image.pixels:
+        return one.image.pixels == other.image.pixels
+    return one.image.sha256 is not None and one.image.sha256 == other.image.sha256
 
 
 def _other_pictures(alignment: Alignment) -> Iterator[str]:
@@ -94,17 +97,14 @@ def _digests(run: Run) -> Digests:
     """Digests of the decoded pictures; contents are prepared at each size, which is another picture."""
     found: Digests = {}
     for cell in range(len(run)):
-        inputs = _section(run.record(cell), "inputs")
-        content = _section(inputs, "content")
-        if "digest" in content:
-            size = f"{content.get('width')}x{content.get('height')}"
-            found.setdefault(("content", run.content[cell], size), {})[str(content["digest"])] = (
-                None
-            )
-        style = inputs.get("style")
-        if isinstance(style, Sequence) and style:
-            parts = [f"{_get(part, 'digest')} {_get(part, 'weight')}" for part in style]
-            found.setdefault(("style", run.style[cell], ""), {})[" ".join(parts)] = None
+        record = run.record(cell)
+        if record is None or record.inputs is None:
+            continue
+        content, style = record.inputs.content, record.inputs.style
+        size = f"{content.width}x{content.height}"
+        found.setdefault(("content", run.content[cell], size), {})[content.digest] = None
+        parts = " ".join(f"{part.digest} {part.weight}" for part in style)
+        found.setdefault(("style", run.style[cell], ""), {})[parts] = None
     return found
 
 
@@ -112,21 +112,13 @@ def _versions(run: Run) -> dict[str, dict[str, None]]:
     found: dict[str, dict[str, None]] = {}
     for cell in range(len(run)):
         record = run.record(cell)
-        device = _section(record, "optimization").get("device")
-        facts = {**_section(record, "versions"), **({"device": device} if device else {})}
-        for name, value in facts.items():
-            found.setdefault(name, {})[str(value)] = None
+        if record is None:
+            continue
+        device = record.optimization.device
+        for name, value in {**record.versions, **({"device": device} if device else {})}.items():
+            found.setdefault(name, {})[value] = None
     return found
 
 
 def _listed(values: Mapping[str, None] | Sequence[str]) -> str:
     return ", ".join(values)
-
-
-def _get(part: Any, name: str) -> Any:
-    return part.get(name) if isinstance(part, Mapping) else None
-
-
-def _section(record: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
-    value = (record or {}).get(name)
-    return value if isinstance(value, Mapping) else {}

@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from nstcore.config.run import SEED
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
+from nstcore.plan.record import CellRecord
 from nstcore.plan.values import display_text
 from nstcore.results.tables import Grid, metric_names, metrics_of, read_grid, records_of
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,14 @@ class Run:
         name: what it is called here, different for every run that is compared.
         folder: where it stands.
         metrics: one row a cell, in grid order.
-        records: of the cells; of one without a record only the status ``missing`` and the reason.
+        records: of the cells; of one without a record there is one with the status ``missing``.
         settings: of each cell the text of every setting that is known, ``seed`` among them.
     """
 
     name: str
     folder: Path
     metrics: pd.DataFrame
-    records: Sequence[Record]
+    records: Sequence[CellRecord]
     settings: Sequence[Mapping[str, str]]
 
     def __len__(self) -> int:
@@ -74,7 +72,7 @@ class Run:
         """What was measured."""
         return metric_names(self.metrics)
 
-    def record(self, cell: int) -> Record | None:
+    def record(self, cell: int) -> CellRecord | None:
         """A cell's record, None where there is none."""
         return None if self.status[cell] == "missing" else self.records[cell]
 
@@ -112,17 +110,14 @@ def read_run(folder: Path, name: str) -> Run:
     grid = read_grid(table)
     if not grid.rows:
         raise StoreError(f"{table}: holds no cell")
-    records = []
-    for record, _ in records_of(grid, folder):
-        record.pop("trace", None)  # most of a record, and nothing looks at it here
-        records.append(record)
+    records = [record.without_trace() for record, _ in records_of(grid, folder)]
     return Run(name, folder, metrics_of(grid, records), records, _settings(grid, records))
 
 
-def _settings(grid: Grid, records: Sequence[Record]) -> list[dict[str, str]]:
+def _settings(grid: Grid, records: Sequence[CellRecord]) -> list[dict[str, str]]:
     """The settings of every cell; of one without a record those that its neighbours tell."""
     texts = [
-        {name: display_text(name, value) for name, value in (record.get("settings") or {}).items()}
+        {name: display_text(name, value) for name, value in record.settings.items()}
         for record in records
     ]
     known = [(row, own) for row, own in zip(grid.rows, texts, strict=True) if own]

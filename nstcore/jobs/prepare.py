@@ -28,6 +28,7 @@ from nstcore.plan.inputs import StyleSource
 from nstcore.plan.keys import cell_key, guide_identity, style_identity, target_key
 from nstcore.plan.paths import LabelledSizes
 from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.record import Inputs
 from nstcore.plan.refine import refined_settings
 from nstcore.plan.regions import region_problems
 from nstcore.plan.values import table_text
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from nstcore.jobs.engine import Engine
 
 log = logging.getLogger(__name__)
+
+STYLE_FACTS = ("path", "digest", "weight", "width", "height", "region", "guide")
+"""What a record says of each image of a style, as far as it is there."""
 
 NATIVE = 1 << 30
 """A size that no picture has: with ``upscale=False`` it means "as large as it is"."""
@@ -463,6 +467,30 @@ def start_digest(settings: Settings, background: str) -> str | None:
 def _decoded_digest(path: Path, modified: int, background: str) -> str:
     """Digest of a picture, decoded once for all cells that start from one version of it."""
     return decode(path, background=background).digest
+
+
+def inputs_of(plan: Plan, cell: Cell) -> Inputs:
+    """Everything that a cell is made from, for its record."""
+    settings = cell.settings
+    content = content_facts(plan, cell.content, settings)
+    guide = content_guide_facts(plan, cell.content, settings)
+    alpha = content_alpha(plan, cell.content, settings)
+    start = start_digest(settings, plan.config.background)
+    values = {
+        "content": {
+            **{k: content[k] for k in ("path", "digest", "width", "height")},
+            **({} if guide is None else {"guide": guide}),
+            **({} if alpha is None else {"alpha": alpha}),
+        },
+        "style": [
+            {k: style[k] for k in STYLE_FACTS if k in style}
+            for style in style_facts(plan, cell.style)
+        ],
+        "encoder": encoder_facts(plan, settings),
+        **({} if start is None else {"start": {"path": settings.init_file, "digest": start}}),
+        "background": plan.config.background,
+    }
+    return Inputs.model_validate(values)
 
 
 def key_of(plan: Plan, cell: Cell) -> str:

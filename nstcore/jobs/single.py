@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nstcore.errors import UserError
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_among, stylize_batch
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
+from nstcore.plan.record import CellRecord, Inputs
 from nstcore.store.cells import Stored
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def make_picture(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, CellRecord]:
     """Make the only picture of a plan whose inputs are prepared.
 
     Args:
@@ -61,10 +61,16 @@ def make_picture(
     [cell] = plan.cells()
     outcome = stylize_batch(plan, [cell], threads=threads, progress=progress)
     image = Path(plan.config.run_dir) / cell.image
-    record = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
+    record = CellRecord.read(paths.record_path(image))
     if outcome.failed:
-        raise UserError(f"no picture was made: {record['reason']}")
+        raise UserError(f"no image was made: {record.reason}")
     return image, record
+
+
+def inputs_of(plan: Plan) -> Inputs:
+    """What the only cell of a plan is made from, once it is prepared."""
+    [cell] = plan.cells()
+    return prepare.inputs_of(plan, cell)
 
 
 def make_among(

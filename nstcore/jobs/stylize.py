@@ -52,9 +52,6 @@ PENDING_WRITES = 2
 BACKGROUND_WRITE_MAX_PIXELS = 2**22
 """Larger pictures are written before the next is begun, whose memory is planned without them."""
 
-STYLE_FACTS = ("path", "digest", "weight", "width", "height", "region", "guide")
-"""What a record says of each picture of a style, as far as it is there."""
-
 
 @dataclass(frozen=True)
 class Item:
@@ -313,29 +310,7 @@ class _Session:
         }
 
     def _inputs(self, cell: Cell) -> dict[str, Any]:
-        content = prepare.content_facts(self.plan, cell.content, cell.settings)
-        guide = prepare.content_guide_facts(self.plan, cell.content, cell.settings)
-        alpha = prepare.content_alpha(self.plan, cell.content, cell.settings)
-        background = self.plan.config.background
-        start = prepare.start_digest(cell.settings, background)
-        return {
-            "content": {
-                **{k: content[k] for k in ("path", "digest", "width", "height")},
-                **({} if guide is None else {"guide": guide}),
-                **({} if alpha is None else {"alpha": alpha}),
-            },
-            "style": [
-                {k: style[k] for k in STYLE_FACTS if k in style}
-                for style in prepare.style_facts(self.plan, cell.style)
-            ],
-            "encoder": prepare.encoder_facts(self.plan, cell.settings),
-            **(
-                {}
-                if start is None
-                else {"start": {"path": cell.settings.init_file, "digest": start}}
-            ),
-            "background": background,
-        }
+        return prepare.inputs_of(self.plan, cell).to_json()
 
     def _company(self, item: Item, together: Sequence[Item]) -> dict[str, Any]:
         """For the record: what else was in a cell's batch, as far as it differs from the cell itself.

@@ -19,15 +19,17 @@ import pandas as pd
 from nstcore.contact_sheet.labels import Titles
 from nstcore.contact_sheet.pictures import Sources, find_sources
 from nstcore.errors import StoreError
+from nstcore.plan import paths
+from nstcore.plan.record import CellRecord
 from nstcore.report.embed import SingleFile, inlined
 from nstcore.report.failures import failures_of
 from nstcore.report.page import fill
-from nstcore.report.payload import Record, cells_of, curves_of, escaped_json, settings_of
+from nstcore.report.payload import cells_of, curves_of, escaped_json, settings_of
 from nstcore.report.provenance import about
 from nstcore.report.reproduce_snippet import again_of
 from nstcore.report.thumbnails import Thumbnails, pictures_of
 from nstcore.report.vendor import credits_of_libraries, script_text
-from nstcore.results.tables import collect, matching_record, read_grid, read_table, record_path
+from nstcore.results.tables import collect, matching_record, read_grid, read_table
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
@@ -119,10 +121,10 @@ def build_report(
     """
     metrics = _metrics(run_dir)
     records = [
-        _record(record_path(run_dir, image), key)
+        _record(paths.record_path(run_dir / image), key)
         for image, key in zip(metrics["image"], metrics["key"], strict=True)
     ]
-    if [record and record["status"] for record in records] != metrics["status"].tolist():
+    if [record and record.status for record in records] != metrics["status"].tolist():
         # The table is of an earlier state: pictures were deleted, or made since.
         metrics = collect(run_dir / "grid.tsv", run_dir, missing="placeholder")[0]
     folder = out_html.parent
@@ -199,7 +201,7 @@ def _metrics(run_dir: Path) -> pd.DataFrame:
     return collect(grid_tsv, run_dir, missing="placeholder")[0]
 
 
-def _record(path: Path, key: str) -> Record | None:
+def _record(path: Path, key: str) -> CellRecord | None:
     try:
         return matching_record(path, key)
     except StoreError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.report.payload import Record, section
+from nstcore.plan.record import CellRecord
 
 TAIL_LINES = 40
 """How much of a log is shown; the rest is in the file."""
@@ -33,7 +33,7 @@ _GIVEN_UP = 3
 
 def failures_of(
     metrics: pd.DataFrame,
-    records: Sequence[Record | None],
+    records: Sequence[CellRecord | None],
     batches: Sequence[str],
     run_dir: Path,
     folder: Path,
@@ -79,7 +79,7 @@ def failures_of(
     }
 
 
-def _judged(status: str, reason: str | None, record: Record | None) -> tuple[str | None, str]:
+def _judged(status: str, reason: str | None, record: CellRecord | None) -> tuple[str | None, str]:
     """Which kind of failure a cell is, if any, and why."""
     if status != "ok":
         text = reason or "no reason is known"
@@ -90,13 +90,14 @@ def _judged(status: str, reason: str | None, record: Record | None) -> tuple[str
     return ("degraded" if notes else None), "; ".join(notes)
 
 
-def degraded_notes(record: Record | None) -> list[str]:
+def degraded_notes(record: CellRecord | None) -> list[str]:
     """What of a finished cell was done otherwise than its settings say."""
-    how = section(record, "optimization")
-    notes = [str(how["degraded"])] if how.get("degraded") else []
-    rollbacks = how.get("rollbacks")
-    lbfgs = section(record, "settings").get("optimizer") == "lbfgs"
-    if lbfgs and isinstance(rollbacks, int) and rollbacks >= _GIVEN_UP:
+    if record is None:
+        return []
+    how = record.optimization
+    notes = [how.degraded] if how.degraded else []
+    rollbacks = how.rollbacks
+    if record.settings.get("optimizer") == "lbfgs" and rollbacks >= _GIVEN_UP:
         notes.append(
             f"the loss exploded {rollbacks} times: Adam took over from L-BFGS at the best state"
         )

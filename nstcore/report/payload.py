@@ -12,10 +12,9 @@ import pandas as pd
 from nstcore.contact_sheet.axes import axis_values
 from nstcore.contact_sheet.labels import Titles, shown
 from nstcore.core.metrics import metric_named
+from nstcore.plan.record import CellRecord
 from nstcore.plan.values import INPUT_AXES, display_text
 from nstcore.results.tables import LOSSES, metric_names
-
-Record = Mapping[str, Any]
 
 CURVE_POINTS = 200
 """The most points of a loss curve that are kept, first and last among them."""
@@ -89,14 +88,14 @@ def labels_of(names: Iterable[str]) -> dict[str, str]:
     return {name: metric_named(name).label for name in names}
 
 
-def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:
+def settings_of(records: Sequence[CellRecord | None]) -> dict[str, Any]:
     """The settings, those that all cells share apart from each cell's own.
 
     Returns:
         ``same``: setting to text; ``own``: setting to one text a cell, null where unknown.
     """
     texts = [
-        {name: display_text(name, value) for name, value in section(record, "settings").items()}
+        {name: display_text(name, v) for name, v in record.settings.items()} if record else {}
         for record in records
     ]
     names = list(dict.fromkeys(name for entry in texts for name in entry))
@@ -110,31 +109,25 @@ def settings_of(records: Sequence[Record | None]) -> dict[str, Any]:
     return {"same": same, "own": own}
 
 
-def curves_of(record: Record | None) -> dict[str, list[Any]] | None:
+def curves_of(record: CellRecord | None) -> dict[str, list[Any]] | None:
     """A cell's loss curves, thinned out to `CURVE_POINTS`; None where there is no trace.
 
     The last point of each level of the pyramid is kept, so that levels stay where they are.
     """
-    trace = section(record, "trace")
-    steps = list(trace.get("iteration") or [])
+    trace = record.trace if record else {}
+    steps = trace.get("iteration")
     if not steps:
         return None
-    levels = list(trace.get("level") or [0] * len(steps))
+    levels = trace.get("level") or [0.0] * len(steps)
     wanted = {round(n * (len(steps) - 1) / (CURVE_POINTS - 1)) for n in range(CURVE_POINTS)}
     wanted |= {n for n in range(len(levels) - 1) if levels[n] != levels[n + 1]}
     kept = [n for n in sorted(wanted) if n < len(steps)]
     curves = {"iteration": [steps[n] for n in kept], "level": [levels[n] for n in kept]}
     for name in LOSSES:
-        values = list(trace.get(name) or [])
+        values = trace.get(name)
         if values:
             curves[name] = [_short(values[n]) if n < len(values) else None for n in kept]
     return curves
-
-
-def section(record: Record | None, name: str) -> Mapping[str, Any]:
-    """A part of a record; empty where there is none."""
-    value = (record or {}).get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def finite(value: Any) -> Any:

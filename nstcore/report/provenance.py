@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from nstcore.plan.record import CellRecord
 from nstcore.report.failures import degraded_notes
-from nstcore.report.payload import Record, section
 
 _CIRCUMSTANCES = ("precision", "instructions", "deterministic", "threads")
 """What of a record's ``optimization`` may change a picture's last bits, apart from the device."""
 
 
-def about(metrics: pd.DataFrame, records: Sequence[Record | None]) -> dict[str, Any]:
+def about(metrics: pd.DataFrame, records: Sequence[CellRecord | None]) -> dict[str, Any]:
     """What the view About tells, apart from files and configuration.
 
     Args:
@@ -27,15 +27,15 @@ def about(metrics: pd.DataFrame, records: Sequence[Record | None]) -> dict[str, 
         ``facts``: pairs of a heading and its lines; ``warnings``: lines.
     """
     known = [record for record in records if record is not None]
-    versions = _counted(section(r, "versions") for r in known)
-    encoders = _counted(section(section(r, "inputs"), "encoder") for r in known)
-    judges = _counted(section(r, "evaluation") for r in known)
+    versions = _counted(r.versions for r in known)
+    encoders = _counted(r.inputs.encoder.to_json() for r in known if r.inputs)
+    judges = _counted(r.evaluation for r in known)
     circumstances = _counted(
         {name: how[name] for name in _CIRCUMSTANCES if how.get(name)}
-        for how in (section(r, "optimization") for r in known)
+        for how in (r.optimization.to_json() for r in known)
     )
     statuses = Counter(metrics["status"].tolist())
-    created = sorted(str(r["created"]) for r in known if r.get("created"))
+    created = sorted(r.created for r in known if r.created)
     seconds = float(metrics["seconds"].sum())
     iterations = int(metrics["iterations_done"].sum())
     memory = metrics["peak_memory_mb"].max()
@@ -58,7 +58,7 @@ def about(metrics: pd.DataFrame, records: Sequence[Record | None]) -> dict[str, 
     flawed = [f"{n} {status}" for status, n in statuses.most_common() if status != "ok"]
     if flawed:
         warnings.append(f"Not every cell is finished: {', '.join(flawed)}.")
-    degraded = sum(r.get("status") == "ok" and bool(degraded_notes(r)) for r in known)
+    degraded = sum(r.status == "ok" and bool(degraded_notes(r)) for r in known)
     if degraded:
         cells = "A cell was" if degraded == 1 else f"{degraded} cells were"
         warnings.append(f"{cells} made otherwise than the settings say; Failures tells which.")
@@ -78,18 +78,17 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _devices(records: Iterable[Record]) -> list[str]:
+def _devices(records: Iterable[CellRecord]) -> list[str]:
     """What each device did: cells, their share of its time, iterations a second."""
     cells: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
     iterations: Counter[str] = Counter()
     for record in records:
-        how = section(record, "optimization")
-        device = str(how.get("device", "unknown"))
+        how = record.optimization
+        device = how.device or "unknown"
         cells[device] += 1
-        for total, name in ((seconds, "seconds"), (iterations, "iterations")):
-            value = how.get(name)
-            if isinstance(value, (int, float)) and math.isfinite(value):
+        for total, value in ((seconds, how.seconds), (iterations, how.iterations)):
+            if value is not None and math.isfinite(value):
                 total[device] += value  # type: ignore[assignment]
     lines = []
     for device, count in cells.most_common():

@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from nstcore.config.loader import dump_yaml
-from nstcore.report.payload import Record, finite, section
+from nstcore.plan.record import CellRecord
+from nstcore.report.payload import finite
 
 
 def reproduce_command(picture: PurePath) -> str:
@@ -22,13 +23,12 @@ def reproduce_command(picture: PurePath) -> str:
     return shlex.join(["nst", "reproduce", path])
 
 
-def settings_yaml(record: Record | None) -> str | None:
+def settings_yaml(record: CellRecord) -> str | None:
     """All settings of a cell as YAML that a configuration may hold; None where they are unknown."""
-    settings = section(record, "settings")
-    return dump_yaml({"settings": dict(settings)}) if settings else None
+    return dump_yaml({"settings": record.settings}) if record.settings else None
 
 
-def again_of(record: Record | None, picture: PurePath) -> dict[str, Any] | None:
+def again_of(record: CellRecord | None, picture: PurePath) -> dict[str, Any] | None:
     """What the page tells of one cell when it is opened; None without a record.
 
     Args:
@@ -41,9 +41,9 @@ def again_of(record: Record | None, picture: PurePath) -> dict[str, Any] | None:
     """
     if record is None:
         return None
-    made = record.get("status") == "ok" and bool(section(record, "image"))
+    made = record.status == "ok" and record.image is not None
     return {
-        "record": finite({name: value for name, value in record.items() if name != "trace"}),
+        "record": finite(record.to_json(exclude={"trace"})),
         "yaml": settings_yaml(record),
         "command": reproduce_command(picture) if made else None,
     }

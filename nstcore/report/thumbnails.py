@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from PIL import Image
 
 from nstcore.contact_sheet.pictures import Picture, load, load_source
 from nstcore.errors import ImageError
+from nstcore.plan.record import CellRecord
 
 log = logging.getLogger(__name__)
 
@@ -104,16 +104,15 @@ class Thumbnails:
 def pictures_of(
     run_dir: Path,
     metrics: pd.DataFrame,
-    records: Sequence[Mapping[str, Any] | None],
+    records: Sequence[CellRecord | None],
     thumbs: Thumbnails,
 ) -> tuple[list[str | None], dict[int, str]]:
     """Thumbnails of all cells that have a picture, and views of those no browser can show."""
     images: list[tuple[Path, str] | None] = []
     for image, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
-        entry = (record or {}).get("image")
-        shown = status in ("ok", "diverged") and isinstance(entry, Mapping)
-        digest = str(entry.get("sha256") or "") if isinstance(entry, Mapping) else ""
-        if shown and digest.isalnum():
+        made = record.image if record and status in ("ok", "diverged") else None
+        digest = made.sha256 or "" if made else ""
+        if digest.isalnum():
             images.append((run_dir / image, digest))
         else:
             images.append(None)

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nstcore.errors import UserError
+from nstcore.errors import StoreError, UserError
 from nstcore.plan import paths
 from nstcore.plan.compared import FOLDER, SUMMARY
 from nstcore.plan.plan import Plan
+from nstcore.plan.record import CellRecord
 from nstcore.results.select_refined import promoted
 from nstcore.store.files import write_json
 
@@ -32,9 +33,9 @@ def finalize(plan: Plan, summary: Path) -> None:
         cells += again
     for cell in cells:
         image = Path(plan.config.run_dir) / cell.image
-        record = _read_record(image)
-        if record is None or record["status"] != "ok":
-            failures.append(f"{cell.image}: {record['reason'] if record else 'has no record'}")
+        reason = _failure(image)
+        if reason is not None:
+            failures.append(f"{cell.image}: {reason}")
             if not plan.config.allow_failures:
                 image.unlink(missing_ok=True)
     problems: list[str] = []
@@ -61,9 +62,11 @@ def _beyond_limits(comparison: Path) -> list[str]:
     ]
 
 
-def _read_record(image: Path) -> dict[str, Any] | None:
+def _failure(image: Path) -> str | None:
+    """Why an image was not made; None if it was."""
+    path = paths.record_path(image)
     try:
-        value: dict[str, Any] = json.loads(paths.record_path(image).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return value
+        record = CellRecord.read(path)
+    except StoreError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None if record.status == "ok" else record.reason or record.status

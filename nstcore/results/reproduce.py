@@ -13,14 +13,14 @@ import numpy as np
 
 from nstcore.config.loader import parse_config
 from nstcore.core.encoders.weights import PACKAGED_SOURCE, TORCHVISION_SOURCE, locate
-from nstcore.errors import ConfigError, UserError, WeightsError
+from nstcore.errors import ConfigError, StoreError, UserError, WeightsError
 from nstcore.images import Pixels, decode, read_record
 from nstcore.images.image import shown_digest
-from nstcore.jobs import prepare
 from nstcore.plan import paths
 from nstcore.plan.inputs import ContentSource, Guide, StyleSource
 from nstcore.plan.keys import ALGORITHM, file_sha256
 from nstcore.plan.plan import Plan
+from nstcore.plan.record import CellRecord, ContentInput, FinishedRecord, Inputs, StyleInput
 
 CONTENT, STYLE = "content", "style"
 """Ids in the plan; names of pictures count for nothing."""
@@ -50,107 +50,57 @@ HOW = (
 
 @dataclass(frozen=True)
 class Original:
-    """A finished picture and its record.
+    """A finished image and its record.
 
     Attributes:
-        file: what was given: the picture, or the JSON beside it.
+        file: what was given: the image, or the JSON beside it.
         record: how it was made.
-        picture: the picture; None where only its record is left.
+        image: the image; None where only its record is left.
     """
 
     file: Path
-    record: Mapping[str, Any]
-    picture: Path | None
+    record: FinishedRecord
+    image: Path | None
 
     @property
     def suffix(self) -> str:
-        """Suffix of the picture's file."""
-        if self.picture is not None:
-            return self.picture.suffix.lower()
-        return Path(str(self.record["image"]["file"])).suffix.lower()
+        """Suffix of the image's file."""
+        return Path(self.image or str(self.record.image.file)).suffix.lower()
 
 
 def read_original(file: Path) -> Original:
-    """Read a picture with a record in it, or a record with its picture beside it.
+    """Read an image with a record in it, or a record with its image beside it.
 
     Raises:
-        UserError: one line: there is no record, or it is of a picture that was not made.
+        UserError: one line: there is no record, or it is of an image that was not made.
     """
     if file.suffix.lower() != paths.RECORD_SUFFIX:
-        original = Original(file, read_record(file), file)
-    else:
-        record = _read_json(file)
-        if record.get("status", "ok") != "ok":
-            raise UserError(
-                f"{file}: is the record of a picture that was not made ({record.get('reason')}); there "
-                "is nothing to repeat"
-            )
-        image = record.get("image")
-        name = image.get("file") if isinstance(image, dict) else None
-        beside = file.with_name(Path(str(name)).name)
-        original = Original(file, record, beside if name and beside.is_file() else None)
-    _check_record(original)
-    return original
-
-
-def _read_json(file: Path) -> dict[str, Any]:
+        return Original(file, _parse(read_record(file), file), file)
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file; give a picture or its record") from None
+        raise UserError(f"{file}: no such file; give an image or its record") from None
     except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        raise UserError(f"{file}: is no JSON of a record; give a picture or the record beside it")
-    return record
-
-
-def _check_record(original: Original) -> None:
-    """Make sure that everything is there that the functions below look at."""
-    record = original.record
-    try:
-        inputs = record["inputs"]
-        found = [record["settings"], record["optimization"]["device"], record["image"]["width"]]
-        found += [inputs["content"]["path"], inputs["content"]["digest"], record["algorithm"]]
-        found += [part[name] for part in inputs["style"] for name in ("path", "digest", "weight")]
-        found += [inputs["encoder"][name] for name in ("name", "source", "sha256")]
-        found += [seed_of(record), original.suffix, record["versions"], record["key"]]
-        found += [place_of(record), *members(record)]
-    except (KeyError, TypeError, AttributeError) as error:
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: not a record; give an image or the record beside it")
+    if values.get("status", "ok") != "ok":
         raise UserError(
-            f"{original.file}: its record lacks {error}; give a picture as the workflow wrote it"
-        ) from None
-
-
-def seed_of(record: Mapping[str, Any]) -> int:
-    """The seed: a run's record has it with the cell's place in the grid."""
-    return int(record["seed"] if "seed" in record else record["cell"]["seed"])
-
-
-def members(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Records, as far as inputs and settings go, of all that shared the picture's batch, in its order."""
-    if "together" not in record:
-        return [record]
-    found: list[Mapping[str, Any]] = []
-    for other in record["together"]:
-        if other is None:
-            found.append(record)
-            continue
-        inputs = {**record["inputs"], **other.get("inputs", {})}
-        found.append(
-            {
-                **record,
-                "seed": other["seed"],
-                "settings": {**record["settings"], **other.get("settings", {})},
-                "inputs": {name: value for name, value in inputs.items() if value is not None},
-            }
+            f"{file}: the image of this record was not made ({values.get('reason')}); there is nothing "
+            "to repeat"
         )
-    return found
+    record = _parse(values, file)
+    if record.image.file is None:
+        raise UserError(f"{file}: not a valid record (`image.file` is missing)")
+    beside = file.with_name(Path(record.image.file).name)
+    return Original(file, record, beside if beside.is_file() else None)
 
 
-def place_of(record: Mapping[str, Any]) -> int:
-    """The picture's own place among :func:`members`."""
-    return list(record["together"]).index(None) if "together" in record else 0
+def _parse(values: Mapping[str, Any], file: Path) -> FinishedRecord:
+    try:
+        return FinishedRecord.parse(values, file)
+    except StoreError as error:
+        raise UserError(f"{error}; give an image that the workflow wrote, or its record") from None
 
 
 # --- what it was made from -----------------------------------------------------------------------
@@ -169,13 +119,12 @@ class Source:
     path: str
 
 
-def sources(record: Mapping[str, Any]) -> list[Source]:
+def sources(record: FinishedRecord) -> list[Source]:
     """Every file that has to be there, without weights that come along or are downloaded."""
-    inputs = record["inputs"]
-    found = [Source("content", inputs["content"]["path"])]
-    found += _guide_sources("content", inputs["content"])
-    for what, part in _named_styles(record):
-        found += [Source(what, part["path"]), *_guide_sources(what, part)]
+    content = record.inputs.content
+    found = [Source("content", content.path), *_guide_sources("content", content)]
+    for what, part in _named_styles(record.inputs):
+        found += [Source(what, part.path), *_guide_sources(what, part)]
     weights = _weights(record)
     if weights is not None:
         found.append(Source("weights", weights))
@@ -185,7 +134,7 @@ def sources(record: Mapping[str, Any]) -> list[Source]:
     return found
 
 
-def missing(record: Mapping[str, Any], root: Path) -> list[str]:
+def missing(record: FinishedRecord, root: Path) -> list[str]:
     """One line for every file that is not there."""
     problems = []
     for source in sources(record):
@@ -200,63 +149,57 @@ def missing(record: Mapping[str, Any], root: Path) -> list[str]:
     return problems
 
 
-def changed(record: Mapping[str, Any], plan: Plan) -> list[str]:
-    """One line for every prepared input that is not what the picture was made from."""
-    inputs = record["inputs"]
-    [cell] = plan.cells()
-    facts = prepare.content_facts(plan, CONTENT, cell.settings)
-    content = {"guide": prepare.content_guide_facts(plan, CONTENT, cell.settings), **facts}
-    pairs = [("content", inputs["content"], content)]
-    pairs += [
-        (what, was, now)
-        for (what, was), now in zip(
-            _named_styles(record), prepare.style_facts(plan, STYLE), strict=True
-        )
+def changed(record: FinishedRecord, now: Inputs) -> list[str]:
+    """One line for every prepared input that is not what the image was made from.
+
+    Args:
+        record: of the image.
+        now: the inputs as they are now.
+    """
+    was = record.inputs
+    pairs: list[tuple[str, ContentInput | StyleInput, ContentInput | StyleInput]] = [
+        ("content", was.content, now.content),
+        *(
+            (what, before, after)
+            for (what, before), after in zip(_named_styles(was), now.style, strict=True)
+        ),
     ]
-    problems = []
-    for what, was, now in pairs:
-        digests = [(what, now["path"], was["digest"], now["digest"])]
-        if "guide" in was:
-            path = " and ".join(_files(now["guide"]["path"]).values())
-            digests.append((f"{what}.guide", path, was["guide"]["digest"], now["guide"]["digest"]))
-        if "alpha" in was:
-            digests.append(
-                (f"{what}, transparency", now["path"], was["alpha"], str(now.get("alpha")))
-            )
-        problems += [_changed(*one) for one in digests if one[2] != one[3]]
-    if "start" in inputs:
-        start = prepare.start_digest(cell.settings, plan.config.background)
-        if start != inputs["start"]["digest"]:
-            path = str(cell.settings.init_file)
-            problems.append(_changed("init_file", path, inputs["start"]["digest"], str(start)))
-    eye = prepare.encoder_facts(plan, cell.settings)
-    if eye["sha256"] != inputs["encoder"]["sha256"]:
-        # A download: of what is a file changed_weights tells before it is loaded.
-        problems.append(
-            _changed("weights", eye["source"], inputs["encoder"]["sha256"], eye["sha256"])
-        )
-    return problems
+    digests = []
+    for what, before, after in pairs:
+        digests.append((what, after.path, before.digest, after.digest))
+        if before.guide is not None and after.guide is not None:
+            path = " and ".join(_files(after.guide.path).values())
+            digests.append((f"{what}.guide", path, before.guide.digest, after.guide.digest))
+    if was.content.alpha is not None:
+        alpha = str(now.content.alpha)
+        digests.append(("content, transparency", now.content.path, was.content.alpha, alpha))
+    if was.start is not None and now.start is not None:
+        digests.append(("init_file", now.start.path, was.start.digest, now.start.digest))
+    # A download: changed_weights checks a file before it is loaded.
+    encoder = now.encoder
+    digests.append(("weights", encoder.source, was.encoder.sha256, encoder.sha256))
+    return [_changed(*one) for one in digests if one[2] != one[3]]
 
 
-def changed_weights(record: Mapping[str, Any], root: Path) -> list[str]:
+def changed_weights(record: FinishedRecord, root: Path) -> list[str]:
     """One line if the encoder's weights are not those that saw the picture."""
-    eye = record["inputs"]["encoder"]
+    encoder = record.inputs.encoder
     given = _weights(record)
     try:
-        file = locate(eye["name"], None if given is None else _at(root, given))
+        file = locate(encoder.name, None if given is None else _at(root, given))
     except WeightsError:
         # Missing, which is told already, or not here yet: then they are downloaded.
         return []
     now = file_sha256(file)
-    if now == eye["sha256"]:
+    if now == encoder.sha256:
         return []
-    if eye["source"] == PACKAGED_SOURCE:
-        version = record["versions"].get("nstcore", "?")
+    if encoder.source == PACKAGED_SOURCE:
+        version = record.versions.get("nstcore", "?")
         return [
-            f"encoder: the weights of `{eye['name']}` in this package are not those that the picture was "
-            f"made with (sha256 {now[:12]}, recorded {eye['sha256'][:12]}); install nstcore {version}"
+            f"encoder: the weights of `{encoder.name}` in this package are not those that made the image "
+            f"(sha256 {now[:12]}, recorded {encoder.sha256[:12]}); install nstcore {version}"
         ]
-    return [_changed("weights", str(file), eye["sha256"], now)]
+    return [_changed("weights", str(file), encoder.sha256, now)]
 
 
 def _changed(what: str, path: str, was: str, now: str) -> str:
@@ -266,17 +209,17 @@ def _changed(what: str, path: str, was: str, now: str) -> str:
     )
 
 
-def _named_styles(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    parts = record["inputs"]["style"]
+def _named_styles(inputs: Inputs) -> list[tuple[str, StyleInput]]:
+    parts = inputs.style
     if len(parts) == 1:
         return [("style", parts[0])]
     return [(f"style {n} of {len(parts)}", part) for n, part in enumerate(parts, start=1)]
 
 
-def _guide_sources(what: str, part: Mapping[str, Any]) -> list[Source]:
-    if "guide" not in part:
+def _guide_sources(what: str, part: ContentInput | StyleInput) -> list[Source]:
+    if part.guide is None:
         return []
-    files = _files(part["guide"]["path"])
+    files = _files(part.guide.path)
     return [Source(".".join([what, "guide", *filter(None, [r])]), p) for r, p in files.items()]
 
 
@@ -285,16 +228,16 @@ def _files(guide: Guide) -> Mapping[str, str]:
     return {"": guide} if isinstance(guide, str) else guide
 
 
-def _weights(record: Mapping[str, Any]) -> str | None:
+def _weights(record: FinishedRecord) -> str | None:
     """The file with the encoder's weights; None for those that come along or are downloaded."""
-    source = record["inputs"]["encoder"]["source"]
-    return None if source in (PACKAGED_SOURCE, TORCHVISION_SOURCE) else str(source)
+    source = record.inputs.encoder.source
+    return None if source in (PACKAGED_SOURCE, TORCHVISION_SOURCE) else source
 
 
-def _start(record: Mapping[str, Any]) -> str | None:
+def _start(record: FinishedRecord) -> str | None:
     """The picture of ``init: file``: a run's own path stands in the inputs."""
-    start = record["inputs"].get("start")
-    found: str | None = record["settings"].get("init_file") if start is None else start["path"]
+    start = record.inputs.start
+    found: str | None = record.settings.get("init_file") if start is None else start.path
     return found
 
 
@@ -331,25 +274,23 @@ def plan_again(
         ConfigError: if the record asks for what this version does not know.
     """
     record = original.record
-    inputs, how = record["inputs"], record["optimization"]
-    content = ContentSource(
-        _at(root, inputs["content"]["path"]), guide=_guide_at(root, inputs["content"])
-    )
-    parts = inputs["style"]
+    inputs, how = record.inputs, record.optimization
+    content = ContentSource(_at(root, inputs.content.path), guide=_guide_at(root, inputs.content))
+    parts = inputs.style
     guides = tuple(_guide_at(root, part) for part in parts)
     style = StyleSource(
-        tuple(_at(root, part["path"]) for part in parts),
-        tuple(float(part["weight"]) for part in parts),
-        regions=tuple(part["region"] for part in parts if "region" in part),
+        tuple(_at(root, part.path) for part in parts),
+        tuple(part.weight for part in parts),
+        regions=tuple(part.region for part in parts if part.region is not None),
         guides=guides if any(guide is not None for guide in guides) else (),
     )
     weights, start = _weights(record), _start(record)
     settings = {
-        **record["settings"],
+        **record.settings,
         "weights": None if weights is None else _at(root, weights),
         "init_file": None if start is None else _at(root, start),
         # For want of memory it may have been less than the settings say.
-        "history": how.get("history", record["settings"].get("history", 10)),
+        "history": how.history or record.settings.get("history", 10),
     }
     given = {
         "run": run,
@@ -357,20 +298,20 @@ def plan_again(
         "contents": {CONTENT: content.entry()},
         "styles": {STYLE: style.entry()},
         "settings": settings,
-        "sweep": {"seeds": [seed_of(record)]},
-        "device": device or device_of(record),
+        "sweep": {"seeds": [record.random_seed]},
+        "device": device or record.device,
         "batch_size": batch_size,
-        "tile": how.get("tile"),
-        "precision": how.get("precision", "auto"),
-        "deterministic": how.get("deterministic", False),
+        "tile": how.tile,
+        "precision": how.precision,
+        "deterministic": how.deterministic,
         "output": output_of(original),
     }
-    if "background" in inputs:
-        given["background"] = inputs["background"]
+    if inputs.background is not None:
+        given["background"] = inputs.background
     try:
         return Plan(parse_config(given))
     except ConfigError as error:
-        version = record["versions"].get("nstcore", "?")
+        version = record.versions.get("nstcore", "?")
         raise ConfigError(
             [
                 f"{original.file}: {problem} (its record is of nstcore {version})"
@@ -382,19 +323,14 @@ def plan_again(
 def output_of(original: Original) -> dict[str, Any]:
     """The file format as the record tells it, or as the file does."""
     record = original.record
-    known = {"format": FORMATS.get(original.suffix, "png"), "bits": record["image"].get("bits", 8)}
-    return {**known, **record.get("output", {})}
+    known = {"format": FORMATS.get(original.suffix, "png"), "bits": record.image.bits}
+    return {**known, **record.output}
 
 
-def device_of(record: Mapping[str, Any]) -> str:
-    """The kind of device that a picture was made on: ``cuda`` for ``cuda: NVIDIA H100``."""
-    return str(record["optimization"]["device"]).partition(":")[0]
-
-
-def _guide_at(root: Path, part: Mapping[str, Any]) -> Guide | None:
-    if "guide" not in part:
+def _guide_at(root: Path, part: ContentInput | StyleInput) -> Guide | None:
+    if part.guide is None:
         return None
-    guide = part["guide"]["path"]
+    guide = part.guide.path
     if isinstance(guide, str):
         return _at(root, guide)
     return {region: _at(root, path) for region, path in guide.items()}
@@ -437,9 +373,9 @@ def compare(first: Path, second: Path) -> Difference | None:
     )
 
 
-def is_as_recorded(picture: Path, record: Mapping[str, Any]) -> bool | None:
+def is_as_recorded(picture: Path, record: FinishedRecord) -> bool | None:
     """Whether a picture's pixels are those that its record tells of; None where it does not tell."""
-    recorded: str | None = record["image"].get("pixels")
+    recorded = record.image.pixels
     if recorded is None:
         return None
     found = decode(picture, flat=False)
@@ -454,14 +390,18 @@ def _shown(path: Path) -> Pixels:
     return cast(Pixels, np.dstack([picture.pixels, picture.alpha]))
 
 
-def unlike(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is not as it was when a picture was made: ``torch 2.9.0, now 2.10.0``."""
+def unlike(then: CellRecord, now: CellRecord) -> list[str]:
+    """What is not as it was when an image was made: ``torch 2.9.0, now 2.10.0``."""
     found = []
-    if then["algorithm"] != now["algorithm"]:
-        found.append(f"algorithm {then['algorithm']}, now {ALGORITHM}")
-    for section, names in (("versions", None), ("optimization", HOW)):
-        was, here = then[section], now[section]
-        for name in names or sorted({*was, *here}):
+    if then.algorithm != now.algorithm:
+        found.append(f"algorithm {then.algorithm}, now {ALGORITHM}")
+    how, how_now = then.optimization.to_json(), now.optimization.to_json()
+    pairs = (
+        (then.versions, now.versions, sorted({*then.versions, *now.versions})),
+        (how, how_now, HOW),
+    )
+    for was, here, names in pairs:
+        for name in names:
             # What an older record does not tell is no difference.
             if name in was and was[name] != here.get(name):
                 found.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime
-import json
 import platform
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from nstcore.jobs.heartbeat import Heartbeat, read_beats
 from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.record import CellRecord
 from nstcore.plan.snapshot import NAME, open_snapshot
 from nstcore.results.select_refined import TABLE, promoted
 from nstcore.store.cells import Store
@@ -174,8 +174,8 @@ class Watcher:
                 known = before.get(cell.image)
                 if known is None or known.changed != changed:
                     known = _known(path, changed)
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # not there, or not whole
+            except (OSError, StoreError, ValueError):
+                continue  # missing or damaged
             self._records[cell.image] = known
 
     def _job(self, beat: Heartbeat, cells: Iterable[Cell], now: float) -> JobState:
@@ -222,10 +222,6 @@ class Watcher:
 
 
 def _known(path: Path, changed: int) -> _Known:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return _Known(
-        changed,
-        record["status"] == "ok",
-        str(record.get("reason") or record["status"]),
-        datetime.datetime.fromisoformat(record["created"]).timestamp(),
-    )
+    record = CellRecord.read(path)
+    created = datetime.datetime.fromisoformat(record.created or "").timestamp()
+    return _Known(changed, record.status == "ok", record.reason or record.status, created)

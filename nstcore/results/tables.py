@@ -7,7 +7,6 @@ that the same run always gives the same bytes.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from nstcore.core.metrics import LAYER_PREFIX, METRICS
 from nstcore.errors import StoreError
 from nstcore.plan import paths
+from nstcore.plan.record import CellRecord
 from nstcore.plan.values import parse_column
 from nstcore.store.files import atomic_path
 
@@ -32,8 +32,6 @@ IDENTITY = ("style", "content", "setting", "seed")
 
 LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
 """The columns of the curves that a trace fills."""
-
-_STATUSES = ("ok", "diverged", "failed")
 
 
 Trace = Mapping[str, NDArray[np.float64]]
@@ -78,43 +76,17 @@ def read_grid(path: Path) -> Grid:
     return Grid(rows, axes)
 
 
-def record_path(run_dir: Path, image: str) -> Path:
-    """Where the record of the cell with this ``image`` (relative to the run folder) stands."""
-    return paths.record_path(run_dir / image)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read one cell's record from its JSON file.
-
-    Raises:
-        StoreError: there is no such file, or it is no record.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: this record is missing; run the workflow again") from error
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path}: this record cannot be read ({error}); delete it and run the workflow again"
-        ) from error
-    if not isinstance(record, dict) or not isinstance(record.get("key"), str):
-        raise StoreError(f"{path}: this is no record; delete it and run the workflow again")
-    if record.get("status") not in _STATUSES:
-        raise StoreError(f"{path}: the record's status is none of {', '.join(_STATUSES)}")
-    return record
-
-
-def matching_record(path: Path, key: str) -> dict[str, Any]:
+def matching_record(path: Path, key: str) -> CellRecord:
     """Read a cell's record and make sure that it was made for the grid as it is now.
 
     Raises:
-        StoreError: as `read_record`, or the record's key is not ``key``.
+        StoreError: the record is missing or damaged, or its key is not ``key``.
     """
-    record = read_record(path)
-    if record["key"] != key:
+    record = CellRecord.read(path)
+    if record.key != key:
         raise StoreError(
             f"{path}: this record was made for another configuration (its key is "
-            f"{record['key'][:12]}, the grid's is {key[:12]}); delete it and run the workflow again"
+            f"{record.key[:12]}, the grid's is {key[:12]}); delete it and run the workflow again"
         )
     return record
 
@@ -139,13 +111,13 @@ def collect(
         StoreError: the grid cannot be read, or a record is missing, unreadable or of another key.
     """
     grid = read_grid(grid_tsv)
-    records: list[dict[str, Any]] = []
+    records: list[CellRecord] = []
     traces: list[Trace] = []
     problems: list[str] = []
     for record, problem in records_of(grid, run_dir):
         traces.append(_trace(record))
-        record.pop("trace", None)  # as a list of numbers it takes four times as much memory
-        records.append(record)
+        # As a list of numbers the trace takes four times as much memory.
+        records.append(record.without_trace())
         if problem is not None:
             problems.append(problem)
     if problems and missing == "error":
@@ -155,7 +127,7 @@ def collect(
     return metrics_of(grid, records), _curves(grid, traces)
 
 
-def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[dict[str, Any], str | None]]:
+def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[CellRecord, str | None]]:
     """Read the records of a grid's cells, in its order.
 
     Args:
@@ -163,16 +135,16 @@ def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[dict[str, Any], str 
         run_dir: the folder that the grid's image paths start from.
 
     Yields:
-        A cell's record and None; where there is no right one, only the status ``missing`` and the
+        A cell's record and None; where there is no right one, one with the status ``missing`` and the
         reason, and a line on what is wrong with it.
     """
     for row in grid.rows:
-        path = record_path(run_dir, row["image"])
+        path = paths.record_path(run_dir / row["image"])
         try:
             yield matching_record(path, row["key"]), None
         except StoreError as error:
             reason = str(error).removeprefix(f"{path}: ").split(";")[0]
-            yield {"status": "missing", "reason": reason}, str(error)
+            yield CellRecord.absent(row["key"], reason), str(error)
 
 
 def sweep_axes(metrics: pd.DataFrame) -> list[str]:
@@ -217,17 +189,16 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
 
 
-def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
+def metrics_of(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
     """The metrics of a grid's cells from their records, one row a cell in grid order."""
-    measured = [_mapping(record, "metrics") for record in records]
+    measured = [record.metrics for record in records]
     names = {name for metrics in measured for name in metrics}
     names |= {metric.name for metric in METRICS.values() if metric.always}
-    effort = [_mapping(record, "optimization") for record in records]
-    images = [_mapping(record, "image") for record in records]
+    effort = [record.optimization for record in records]
+    images = [record.image for record in records]
+    run = next((record.run for record in records if record.run), None)
 
-    columns: dict[str, pd.Series[Any]] = {
-        "run": _text(record.get("run") or _run_name(records) for record in records)
-    }
+    columns: dict[str, pd.Series[Any]] = {"run": _text(record.run or run for record in records)}
     for name in IDENTITY[:3]:
         columns[name] = _text(row[name] for row in grid.rows)
     columns["seed"] = _integers(int(row["seed"]) for row in grid.rows)
@@ -235,16 +206,18 @@ def metrics_of(grid: Grid, records: list[dict[str, Any]]) -> pd.DataFrame:
         dtype, values = parse_column([row[axis] for row in grid.rows])
         columns[axis] = pd.Series(values, dtype=dtype)
     columns["key"] = _text(row["key"] for row in grid.rows)
-    columns["status"] = _text(record["status"] for record in records)
-    columns["reason"] = _text(record.get("reason") for record in records)
+    columns["status"] = _text(record.status for record in records)
+    columns["reason"] = _text(record.reason for record in records)
     for name in sorted(names, key=_metric_order):
         columns[name] = _floats(metrics.get(name) for metrics in measured)
     for metric in METRICS.values():
         if metric.recorded_as:
             column = _integers if metric.whole else _floats
-            columns[metric.name] = column(entry.get(metric.recorded_as) for entry in effort)
+            columns[metric.name] = column(
+                getattr(entry, metric.recorded_as, None) for entry in effort
+            )
     for name in ("width", "height"):
-        columns[name] = _integers(image.get(name) for image in images)
+        columns[name] = _integers(getattr(image, name, None) for image in images)
     columns["image"] = _text(row["image"] for row in grid.rows)
     return pd.DataFrame(columns)
 
@@ -266,30 +239,15 @@ def _curves(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _trace(record: Mapping[str, Any]) -> Trace:
-    """A record's trace; empty where there is none."""
-    trace = _mapping(record, "trace")
-    length = len(trace.get("iteration") or [])
-    return {name: _numbers(trace.get(name), length) for name in ("iteration", "level", *LOSSES)}
-
-
-def _numbers(values: Any, length: int) -> NDArray[np.float64]:
-    """One list of a trace as exactly ``length`` numbers, NaN where there is none."""
-    listed = list(values) if isinstance(values, list) else []
-    padded = listed[:length] + [None] * (length - len(listed))
-    try:
-        return np.array(padded, dtype=np.float64)
-    except (TypeError, ValueError):
-        return np.array([float(v) if _numeric(v) else np.nan for v in padded])
-
-
-def _run_name(records: list[dict[str, Any]]) -> str | None:
-    return next((record["run"] for record in records if record.get("run")), None)
-
-
-def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = record.get(name)
-    return value if isinstance(value, Mapping) else {}
+def _trace(record: CellRecord) -> Trace:
+    """A record's trace; empty where there is none, NaN where a curve is shorter than the others."""
+    length = len(record.trace.get("iteration", ()))
+    found = {}
+    for name in ("iteration", "level", *LOSSES):
+        found[name] = np.full(length, np.nan)
+        values = record.trace.get(name, [])[:length]
+        found[name][: len(values)] = np.array(values, dtype=np.float64)  # None becomes NaN
+    return found
 
 
 def _metric_order(name: str) -> tuple[int, list[tuple[int, str]]]:

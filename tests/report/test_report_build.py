@@ -17,6 +17,7 @@ from synthetic import OUT_OF_MEMORY, SHORT_HISTORY, write_run
 from nstcore.config.loader import parse_config, read_value
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
+from nstcore.plan.record import CellRecord
 from nstcore.report import embed as inline
 from nstcore.report.build import build_report, render
 from nstcore.report.failures import TAIL_LINES, log_of, tail
@@ -340,11 +341,13 @@ def test_settings_as_yaml_are_the_same_settings() -> None:
         init_file="a: b's #1.png",
         size=384,
     )
-    text = settings_yaml({"settings": json.loads(json.dumps(settings.model_dump()))})
+    text = settings_yaml(
+        CellRecord(key="0", settings=json.loads(json.dumps(settings.model_dump())))
+    )
     assert text is not None
     config = parse_config({"contents": "c.png", "styles": "s.png", **read_value(text)})
     assert Settings(**config.settings.explicit) == settings
-    assert settings_yaml(None) is None
+    assert settings_yaml(CellRecord(key="0")) is None
 
 
 def test_failures_are_told_by_their_kind_with_their_log(tmp_path: Path) -> None:

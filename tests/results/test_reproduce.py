@@ -263,13 +263,13 @@ class TestWhatHasChanged:
         [
             (["photo.png"], "photo.png: holds no record"),
             (["nothing.png"], "nothing.png: there is no such file"),
-            (["nothing.json"], "nothing.json: there is no such file"),
+            (["nothing.json"], "nothing.json: no such file"),
             (["made.png", "-o", "made.png", "--force"], "made.png: is the picture to be compared"),
             (["made.png", "-o", "again.jpg"], "again.jpg: the picture is a png"),
             (["made.png", "-o", "photo.png"], "photo.png: exists already"),
-            (["list.json"], "list.json: is no JSON of a record"),
-            (["part.json"], "part.json: its record lacks"),
-            (["failed.json"], "failed.json: is the record of a picture that was not made"),
+            (["list.json"], "list.json: not a record"),
+            (["part.json"], "part.json: not a valid record (`algorithm` is missing)"),
+            (["failed.json"], "failed.json: the image of this record was not made"),
             (["newer.json"], "settings.brush"),
         ],
     )

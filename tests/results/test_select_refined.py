@@ -293,7 +293,7 @@ class TestPromotion:
             status = (
                 {"status": "failed", "reason": "no memory"} if cell is again else {"status": "ok"}
             )
-            write_json(image.with_suffix(".json"), status)
+            write_json(image.with_suffix(".json"), {"key": "0", **status})
         line = f"{again.image}: no memory"
         if allowed:
             finalize(plan, run / "summary.json")

@@ -59,7 +59,8 @@ def record(plan: Plan, cell: Cell, minutes: float, status: str = "ok") -> None:
     created = datetime.datetime.fromtimestamp(START + 60 * minutes, datetime.UTC)
     path = paths.record_path(Path(plan.config.run_dir) / cell.image)
     reason = None if status == "ok" else "it diverged"
-    write_json(path, {"status": status, "reason": reason, "created": created.isoformat()})
+    made = {"key": "0", "status": status, "reason": reason, "created": created.isoformat()}
+    write_json(path, made)
 
 
 def beat(plan: Plan, batch: str, minutes: float, **more: Any) -> None:
