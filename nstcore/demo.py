@@ -1,4 +1,4 @@
-"""The demo's images: photographs that scikit-image brings along, styles and guides that nstcore does."""
+"""The demo's images: photographs from scikit-image, styles and guides from nstcore."""
 
 from __future__ import annotations
 

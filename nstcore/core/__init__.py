@@ -1,0 +1,1 @@
+"""The method: settings, encoders, losses, optimizers and metrics, on tensors, without files of a run."""

@@ -1,0 +1,1 @@
+"""What a machine offers, and how much time, memory and disk a run takes."""

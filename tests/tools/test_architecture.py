@@ -1,0 +1,39 @@
+"""The diagram of the architecture: what it reads from imports, and what it leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tools.draw_architecture import arrows, draw, files_of, imports_of, layers, reduced
+
+
+def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(
+        "import torch, nstcore.images.png\nfrom nstcore import demo, jobs\n"
+        "def f():\n    from nstcore.store.files import write_text\n"
+        "from . import sibling\nimport nstcore\n"
+    )
+    assert set(imports_of(file)) == {"images", "demo", "jobs", "store"}
+
+
+def test_an_arrow_that_follows_from_others_is_left_out() -> None:
+    graph = {"a": {"b", "c"}, "b": {"c"}, "c": set()}
+    assert reduced(graph) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_a_circle_keeps_its_arrows() -> None:
+    graph = {"a": {"b", "c"}, "b": {"a", "c"}, "c": set()}
+    assert reduced(graph)["a"] >= {"b"}
+    assert reduced(graph)["b"] >= {"a"}
+    assert "c" in reduced(graph)["a"] | reduced(graph)["b"]
+
+
+def test_every_package_and_module_has_a_box() -> None:
+    names = layers()
+    assert all(file.is_file() for name in names for file in files_of(name))
+    drawn = ElementTree.fromstring(draw(names, reduced(arrows(names))))
+    titles = {element.text for element in drawn.iter() if element.get("class") == "name"}
+    assert {str(title).removesuffix("/").removesuffix(".py") for title in titles} == set(names)
+    assert "core" in arrows(names)["jobs"]
