@@ -48,7 +48,7 @@ STAGES = """
 import json, multiprocessing, sys, time
 from pathlib import Path
 from nstcore.plan.snapshot import open_snapshot
-from nstcore.report.stages import make_report, make_sheet, make_tables
+from nstcore.report.outputs import make_report, make_sheet, make_tables
 from nstcore.contact_sheet import page_names
 
 plan, threads = open_snapshot(Path(sys.argv[1])), int(sys.argv[2])

@@ -30,7 +30,7 @@ from nstcore.store.cells import Store
 from nstcore.store.files import write_json
 
 if TYPE_CHECKING:
-    from nstcore.report.forecast import Sheet
+    from nstcore.report.outputs import SheetForecast
     from nstcore.resources.disk import Disk
     from nstcore.resources.estimate import BatchCost, InputSizes, Machine
     from nstcore.resources.throughput import Throughput
@@ -66,7 +66,7 @@ class Outlook:
     seconds_all: float | None = None
     disk: Disk | None = None
     disk_free: float = 0.0
-    sheets: list[Sheet] = field(default_factory=list)
+    sheets: list[SheetForecast] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -109,7 +109,7 @@ def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int
 
 def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     """Find out what a run would take."""
-    from nstcore.report.forecast import forecast_sheets, sheet_warnings
+    from nstcore.report.outputs import forecast_sheets, sheet_warnings
     from nstcore.resources.disk import estimate_disk, existing
     from nstcore.resources.estimate import InputSizes, Machine, missing_weights
     from nstcore.resources.preflight import long_names, preflight_warnings, too_many_pixels

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from nstcore.errors import UserError
 from nstcore.plan.snapshot import open_snapshot, read_plan, snapshot_path
-from nstcore.report.stages import make_report
+from nstcore.report.outputs import make_report
 
 
 def report_now(config: Path) -> int:

@@ -16,9 +16,9 @@ from nstcore.compare.limits import ThresholdResult
 from nstcore.compare.runs import Run
 from nstcore.compare.tables import finite, metric_values
 from nstcore.compare.words import STATES, state_words
-from nstcore.report.page import TEMPLATES, fill
-from nstcore.report.payload import labels_of
-from nstcore.report.thumbnails import Thumbnails, pictures_of
+from nstcore.report.html_page import TEMPLATES, render_html
+from nstcore.report.payload import metric_labels
+from nstcore.report.thumbnails import Thumbnails
 from nstcore.store.files import write_text
 
 OWN = resources.files("nstcore.compare") / "templates"
@@ -48,7 +48,7 @@ def write_page(
         thumb: longest side of a small picture in pixels.
         threads: how many pictures are read at the same time (default: up to four).
     """
-    thumbs = Thumbnails(path.parent / "thumbs", thumb, threads or min(4, os.cpu_count() or 1))
+    thumbs = Thumbnails(path.parent / "thumbs", thumb, threads)
     payload = {
         "title": title or " · ".join(run.name for run in comparison.runs),
         "runs": [_run(comparison, run, path.parent, thumbs) for run in comparison.runs],
@@ -58,14 +58,14 @@ def write_page(
         "ignored": list(comparison.ignored),
         "compared": [_compared(comparison, one) for one in comparison.compared],
         "metrics": comparison.metrics,
-        "labels": labels_of(comparison.metrics),
+        "labels": metric_labels(comparison.metrics),
         "limits": [
             {"line": outcome.line, "bad": outcome.exceeded or outcome.problem is not None}
             for outcome in outcomes
         ],
     }
     thumbs.remove_unused()
-    page = fill(
+    page = render_html(
         "compare.html.j2",
         styles=STYLES,
         scripts=SCRIPTS,
@@ -79,7 +79,7 @@ def write_page(
 
 def _run(comparison: Comparison, run: Run, folder: Path, thumbs: Thumbnails) -> dict[str, Any]:
     """A run's cells, as columns to keep the page small."""
-    names, views = pictures_of(run.folder, run.metrics, run.records, thumbs)
+    names, views = thumbs.of_cells(run.folder, run.metrics, run.records)
     plain = run.metrics.astype(object).where(run.metrics.notna(), None)
     finished = [status == "ok" for status in run.status]
     return {

@@ -1,1 +1,1 @@
-"""The report of a run: matrix, table, failures and facts in one page that needs no network."""
+"""The report of a run: a page that needs no network, with matrix, plots, table and provenance."""

@@ -1,8 +1,8 @@
-"""The report of a run: one page that opens from the disk, with the network off.
+"""Build the report of a run: one page that opens from the disk, with the network off.
 
-The page is ``index.html`` with its style, program and data inside; beside it stand the thumbnails,
-the loss curves and the records, which the page loads when they are looked at.  Full pictures are
-those of the run folder itself.  Where all that is small the page holds it too, and can be mailed.
+The page is ``index.html`` with its style, program and data inside; beside it are the thumbnails, the
+loss curves and the records, which the page loads when somebody looks at them.  Full images are those of
+the run's folder.  Where all of that is small the page holds it too, and can be mailed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,23 @@ from nstcore.contact_sheet.pictures import Sources, find_sources
 from nstcore.errors import StoreError
 from nstcore.plan import paths
 from nstcore.plan.record import CellRecord
-from nstcore.report.embed import SingleFile, inlined
-from nstcore.report.failures import failures_of
-from nstcore.report.page import fill
-from nstcore.report.payload import cells_of, curves_of, escaped_json, settings_of
-from nstcore.report.provenance import about
-from nstcore.report.reproduce_snippet import again_of
-from nstcore.report.thumbnails import Thumbnails, pictures_of
-from nstcore.report.vendor import credits_of_libraries, script_text
+from nstcore.report.failures import find_failures
+from nstcore.report.html_page import (
+    SingleFile,
+    embed_images,
+    escaped_json,
+    library_credits,
+    library_scripts,
+    render_html,
+)
+from nstcore.report.payload import (
+    cells_payload,
+    loss_curves,
+    reproduction,
+    settings_payload,
+)
+from nstcore.report.provenance import provenance
+from nstcore.report.thumbnails import Thumbnails
 from nstcore.results.tables import collect, matching_record, read_grid, read_table
 from nstcore.store.files import write_text
 
@@ -66,7 +75,7 @@ SCRIPTS = (
 STYLES = ("report.css", "explore.css")
 
 CHUNKS = {"curves": 100, "records": 25}
-"""What is loaded when it is looked at: how many cells' a file holds."""
+"""What the page loads when somebody looks at it, and how many cells a file holds."""
 
 FILES = (
     "metrics.csv",
@@ -78,9 +87,7 @@ FILES = (
     "sheets/*.png",
     "sheets/*.pdf",
 )
-"""What else a run leaves behind that people may want to open."""
-
-Layout = Mapping[str, Sequence[str]]
+"""Other results of a run, to which the page has links."""
 
 
 def build_report(
@@ -88,7 +95,7 @@ def build_report(
     out_html: Path,
     *,
     title: str | None = None,
-    layout: Layout | None = None,
+    layout: Mapping[str, Sequence[str]] | None = None,
     values: Mapping[str, Sequence[Any]] | None = None,
     titles: Titles | None = None,
     sources: Sources | None = None,
@@ -96,7 +103,7 @@ def build_report(
     threads: int | None = None,
     links: Mapping[str, str] | None = None,
     single_file: SingleFile = "auto",
-    to_come: Iterable[str] = (),
+    expected_files: Iterable[str] = (),
 ) -> None:
     """Build the report of a run from whatever there is of it.
 
@@ -107,28 +114,21 @@ def build_report(
         out_html: the page; thumbnails, curves and records go into folders beside it.
         title: its title (default: the run's name).
         layout: the axes on ``rows``, ``cols`` and ``pages`` when the page is opened.
-        values: the axes' values in the order to show (default: the grid's).
+        values: the axes' values in the order to show (default: the order of the grid).
         titles: what is shown in place of values.
-        sources: pictures of styles and contents (default: those under ``inputs/``).
-        thumb: longest side of a thumbnail in pixels.
-        threads: how many pictures are read at the same time (default: up to four).
-        links: words -> file relative to the page, for what else the run has to show.
+        sources: images of styles and contents (default: those under ``inputs/``).
+        thumb: long side of a thumbnail in pixels.
+        threads: how many images are read at the same time (default: up to four).
+        links: text -> file relative to the page, for other results of the run.
         single_file: whether the page holds everything itself; ``auto`` for what is small.
-        to_come: files of the run, from its folder, that will be there when it is finished.
+        expected_files: files in the run's folder that will exist when the run is finished.
 
     Raises:
         StoreError: the grid cannot be read.
     """
-    metrics = _metrics(run_dir)
-    records = [
-        _record(paths.record_path(run_dir / image), key)
-        for image, key in zip(metrics["image"], metrics["key"], strict=True)
-    ]
-    if [record and record.status for record in records] != metrics["status"].tolist():
-        # The table is of an earlier state: pictures were deleted, or made since.
-        metrics = collect(run_dir / "grid.tsv", run_dir, missing="placeholder")[0]
+    metrics, records = _read_cells(run_dir)
     folder = out_html.parent
-    thumbs = Thumbnails(folder / "thumbs", thumb, threads or min(4, os.cpu_count() or 1))
+    thumbnails = Thumbnails(folder / "thumbs", thumb, threads)
     run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
     root = Path(os.path.relpath(run_dir, folder)).as_posix()
     batches = [row.get("batch", "") for row in read_grid(run_dir / "grid.tsv").rows]
@@ -140,54 +140,62 @@ def build_report(
         "layout": {
             place: list((layout or {}).get(place, [])) for place in ("rows", "cols", "pages")
         },
-        **cells_of(metrics, values, titles),
-        "settings": settings_of(records),
-        "sources": _sources(find_sources(run_dir) if sources is None else sources, folder, thumbs),
-        "about": about(metrics, records),
-        "failures": failures_of(metrics, records, batches, run_dir, folder),
-        "files": [f"{root}/{name}" for name in _files(run_dir, to_come)],
+        **cells_payload(metrics, values, titles),
+        "settings": settings_payload(records),
+        "sources": _sources(find_sources(run_dir) if sources is None else sources, thumbnails),
+        "about": provenance(metrics, records),
+        "failures": find_failures(metrics, records, batches, run_dir, folder),
+        "files": [f"{root}/{name}" for name in _files(run_dir, expected_files)],
         "config": _text(run_dir / "config.yaml"),
         "curves": {"perFile": CHUNKS["curves"]},
         "records": {"perFile": CHUNKS["records"]},
-        "libraries": credits_of_libraries(),
+        "libraries": library_credits(),
     }
     cells: dict[str, Any] = payload["cells"]
-    cells["thumb"], cells["view"] = pictures_of(run_dir, metrics, records, thumbs)
-    thumbs.remove_unused()
+    cells["thumb"], cells["view"] = thumbnails.of_cells(run_dir, metrics, records)
+    thumbnails.remove_unused()
+    images = [run_dir / image for image in metrics["image"]]
     chunks = {
-        "curves": _chunks("curves", [curves_of(record) for record in records]),
-        "records": _chunks(
-            "records",
-            [
-                again_of(record, run_dir / image)
-                for record, image in zip(records, metrics["image"], strict=True)
-            ],
-        ),
+        "curves": _chunks("curves", list(map(loss_curves, records))),
+        "records": _chunks("records", list(map(reproduction, records, images))),
     }
-    small, full = _picture_files(payload, folder)
-    texts = sum(len(escaped_json(parts)) for parts in chunks.values())
-    pictures = inlined(single_file, texts, small, full)
-    payload["inline"] = None if pictures is None else {"pictures": pictures, **chunks}
+    small, full = _image_files(payload, folder)
+    text_bytes = sum(len(escaped_json(parts)) for parts in chunks.values())
+    embedded = embed_images(single_file, text_bytes, small, full)
+    payload["inline"] = None if embedded is None else {"pictures": embedded, **chunks}
     for name, parts in chunks.items():
-        _write_chunks(folder / name, name, parts if pictures is None else [])
-    write_text(out_html, render(payload, links))
+        _write_chunks(folder / name, name, parts if embedded is None else [])
+    write_text(out_html, render_report(payload, links))
 
 
-def render(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:
+def render_report(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:
     """The report as HTML."""
-    return fill(
+    return render_html(
         "index.html.j2",
         styles=STYLES,
         scripts=[f"{name}.js" for name in SCRIPTS],
-        libraries=script_text(),
+        libraries=library_scripts(),
         data=payload,
         title=payload["title"],
         links=links or {},
     )
 
 
+def _read_cells(run_dir: Path) -> tuple[pd.DataFrame, list[CellRecord | None]]:
+    """The metrics and the records of a run, None for a cell without one."""
+    metrics = _metrics(run_dir)
+    records = [
+        _record(paths.record_path(run_dir / image), key)
+        for image, key in zip(metrics["image"], metrics["key"], strict=True)
+    ]
+    if [record and record.status for record in records] != metrics["status"].tolist():
+        # The table is older than the records: images were deleted or made since.
+        metrics = collect(run_dir / "grid.tsv", run_dir, missing="placeholder")[0]
+    return metrics, records
+
+
 def _metrics(run_dir: Path) -> pd.DataFrame:
-    """The run's metrics if they are of its grid as it is now, else what its records hold."""
+    """The run's table of metrics if it has the cells of the grid, else what the records hold."""
     grid_tsv = run_dir / "grid.tsv"
     table = run_dir / "metrics.parquet"
     if table.is_file():
@@ -216,21 +224,23 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _sources(sources: Sources, folder: Path, thumbs: Thumbnails) -> dict[str, dict[str, Any]]:
+def _sources(sources: Sources, thumbnails: Thumbnails) -> dict[str, dict[str, Any]]:
+    """Axis -> id -> thumbnail, and files relative to the page."""
+    page_dir = thumbnails.folder.parent
     found: dict[str, dict[str, Any]] = {}
-    for axis, pictures in sources.items():
+    for axis, images in sources.items():
         found[axis] = {}
-        for name, picture in pictures.items():
-            files = [picture] if isinstance(picture, Path) else list(picture)
-            links = [Path(os.path.relpath(file, folder)).as_posix() for file in files]
-            found[axis][name] = {"thumb": thumbs.of_source(axis, name, picture), "files": links}
+        for name, image in images.items():
+            files = [image] if isinstance(image, Path) else list(image)
+            links = [Path(os.path.relpath(file, page_dir)).as_posix() for file in files]
+            found[axis][name] = {"thumb": thumbnails.of_source(axis, name, image), "files": links}
     return found
 
 
-def _picture_files(
+def _image_files(
     payload: Mapping[str, Any], folder: Path
 ) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Thumbnails, and full pictures: what the page calls them, and where they are."""
+    """Thumbnails and full images: the page's names for them -> where they are."""
     cells = payload["cells"]
     small = [f"thumbs/{name}" for name in cells["thumb"] if name]
     full = [
@@ -240,32 +250,32 @@ def _picture_files(
         for number, thumb in enumerate(cells["thumb"])
         if thumb
     ]
-    for pictures in payload["sources"].values():
-        for source in pictures.values():
+    for images in payload["sources"].values():
+        for source in images.values():
             small += [f"thumbs/{source['thumb']}"] if source["thumb"] else []
             full += source["files"]
     return {name: folder / name for name in small}, {name: folder / name for name in full}
 
 
-def _files(run_dir: Path, to_come: Iterable[str]) -> list[str]:
-    """Other results of the run, as far as they are there or will be."""
+def _files(run_dir: Path, expected_files: Iterable[str]) -> list[str]:
+    """Other results of the run, those that exist and those that will."""
     found = [
         path.relative_to(run_dir).as_posix()
         for pattern in FILES
         for path in sorted(run_dir.glob(pattern))
         if not path.name.startswith(".")  # another job is writing it
     ]
-    return list(dict.fromkeys([*found, *to_come]))
+    return list(dict.fromkeys([*found, *expected_files]))
 
 
 def _chunks(name: str, entries: Sequence[Any]) -> list[Sequence[Any]]:
-    """One entry a cell, dealt out to files."""
+    """One entry a cell, divided among files."""
     per_file = CHUNKS[name]
     return [entries[start : start + per_file] for start in range(0, len(entries), per_file)]
 
 
 def _write_chunks(folder: Path, name: str, chunks: Sequence[Sequence[Any]]) -> None:
-    """Write scripts, which a page may load from the disk where JSON it may not."""
+    """Write scripts, which a page may load from the disk; JSON it may not."""
     for number, entries in enumerate(chunks):
         call = f"nstChunk({json.dumps(name)},{number},{escaped_json(entries)});\n"
         write_text(folder / f"{number}.js", call)

@@ -1,4 +1,4 @@
-"""Every cell that is not as it should be: why, and what its job's log says at the end."""
+"""Every cell that failed or was not made as its settings say: why, and the end of its job's log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import pandas as pd
 from nstcore.plan.record import CellRecord
 
 TAIL_LINES = 40
-"""How much of a log is shown; the rest is in the file."""
 TAIL_BYTES = 16_384
-"""The same, where lines are long."""
+"""How much of a log is shown: so many lines, and no more bytes than that."""
 MOST_TAILS = 100
-"""Of how many logs; of any more there are links."""
+"""Of how many logs the end is shown; to the others there are links."""
 
 KINDS = {
     "memory": "Out of memory",
@@ -25,18 +24,18 @@ KINDS = {
     "missing": "Not made yet",
     "degraded": "Made, but not as the settings say",
 }
-"""In the order in which they are shown."""
+"""Kind of failure -> title, in the order in which they are shown."""
 
-_GIVEN_UP = 3
-"""From so many rollbacks on a descent by L-BFGS goes on with Adam."""
+_ROLLBACKS_UNTIL_ADAM = 3
+"""After so many rollbacks an optimization by L-BFGS continues with Adam."""
 
 
-def failures_of(
+def find_failures(
     metrics: pd.DataFrame,
     records: Sequence[CellRecord | None],
     batches: Sequence[str],
     run_dir: Path,
-    folder: Path,
+    page_dir: Path,
 ) -> dict[str, Any]:
     """What the view Failures shows.
 
@@ -45,24 +44,22 @@ def failures_of(
         records: of all cells, in the same order.
         batches: the batch of each, as in the grid; empty where it is not known.
         run_dir: the run's folder.
-        folder: the page's, from which links start.
+        page_dir: the page's folder, from which links start.
 
     Returns:
         ``groups``: kind, title and cells, each with its number, reason and log (an index, or null);
-        ``logs``: of each its file and its last lines, null for more than `MOST_TAILS`.
+        ``logs``: file and last lines of each; the lines are null after `MOST_TAILS` logs.
     """
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     logs: dict[Path, int] = {}
     reasons = metrics["reason"].astype(object).where(metrics["reason"].notna(), None).tolist()
-    for number, (status, reason) in enumerate(
-        zip(metrics["status"].tolist(), reasons, strict=True)
-    ):
-        kind, why = _judged(status, reason, records[number])
+    for number, status in enumerate(metrics["status"].tolist()):
+        kind, reason = _classify(status, reasons[number], records[number])
         if kind is None:
             continue
-        log = log_of(run_dir, batches[number])
+        log = job_log(run_dir, batches[number])
         index = None if log is None else logs.setdefault(log, len(logs))
-        found[kind].append({"cell": number, "reason": why, "log": index})
+        found[kind].append({"cell": number, "reason": reason, "log": index})
     return {
         "groups": [
             {"kind": kind, "title": KINDS[kind], "cells": cells}
@@ -71,16 +68,16 @@ def failures_of(
         ],
         "logs": [
             {
-                "file": Path(os.path.relpath(path, folder)).as_posix(),
-                "tail": tail(path) if index < MOST_TAILS else None,
+                "file": Path(os.path.relpath(path, page_dir)).as_posix(),
+                "tail": last_lines(path) if index < MOST_TAILS else None,
             }
             for path, index in logs.items()
         ],
     }
 
 
-def _judged(status: str, reason: str | None, record: CellRecord | None) -> tuple[str | None, str]:
-    """Which kind of failure a cell is, if any, and why."""
+def _classify(status: str, reason: str | None, record: CellRecord | None) -> tuple[str | None, str]:
+    """The kind of a cell's failure, None where nothing failed, and the reason."""
     if status != "ok":
         text = reason or "no reason is known"
         if status == "failed" and "out of memory" in text.lower():
@@ -91,25 +88,25 @@ def _judged(status: str, reason: str | None, record: CellRecord | None) -> tuple
 
 
 def degraded_notes(record: CellRecord | None) -> list[str]:
-    """What of a finished cell was done otherwise than its settings say."""
+    """In what a finished cell differs from its settings."""
     if record is None:
         return []
-    how = record.optimization
-    notes = [how.degraded] if how.degraded else []
-    rollbacks = how.rollbacks
-    if record.settings.get("optimizer") == "lbfgs" and rollbacks >= _GIVEN_UP:
+    optimization = record.optimization
+    notes = [optimization.degraded] if optimization.degraded else []
+    rollbacks, lbfgs = optimization.rollbacks, record.settings.get("optimizer") == "lbfgs"
+    if lbfgs and rollbacks >= _ROLLBACKS_UNTIL_ADAM:
         notes.append(
             f"the loss exploded {rollbacks} times: Adam took over from L-BFGS at the best state"
         )
     return notes
 
 
-def log_of(run_dir: Path, batch: str) -> Path | None:
-    """The log of the job that had to make a batch, if there is one.
+def job_log(run_dir: Path, batch: str) -> Path | None:
+    """The log of the job that makes a batch, if there is one.
 
     Args:
         run_dir: the run's folder.
-        batch: as in the grid: the values of the axes that make batches, joined by slashes.
+        batch: as in the grid: the values of the axes that define batches, joined by slashes.
     """
     logs = run_dir / "logs" / "stylize"
     parts = PurePosixPath(batch).parts if batch != "all" else ()
@@ -122,7 +119,7 @@ def log_of(run_dir: Path, batch: str) -> Path | None:
     return None
 
 
-def tail(path: Path) -> str | None:
+def last_lines(path: Path) -> str | None:
     """The last lines of a log; None if it cannot be read."""
     try:
         with path.open("rb") as file:
@@ -131,5 +128,5 @@ def tail(path: Path) -> str | None:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return None
-    # Not splitlines(), for which a line has more ends than an editor knows.
+    # Not splitlines(), which also splits at characters that editors do not take for a line's end.
     return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])

@@ -1,14 +1,16 @@
-"""What the report's page knows: one JSON value, with columns rather than rows to keep it small."""
+"""The data of the report's page: one JSON value, with columns in place of rows to keep it small."""
 
 from __future__ import annotations
 
-import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 
+from nstcore.config.loader import dump_yaml
 from nstcore.contact_sheet.axes import axis_values
 from nstcore.contact_sheet.labels import Titles, shown
 from nstcore.core.metrics import metric_named
@@ -17,22 +19,10 @@ from nstcore.plan.values import INPUT_AXES, display_text
 from nstcore.results.tables import LOSSES, metric_names
 
 CURVE_POINTS = 200
-"""The most points of a loss curve that are kept, first and last among them."""
+"""Most points of a loss curve that are kept, the first and the last among them."""
 
 
-def escaped_json(value: Any) -> str:
-    """JSON that is safe anywhere within HTML and scripts: no ``<``, ``>``, ``&``, ASCII only.
-
-    Raises:
-        ValueError: for NaN or infinity.
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
-
-
-def cells_of(
+def cells_payload(
     metrics: pd.DataFrame,
     values: Mapping[str, Sequence[Any]] | None = None,
     titles: Titles | None = None,
@@ -41,14 +31,14 @@ def cells_of(
 
     Args:
         metrics: one row a cell.
-        values: the axes' values in the order to show (default: the grid's).
+        values: the axes' values in the order to show (default: the order of the grid).
         titles: what is shown in place of values.
 
     Returns:
-        ``axes``: name, values as text, what is shown of them, and whether they are pictures;
+        ``axes``: name, values as text, what is shown of them, and whether they are images;
         ``cells``: for each axis the position of each cell's value, then status, reason, setting, key
-        and size; ``metrics``: for each metric its values, null where there is none; ``senses``: the
-        better end of each: -1 the low, 1 the high, 0 neither; ``labels``: what is shown of its name.
+        and size; ``metrics``: the values of each metric, null where there is none; ``senses``: which end
+        of each is better, -1 the low, 1 the high, 0 neither; ``labels``: what is shown of its name.
     """
     orders = axis_values(metrics)
     for axis, given in (values or {}).items():
@@ -79,17 +69,17 @@ def cells_of(
         },
         "metrics": {name: [_number(value) for value in plain[name].tolist()] for name in names},
         "senses": {name: metric_named(name).direction for name in names},
-        "labels": labels_of(names),
+        "labels": metric_labels(names),
     }
 
 
-def labels_of(names: Iterable[str]) -> dict[str, str]:
-    """What pages show of the names of metrics."""
+def metric_labels(names: Iterable[str]) -> dict[str, str]:
+    """Name -> what people see."""
     return {name: metric_named(name).label for name in names}
 
 
-def settings_of(records: Sequence[CellRecord | None]) -> dict[str, Any]:
-    """The settings, those that all cells share apart from each cell's own.
+def settings_payload(records: Sequence[CellRecord | None]) -> dict[str, Any]:
+    """The cells' settings, separated into those that all share and the others.
 
     Returns:
         ``same``: setting to text; ``own``: setting to one text a cell, null where unknown.
@@ -109,10 +99,10 @@ def settings_of(records: Sequence[CellRecord | None]) -> dict[str, Any]:
     return {"same": same, "own": own}
 
 
-def curves_of(record: CellRecord | None) -> dict[str, list[Any]] | None:
-    """A cell's loss curves, thinned out to `CURVE_POINTS`; None where there is no trace.
+def loss_curves(record: CellRecord | None) -> dict[str, list[Any]] | None:
+    """A cell's loss curves, reduced to `CURVE_POINTS`; None without a trace.
 
-    The last point of each level of the pyramid is kept, so that levels stay where they are.
+    The last point of each level of the pyramid is kept.
     """
     trace = record.trace if record else {}
     steps = trace.get("iteration")
@@ -128,6 +118,40 @@ def curves_of(record: CellRecord | None) -> dict[str, list[Any]] | None:
         if values:
             curves[name] = [_short(values[n]) if n < len(values) else None for n in kept]
     return curves
+
+
+def reproduction(record: CellRecord | None, image: PurePath) -> dict[str, Any] | None:
+    """What the page shows of how one cell was made; None without a record.
+
+    Args:
+        record: of the cell.
+        image: its file, from the folder where the run was started.
+
+    Returns:
+        ``record`` without its trace, which the curves show; ``yaml``: its settings; ``command``: what
+        makes it again, None for a cell that was not made.
+    """
+    if record is None:
+        return None
+    made = record.status == "ok" and record.image is not None
+    return {
+        "record": finite(record.to_json(exclude={"trace"})),
+        "yaml": settings_yaml(record),
+        "command": reproduce_command(image) if made else None,
+    }
+
+
+def reproduce_command(image: PurePath) -> str:
+    """The command that makes an image again, for a POSIX shell."""
+    path = image.as_posix()
+    if path.startswith("-"):
+        path = f"./{path}"  # else it is an option
+    return shlex.join(["nst", "reproduce", path])
+
+
+def settings_yaml(record: CellRecord) -> str | None:
+    """All settings of a cell as YAML for a configuration; None where they are unknown."""
+    return dump_yaml({"settings": record.settings}) if record.settings else None
 
 
 def finite(value: Any) -> Any:

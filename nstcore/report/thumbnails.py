@@ -1,11 +1,11 @@
-"""The report's small pictures: made once for each picture, reused while it stays the same."""
+"""Thumbnails of cells and inputs: made once for each image and reused while it stays the same."""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,79 +19,89 @@ from nstcore.plan.record import CellRecord
 log = logging.getLogger(__name__)
 
 VIEWABLE = (".png", ".jpg", ".jpeg", ".webp")
-"""Formats that every browser shows; of others the report gets a copy to look at."""
+"""Formats that every browser shows; of an image in another format the report gets a copy."""
 
 _VIEW_SIDE = 2048
 
 
 class Thumbnails:
-    """A folder of small pictures.
+    """A folder of thumbnails.
 
     Args:
-        folder: where they stand; made when needed.
-        side: longest side in pixels.
-        threads: how many pictures are read at the same time.
+        folder: created when needed.
+        side: long side in pixels.
+        threads: how many images are read at the same time (default: up to four).
     """
 
-    def __init__(self, folder: Path, side: int, threads: int) -> None:
+    def __init__(self, folder: Path, side: int, threads: int | None = None) -> None:
         self.folder = folder
         self.side = side
-        self.threads = threads
-        self.used: set[str] = set()
+        self.threads = threads or min(4, os.cpu_count() or 1)
+        self._used: set[str] = set()
 
-    def of_cells(self, images: Iterable[tuple[Path, str] | None]) -> list[str | None]:
-        """Make the thumbnails of cells that are not there yet.
+    def of_cells(
+        self,
+        run_dir: Path,
+        metrics: pd.DataFrame,
+        records: Sequence[CellRecord | None],
+    ) -> tuple[list[str | None], dict[int, str]]:
+        """Make the thumbnails of a run's cells, as far as they are not there yet.
 
         Args:
-            images: for each cell its picture and a digest that changes with it, or None.
+            run_dir: the run's folder.
+            metrics: one row a cell.
+            records: of all cells, in the same order.
 
         Returns:
-            The name in the folder of each thumbnail; None where there is no readable picture.
+            File name of each thumbnail in the folder, None where there is no readable image; and by the
+            number of a cell the file name of a large copy of an image that browsers cannot show.
         """
+        images: list[tuple[Path, str] | None] = []
+        for path, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
+            made = record.image if record and status in ("ok", "diverged") else None
+            digest = made.sha256 or "" if made else ""
+            images.append((run_dir / path, digest[:24]) if digest.isalnum() else None)
+
+        def thumbnail(image: tuple[Path, str] | None) -> str | None:
+            return image and self._once(f"{image[1]}-{self.side}.webp", image[0], self.side)
+
         with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(lambda image: image and self._of_cell(*image), images))
+            names = list(pool.map(thumbnail, images))
+        views = {
+            number: view
+            for number, image in enumerate(images)
+            if image and names[number] and image[0].suffix.lower() not in VIEWABLE
+            if (view := self._once(f"{image[1]}-view.webp", image[0], _VIEW_SIDE, quality=92))
+        }
+        return names, views
 
-    def _of_cell(self, path: Path, digest: str) -> str | None:
-        name = f"{digest[:24]}-{self.side}.webp"
-        if not (self.folder / name).is_file():
-            try:
-                self._save(load(path, (self.side, self.side)), name)
-            except ImageError as error:
-                log.warning("report: %s", error)
-                return None
-        self.used.add(name)
-        return name
-
-    def of_source(self, axis: str, name: str, picture: Picture) -> str | None:
+    def of_source(self, axis: str, name: str, image: Picture) -> str | None:
         """Make the thumbnail of a style or content; None if it cannot be read."""
-        file = f"{axis}-{name}.webp"
-        try:
-            self._save(load_source(picture, (self.side, self.side)), file)
-        except ImageError as error:
-            log.warning("report: %s", error)
-            return None
-        self.used.add(file)
-        return file
-
-    def view_of(self, path: Path, digest: str) -> str | None:
-        """Make a copy that a browser can show of a picture that it cannot, such as a TIFF."""
-        name = f"{digest[:24]}-view.webp"
-        if not (self.folder / name).is_file():
-            try:
-                self._save(load(path, (_VIEW_SIDE, _VIEW_SIDE)), name, quality=92)
-            except ImageError:
-                return None
-        self.used.add(name)
-        return name
+        return self._save(f"{axis}-{name}.webp", lambda: load_source(image, (self.side, self.side)))
 
     def remove_unused(self) -> None:
         """Remove what an earlier report needed and this one does not."""
         for path in self.folder.glob("*.webp"):
-            if path.name not in self.used:
+            if path.name not in self._used:
                 path.unlink(missing_ok=True)
 
-    def _save(self, image: Image.Image, name: str, quality: int = 82) -> None:
-        """Write without waiting for the disk: a thumbnail lost in a crash is made again."""
+    def _once(self, name: str, path: Path, side: int, quality: int = 82) -> str | None:
+        """As `_save`, unless the file is there: its name changes with the image."""
+        if not (self.folder / name).is_file():
+            return self._save(name, lambda: load(path, (side, side)), quality)
+        self._used.add(name)
+        return name
+
+    def _save(self, name: str, read: Callable[[], Image.Image], quality: int = 82) -> str | None:
+        """Save what ``read`` returns; None if it raises ImageError.
+
+        It does not wait for the disk: a thumbnail that is lost in a crash is made again.
+        """
+        try:
+            image = read()
+        except ImageError as error:
+            log.warning("report: %s", error)
+            return None
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{secrets.token_hex(6)}.tmp"
         try:
@@ -99,29 +109,5 @@ class Thumbnails:
             os.replace(temporary, self.folder / name)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def pictures_of(
-    run_dir: Path,
-    metrics: pd.DataFrame,
-    records: Sequence[CellRecord | None],
-    thumbs: Thumbnails,
-) -> tuple[list[str | None], dict[int, str]]:
-    """Thumbnails of all cells that have a picture, and views of those no browser can show."""
-    images: list[tuple[Path, str] | None] = []
-    for image, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
-        made = record.image if record and status in ("ok", "diverged") else None
-        digest = made.sha256 or "" if made else ""
-        if digest.isalnum():
-            images.append((run_dir / image, digest))
-        else:
-            images.append(None)
-    names = thumbs.of_cells(images)
-    views = {
-        number: view
-        for number, image in enumerate(images)
-        if image and image[0].suffix.lower() not in VIEWABLE
-        for view in [thumbs.view_of(*image)]
-        if view
-    }
-    return names, views
+        self._used.add(name)
+        return name

@@ -11,7 +11,7 @@ import pytest
     [
         ("nstcore.contact_sheet", ["pandas", "numpy", "PIL", "reportlab", "torch"]),
         ("nstcore.core.metrics", ["torch", "numpy", "scipy", "skimage", "PIL"]),
-        ("nstcore.report.stages", ["torch", "snakemake"]),
+        ("nstcore.report.outputs", ["torch", "snakemake"]),
     ],
 )
 def test_importing_stays_light(module: str, absent: list[str]) -> None:

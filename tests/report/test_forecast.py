@@ -14,8 +14,7 @@ from nstcore.config.loader import parse_config
 from nstcore.contact_sheet import write_sheets
 from nstcore.images import fit_size
 from nstcore.plan.plan import Plan
-from nstcore.report.forecast import Sheet, forecast_sheets, sheet_warnings
-from nstcore.report.stages import sheet_spec
+from nstcore.report.outputs import SheetForecast, forecast_sheets, sheet_spec, sheet_warnings
 from nstcore.resources.estimate import InputSizes
 
 
@@ -88,7 +87,7 @@ def test_sheets_come_out_as_they_were_foretold(tmp_path: Path, pages: list[str])
 
 def test_a_sheet_whose_pictures_must_shrink_and_one_that_comes_in_parts(tmp_path: Path) -> None:
     report = {"thumbnail": 256, "rows": ["content"]}
-    for count, words in ((60, "shows them with"), (200, "parts with pictures of 64 px")):
+    for count, words in ((60, "shows them with"), (200, "parts with images of 64 px")):
         weights = [float(number) for number in range(1, count + 1)]
         plan = make_plan(tmp_path, sweep={"axes": {"style_weight": weights}}, report=report)
         (line,) = sheet_warnings(forecast_sheets(plan, InputSizes.of(plan)), 256)
@@ -104,5 +103,5 @@ def test_a_sheet_whose_pictures_must_shrink_and_one_that_comes_in_parts(tmp_path
 
 def test_a_sheet_beyond_what_viewers_open(tmp_path: Path) -> None:
     # A single column cannot be split; only its heads can make it that large.
-    (line,) = sheet_warnings([Sheet("all", 64, [(900, 13_000)], False)], 64)
+    (line,) = sheet_warnings([SheetForecast("all", 64, [(900, 13_000)], False)], 64)
     assert "900 x 13000 px, more than viewers open" in line

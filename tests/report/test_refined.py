@@ -14,7 +14,7 @@ from pypdf import PdfReader
 
 from nstcore.config.loader import parse_config
 from nstcore.plan.plan import Cell, Plan
-from nstcore.report.refined import make_refined_sheet, side_by_side
+from nstcore.report.outputs import make_refined_sheet, side_by_side
 from nstcore.results.select_refined import promote, promoted
 
 SMALL, LARGE = "#c03020", "#2040c0"

@@ -18,12 +18,11 @@ from nstcore.config.loader import parse_config, read_value
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
 from nstcore.plan.record import CellRecord
-from nstcore.report import embed as inline
-from nstcore.report.build import build_report, render
-from nstcore.report.failures import TAIL_LINES, log_of, tail
-from nstcore.report.payload import escaped_json
-from nstcore.report.reproduce_snippet import reproduce_command, settings_yaml
-from nstcore.report.vendor import credits_of_libraries, script_text
+from nstcore.report import html_page
+from nstcore.report.build import build_report, render_report
+from nstcore.report.failures import TAIL_LINES, job_log, last_lines
+from nstcore.report.html_page import escaped_json, library_credits, library_scripts
+from nstcore.report.payload import reproduce_command, settings_yaml
 from nstcore.results.tables import collect, write_metrics
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>&lt;\u2028"
@@ -120,8 +119,8 @@ def test_curves_stand_beside_the_page(tmp_path: Path) -> None:
 def test_nothing_is_fetched_from_elsewhere(tmp_path: Path) -> None:
     page, _, html = built(write_run(tmp_path))
     # Libraries and their licences name their makers; a test of their own looks at what they do.
-    own = html.replace(script_text(), "")
-    for entry in credits_of_libraries():
+    own = html.replace(library_scripts(), "")
+    for entry in library_credits():
         own = own.replace(escaped_json(entry), "")
     own = re.sub(r"(data:image/\w+;base64,|sha256-)[A-Za-z0-9+/=]*", "", own)
     assert not re.search(r"(https?:|wss?:|//)[a-z0-9]", own, re.IGNORECASE)
@@ -283,7 +282,7 @@ def test_the_page_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 def test_a_payload_with_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        render({"title": "t", "value": float("nan")})
+        render_report({"title": "t", "value": float("nan")})
 
 
 def test_titles_are_shown_and_values_are_kept(tmp_path: Path) -> None:
@@ -376,7 +375,7 @@ def test_failures_are_told_by_their_kind_with_their_log(tmp_path: Path) -> None:
     log = data["failures"]["logs"][cells[0]["log"]]
     assert (run / "report" / log["file"]).resolve() == run / "logs/stylize/night/cat/batch.log"
     assert f"ERROR nstcore.jobs.stylize: failed {lines[1].split(chr(9))[-1]}" in log["tail"]
-    assert any("2 cells were made otherwise" in line for line in data["about"]["warnings"])
+    assert any("2 cells were not made as" in line for line in data["about"]["warnings"])
     assert built(write_run(tmp_path / "good"))[1]["failures"] == {"groups": [], "logs": []}
 
 
@@ -386,21 +385,23 @@ def test_logs_are_found_as_the_workflow_names_them(tmp_path: Path) -> None:
     for name in ("batch", "night/batch", "night/cat/batch", "night/cat/style_weight=0.5"):
         (logs / f"{name}.log").touch()
     (tmp_path / "logs" / "stylize.log").touch()
-    assert log_of(tmp_path, "all") == logs / "batch.log"
-    assert log_of(tmp_path, "night") == logs / "night/batch.log"
-    assert log_of(tmp_path, "night/cat") == logs / "night/cat/batch.log"
-    assert log_of(tmp_path, "night/cat/style_weight=0.5") == logs / "night/cat/style_weight=0.5.log"
+    assert job_log(tmp_path, "all") == logs / "batch.log"
+    assert job_log(tmp_path, "night") == logs / "night/batch.log"
+    assert job_log(tmp_path, "night/cat") == logs / "night/cat/batch.log"
+    assert (
+        job_log(tmp_path, "night/cat/style_weight=0.5") == logs / "night/cat/style_weight=0.5.log"
+    )
     for absent in ("", "wave/cat", "../../etc", "/etc/passwd", "."):
-        assert log_of(tmp_path, absent) in (None, logs / "batch.log")
+        assert job_log(tmp_path, absent) in (None, logs / "batch.log")
 
 
 def test_of_a_log_the_end_is_shown(tmp_path: Path) -> None:
     log = tmp_path / "batch.log"
     log.write_bytes(b"\xff\n" + b"".join(b"line %d\n" % n for n in range(100_000)))
-    shown = (tail(log) or "").splitlines()
+    shown = (last_lines(log) or "").splitlines()
     assert len(shown) == TAIL_LINES
     assert shown[-1] == "line 99999"
-    assert tail(tmp_path / "none.log") is None
+    assert last_lines(tmp_path / "none.log") is None
 
 
 def test_a_small_report_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,11 +429,11 @@ def test_a_small_report_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert chunk(run, "records", 0) == data["inline"]["records"][0]
     small = sum(file.stat().st_size for file in (report / "thumbs").iterdir())
     texts = sum(file.stat().st_size for file in report.glob("*/*.js"))
-    monkeypatch.setattr(inline, "LIMIT", small + texts)
+    monkeypatch.setattr(html_page, "EMBED_LIMIT", small + texts)
     middle = built(run, single_file="auto")[1]["inline"]["pictures"]
     assert set(middle) == {name for name in wanted if name.startswith("thumbs/")}
     assert set(built(run, single_file=True)[1]["inline"]["pictures"]) == set(wanted)
-    monkeypatch.setattr(inline, "LIMIT", small - 1)
+    monkeypatch.setattr(html_page, "EMBED_LIMIT", small - 1)
     assert built(run, single_file="auto")[1]["inline"] is None
 
 
@@ -448,7 +449,7 @@ def test_other_files_of_the_run_are_listed(tmp_path: Path) -> None:
     (run / "sheets").mkdir()
     (run / "sheets" / "all.png").touch()
     (run / "sheets" / ".all.tmp.png").touch()
-    _, data, _ = built(run, to_come=["sheets/all.png", "sheets/all.pdf"])
+    _, data, _ = built(run, expected_files=["sheets/all.png", "sheets/all.pdf"])
     assert data["files"] == [
         f"../{name}" for name in ("grid.tsv", "config.yaml", "sheets/all.png", "sheets/all.pdf")
     ]

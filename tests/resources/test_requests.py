@@ -112,7 +112,7 @@ def test_a_front_end_counts_without_torch_and_without_pictures(tmp_path: Path) -
         "from nstcore.resources.requests import gpu_mb, host_mb, runtime_minutes\n"
         "from nstcore.cli.jobs import job_line, jobs_of\n"
         "import nstcore.cli.plan, nstcore.cli.status\n"
-        "import nstcore.resources.preflight, nstcore.report.stages\n"
+        "import nstcore.resources.preflight, nstcore.report.outputs\n"
         "raw = {'contents': {'a': 'a.png'}, 'styles': {'b': 'a.png'}, 'cluster': {}}\n"
         "plan = Plan(parse_config(raw)); cells = list(plan.cells())\n"
         "print(job_line(jobs_of(plan)), gpu_mb(plan, cells))\n"

@@ -1,5 +1,5 @@
 from nstcore.jobs.job import job
-from nstcore.report.stages import make_sheet
+from nstcore.report.outputs import make_sheet
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     make_sheet(plan, snakemake.wildcards.page, threads=snakemake.threads)

@@ -1,5 +1,5 @@
 from nstcore.jobs.job import job
-from nstcore.report.refined import make_refined_table
+from nstcore.report.outputs import make_refined_table
 
 with job(snakemake.params.frozen, snakemake.log[0]) as plan:
     make_refined_table(plan)

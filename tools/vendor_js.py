@@ -1,7 +1,7 @@
-"""Take the report's libraries from the npm registry: ``python -m nstcore.report.vendor [--update]``.
+"""Download the report's libraries from the npm registry: ``python -m tools.vendor_js [--update]``.
 
-Needs ``npm``.  Without ``--update`` the versions stay and the packages must be those whose digests
-are on record; with it each goes to the newest version, and ``vendor.json`` is written anew.
+Needs ``npm``.  Without ``--update`` the versions stay, and the packages must have the digests in
+``vendor.json``; with it every library goes to its newest version, and ``vendor.json`` is rewritten.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from nstcore.errors import UserError
-from nstcore.report.vendor import LIST, Library, libraries, list_text
+from nstcore.report.html_page import LIBRARY_LIST, VENDOR, Library, libraries
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
@@ -30,22 +30,27 @@ LICENSE = "LICENSE"
 """Path of the licence's text in a package."""
 
 
+def list_text(found: Iterable[Library]) -> str:
+    """The text of ``vendor.json`` for these libraries."""
+    return json.dumps([asdict(library) for library in found], indent=2) + "\n"
+
+
 def integrity_of(tarball: bytes) -> str:
     """A tarball's digest as npm writes it."""
     return "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
 
 
 def checked(library: Library, tarball: bytes) -> bytes:
-    """The tarball, if it is the one on record.
+    """The tarball, if it has the digest in ``vendor.json``.
 
     Raises:
-        UserError: if it is another.
+        UserError: if it has another.
     """
     found = integrity_of(tarball)
     if found != library.integrity:
         raise UserError(
-            f"{library.tarball}: is not what {LIST} has on record: {found} and not "
-            f"{library.integrity}; if a new version is wanted, say --update"
+            f"{library.tarball}: has the digest {found}, but {LIBRARY_LIST} has {library.integrity}; "
+            "use --update for a new version"
         )
     return tarball
 
@@ -64,22 +69,22 @@ def unpacked(library: Library, tarball: bytes) -> tuple[str, str]:
             except KeyError:
                 member = None
             if member is None:
-                raise UserError(f"{library.tarball}: there is no file {name} in it")
+                raise UserError(f"{library.tarball}: contains no file {name}")
             texts.append(member.read().decode("utf-8"))
     return texts[0], texts[1]
 
 
 def refresh(folder: Path, *, update: bool) -> None:
-    """Write the scripts and licences of all libraries, and the list of them, into a folder.
+    """Write the scripts and licences of all libraries, and their list, into a folder.
 
     Args:
-        folder: this package's own.
-        update: go to the newest versions.
+        folder: the report's ``vendor/``.
+        update: whether to go to the newest versions.
 
     Raises:
-        UserError: npm is not there, does not answer, or gives another package than the one on record.
+        UserError: npm is missing or fails, or a package is not the one in ``vendor.json``.
     """
-    kept = {LIST}
+    kept = {LIBRARY_LIST}
     found = []
     for library in libraries():
         if update:
@@ -91,7 +96,7 @@ def refresh(folder: Path, *, update: bool) -> None:
         kept |= {library.file, library.license_file}
         found.append(library)
         log.info("%s %s", library.name, library.version)
-    write_text(folder / LIST, list_text(found))
+    write_text(folder / LIBRARY_LIST, list_text(found))
     for pattern in ("*.min.js", "*.LICENSE.txt"):
         for path in folder.glob(pattern):
             if path.name not in kept:
@@ -111,7 +116,7 @@ def _newest(library: Library) -> Library:
 
 
 def _packed(library: Library) -> bytes:
-    """A library's tarball as the registry has it."""
+    """A library's tarball from the registry."""
     with tempfile.TemporaryDirectory() as folder:
         _npm("pack", f"{library.name}@{library.version}", "--pack-destination", folder)
         (tarball,) = Path(folder).iterdir()
@@ -130,12 +135,12 @@ def _npm(*arguments: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if all went well."""
-    parser = argparse.ArgumentParser(prog="python -m nstcore.report.vendor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.vendor_js", description=__doc__)
     parser.add_argument("--update", action="store_true", help="go to the newest versions")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        refresh(Path(__file__).parent, update=options.update)
+        refresh(Path(str(VENDOR)), update=options.update)
     except UserError as error:
         log.error("%s", error)
         return 1

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nstcore.errors import UserError
-from nstcore.report.vendor import LIST, Library, credits_of_libraries, libraries, list_text
-from nstcore.report.vendor import __main__ as refreshing
+from nstcore.report.html_page import LIBRARY_LIST, VENDOR, Library, libraries, library_credits
+from tools import vendor_js
 
-FOLDER = Path(refreshing.__file__).parent
+FOLDER = Path(str(VENDOR))
 
 
 def tarball_of(**files: str) -> bytes:
@@ -41,7 +41,7 @@ def test_a_script_is_the_one_on_record_and_asks_for_nothing(library: Library) ->
 
 
 def test_each_licence_is_there() -> None:
-    shown = credits_of_libraries()
+    shown = library_credits()
     assert len(shown) == len(libraries())
     for entry in shown:
         assert "Copyright" in entry["text"]
@@ -52,34 +52,38 @@ def test_nothing_else_is_there() -> None:
     named = {name for library in libraries() for name in (library.file, library.license_file)}
     found = {path.name for path in FOLDER.iterdir() if path.suffix in (".js", ".txt")}
     assert found == named
-    assert (FOLDER / LIST).read_text(encoding="utf-8") == list_text(libraries())
+    assert (FOLDER / LIBRARY_LIST).read_text(encoding="utf-8") == vendor_js.list_text(libraries())
 
 
 def test_a_refresh_takes_what_is_on_record_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tarball = tarball_of(**{"dist/d.min.js": "// d 1.0\n", "LICENSE": "Copyright D"})
-    entry = Library("d", "1.0", "ISC", "u", refreshing.integrity_of(tarball), "dist/d.min.js", "")
-    monkeypatch.setattr(refreshing, "libraries", lambda: [entry])
-    monkeypatch.setattr(refreshing, "_packed", lambda library: tarball)
+    entry = Library("d", "1.0", "ISC", "u", vendor_js.integrity_of(tarball), "dist/d.min.js", "")
+    monkeypatch.setattr(vendor_js, "libraries", lambda: [entry])
+    monkeypatch.setattr(vendor_js, "_packed", lambda library: tarball)
     (tmp_path / "d-0.9.min.js").touch()
-    refreshing.refresh(tmp_path, update=False)
-    assert {path.name for path in tmp_path.iterdir()} == {LIST, entry.file, entry.license_file}
+    vendor_js.refresh(tmp_path, update=False)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        LIBRARY_LIST,
+        entry.file,
+        entry.license_file,
+    }
     assert (tmp_path / entry.file).read_text() == "// d 1.0\n"
-    (kept,) = json.loads((tmp_path / LIST).read_text())
+    (kept,) = json.loads((tmp_path / LIBRARY_LIST).read_text())
     assert kept["sha256"] == hashlib.sha256(b"// d 1.0\n").hexdigest()
 
-    monkeypatch.setattr(refreshing, "_packed", lambda library: tarball_of(LICENSE="Copyright D"))
-    with pytest.raises(UserError, match=r"not what vendor\.json has on record"):
-        refreshing.refresh(tmp_path, update=False)
+    monkeypatch.setattr(vendor_js, "_packed", lambda library: tarball_of(LICENSE="Copyright D"))
+    with pytest.raises(UserError, match=r"but vendor\.json has"):
+        vendor_js.refresh(tmp_path, update=False)
     assert (tmp_path / entry.file).read_text() == "// d 1.0\n"
     with pytest.raises(UserError, match=r"no file dist/other\.js"):
-        refreshing.unpacked(replace(entry, script="dist/other.js"), tarball)
+        vendor_js.unpacked(replace(entry, script="dist/other.js"), tarball)
 
 
 def test_without_npm_one_line_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert refreshing.main([]) == 1
+    assert vendor_js.main([]) == 1
     assert "npm is not installed" in caplog.text
