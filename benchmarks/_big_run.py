@@ -24,7 +24,6 @@ from PIL import Image
 from nstcore.images import load_float
 from nstcore.images.saving import save_picture
 from nstcore.jobs.prepare import (
-    encoders,
     make_targets,
     prepare_content,
     prepare_encoder,
@@ -34,6 +33,7 @@ from nstcore.jobs.prepare import (
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.preparation import encoders
 from nstcore.plan.snapshot import read_plan, write_snapshot
 from nstcore.results.tables import read_grid
 

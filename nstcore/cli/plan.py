@@ -20,7 +20,7 @@ from nstcore.cli.jobs import job_line, job_values, jobs_of
 from nstcore.core.encoders.weights import locate
 from nstcore.errors import ImageError, UserError
 from nstcore.jobs import prepare
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.keys import file_sha256
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import most_refined, refined_settings
@@ -179,7 +179,7 @@ def measure_machine(plan: Plan, machine: Machine) -> Throughput:
 
     return measure_throughput(
         [*plan.settings, *refined_settings(plan)],
-        [prepare.evaluation_settings(plan)],
+        [preparation.evaluation_settings(plan)],
         torch.device(machine.kind),
         half=machine.half,
         store=Store(plan.config.store_dir),
@@ -327,7 +327,7 @@ def cell_keys(plan: Plan) -> list[str]:
         # The same plan in another place: its inputs are prepared there, and nothing is computed.
         elsewhere = Plan(plan.config.model_copy(update={"results": folder}))
         root = Path(elsewhere.config.run_dir)
-        for name, (encoder, weights) in prepare.encoders(plan).items():
+        for name, (encoder, weights) in preparation.encoders(plan).items():
             facts = {
                 "name": encoder,
                 "source": "",

@@ -15,7 +15,7 @@ from nstcore.images import decode, load_float, to_float
 from nstcore.images.color_transfer import LuminanceSpace
 from nstcore.jobs import prepare
 from nstcore.jobs.scratch import Scratch
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.keys import style_identity, target_key
 from nstcore.plan.plan import Cell, Plan
 from nstcore.store.cells import Store
@@ -132,15 +132,16 @@ class InputCache:
         store for the next job that asks for the same.
         """
         settings = cell.settings
-        layers = prepare.style_layers(settings)
+        layers = preparation.style_layers(settings)
         if settings.color == "style":
             names = [
-                paths.target_id(settings, layers, size) for size in prepare.style_sizes(settings)
+                paths.target_id(settings, layers, size)
+                for size in preparation.style_sizes(settings)
             ]
             return [
                 self.in_run(paths.TARGET.format(style=cell.style, target=name)) for name in names
             ]
-        return [self._target(cell, layers, size) for size in prepare.style_sizes(settings)]
+        return [self._target(cell, layers, size) for size in preparation.style_sizes(settings)]
 
     def _target(self, cell: Cell, layers: tuple[str, ...], size: int) -> Path:
         settings = cell.settings

@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError, StoreError
 from nstcore.images import decode, load_float, prepare
@@ -23,13 +22,12 @@ from nstcore.images.masks import (
     save_regions,
 )
 from nstcore.images.saving import check_sides
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.inputs import StyleSource
 from nstcore.plan.keys import cell_key, guide_identity, style_identity, target_key
 from nstcore.plan.paths import LabelledSizes
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import Inputs
-from nstcore.plan.refine import refined_settings
 from nstcore.plan.regions import region_problems
 from nstcore.plan.values import table_text
 from nstcore.store.cells import Store, link
@@ -130,106 +128,21 @@ def prepare_encoder(plan: Plan, encoder: str) -> None:
     """Bring the weights of one of the run's encoders into its folder."""
     from nstcore.core.encoders.weights import fetch
 
-    name, weights = {**encoders(plan), **refined_encoders(plan)}[encoder]
+    name, weights = {**preparation.encoders(plan), **preparation.refined_encoders(plan)}[encoder]
     destination = _in_run(plan, paths.ENCODER, encoder=encoder)
     fetch(name, weights, destination, destination.with_suffix(".json"))
 
 
-def encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
-    """Encoder id -> name and weights file, of everything the run optimizes or judges with."""
-    found: dict[str, tuple[str, str | None]] = {
-        paths.encoder_id(s.encoder, s.weights): (s.encoder, s.weights) for s in plan.settings
-    }
-    judge = plan.evaluation
-    found[paths.encoder_id(judge["encoder"], judge["weights"])] = (
-        judge["encoder"],
-        judge["weights"],
-    )
-    return found
-
-
-def refined_encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
-    """The same of what refined cells need beyond that."""
-    found = {
-        paths.encoder_id(s.encoder, s.weights): (s.encoder, s.weights)
-        for s in refined_settings(plan)
-    }
-    there = encoders(plan)
-    return {name: value for name, value in found.items() if name not in there}
-
-
-def evaluation_settings(plan: Plan) -> Settings:
-    """Settings of the encoder that judges: it pools and pads as it was trained."""
-    judge = plan.evaluation
-    return Settings(encoder=judge["encoder"], weights=judge["weights"], size=judge["size"])
-
-
-Requests = dict[str, tuple[Settings, tuple[str, ...], int]]
-"""Target id -> settings of the encoder, layers and size."""
-
-
-def requests_of(settings: Settings) -> Requests:
-    """The target of every level of one picture.
-
-    None where the content has a say in the style's colours: its job makes the targets itself.
-    """
-    if settings.color != "style":
-        return {}
-    layers = style_layers(settings)
-    return {
-        paths.target_id(settings, layers, size): (settings, layers, size)
-        for size in style_sizes(settings)
-    }
-
-
-def refined_requests(plan: Plan) -> Requests:
-    """Every target that a style needs for refined cells alone."""
-    found: Requests = {}
-    for settings in refined_settings(plan):
-        found |= requests_of(settings)
-    there = target_requests(plan)
-    return {name: one for name, one in found.items() if name not in there}
-
-
-def target_requests(plan: Plan) -> Requests:
-    """Every target that a style needs for the grid and its measurement."""
-    found: Requests = {}
-    for settings in plan.settings:
-        for name, request in requests_of(settings).items():
-            found.setdefault(name, request)
-    judge = evaluation_settings(plan)
-    found.setdefault(
-        evaluation_target(plan), (judge, (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS), judge.size)
-    )
-    return found
-
-
-def evaluation_target(plan: Plan) -> str:
-    """Id of the target that every finished picture of a style is measured against."""
-    judge = evaluation_settings(plan)
-    return paths.target_id(judge, (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS), judge.size)
-
-
-def style_layers(settings: Settings) -> tuple[str, ...]:
-    """The layers whose style loss counts."""
-    return tuple(layer for layer, weight in settings.style_layers.items() if weight > 0)
-
-
-def style_sizes(settings: Settings) -> list[int]:
-    """Size at which the style is seen at every level, coarse to fine."""
-    return [settings.style_size(size) for size in settings.level_sizes()]
-
-
 def make_targets(
-    plan: Plan, style: str, *, threads: int | None = None, requests: Requests | None = None
+    plan: Plan, style: str, *, targets: Sequence[str] | None = None, threads: int | None = None
 ) -> None:
     """Write style targets of a style; what the store has is not computed again.
 
     Args:
         plan: the run.
         style: whose.
+        targets: ids of those that are wanted; None for those of the grid.
         threads: how many the job was granted; None for all.
-        requests: which targets; None for those of the grid.
     """
     store = Store(plan.config.store_dir)
     source = plan.styles[style]
@@ -237,7 +150,10 @@ def make_targets(
         _facts(plan, paths.STYLE_FACTS, style=style, index=i) for i in range(len(source.paths))
     ]
     guides = [style_guide_facts(plan, style, i) for i in range(len(source.paths))]
-    wanted = target_requests(plan) if requests is None else requests
+    wanted = preparation.target_requests(plan)
+    if targets is not None:
+        known = {**wanted, **preparation.refined_requests(plan)}
+        wanted = {name: known[name] for name in targets}
     engine: Engine | None = None
     for name, (settings, layers, size) in wanted.items():
         destination = _in_run(plan, paths.TARGET, style=style, target=name)
@@ -439,10 +355,11 @@ def check_regions(plan: Plan) -> None:
     Raises:
         ConfigError: one line for every pair of a content and a style that do not go together.
     """
+    settings = preparation.evaluation_settings(plan)
     contents = {
         content: tuple(facts["regions"])
         for content in plan.contents
-        if (facts := content_guide_facts(plan, content, evaluation_settings(plan))) is not None
+        if (facts := content_guide_facts(plan, content, settings)) is not None
     }
     pictures = {
         (style, index): tuple(facts["regions"])

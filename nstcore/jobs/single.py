@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nstcore.errors import UserError
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_among, stylize_batch
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord, Inputs
 from nstcore.store.cells import Stored
@@ -24,7 +24,7 @@ def prepare_inputs(plan: Plan) -> None:
     Raises:
         UserError: if one of them cannot be used.
     """
-    for encoder in prepare.encoders(plan):
+    for encoder in preparation.encoders(plan):
         prepare.prepare_encoder(plan, encoder)
     for content, source in plan.contents.items():
         prepare.prepare_content(plan, content)
@@ -92,6 +92,6 @@ def make_among(
     """
     for plan in plans:
         [cell] = plan.cells()
-        requests = prepare.requests_of(cell.settings)
-        prepare.make_targets(plan, cell.style, threads=target_threads, requests=requests)
+        targets = list(preparation.requests_of(cell.settings))
+        prepare.make_targets(plan, cell.style, targets=targets, threads=target_threads)
     return stylize_among(plans, place, threads=threads, progress=progress)

@@ -29,7 +29,7 @@ from nstcore.jobs.background import BackgroundWriter
 from nstcore.jobs.cell_inputs import KEPT, InputCache
 from nstcore.jobs.heartbeat import scheduler_job
 from nstcore.jobs.shutdown import ShutdownSignal
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.keys import ALGORITHM, evaluation_key
 from nstcore.plan.plan import Cell, Plan
 from nstcore.store.cells import Store, Stored, link
@@ -417,13 +417,13 @@ class _Session:
         write_json(paths.record_path(destination), record)
 
     def _evaluation(self) -> dict[str, Any]:
-        judge = prepare.evaluation_settings(self.plan)
+        judge = preparation.evaluation_settings(self.plan)
         return {**prepare.encoder_facts(self.plan, judge), "size": judge.size}
 
     def _metrics(self, item: Item) -> dict[str, Any]:
         """The measurements of a finished cell, from the store or made now."""
         assert item.stored is not None
-        judge = prepare.evaluation_settings(self.plan)
+        judge = preparation.evaluation_settings(self.plan)
         cell = item.cell
         guide = prepare.content_guide_facts(self.plan, cell.content, judge)
         image = item.stored.record["image"]["sha256"]
@@ -452,7 +452,7 @@ class _Session:
         return measured
 
     def _make_judge(self, style: str, content: str) -> Callable[[NDArray[np.float32]], Any]:
-        settings = prepare.evaluation_settings(self.plan)
+        settings = preparation.evaluation_settings(self.plan)
         size = paths.size_label(settings)
         target = paths.target_id(
             settings, (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS), settings.size

@@ -15,7 +15,7 @@ from nstcore.config.run import Output
 from nstcore.core.encoders.layers import VGG19_WIDTHS, channels
 from nstcore.core.pyramid import area, picture_size
 from nstcore.images import save_picture
-from nstcore.jobs import prepare
+from nstcore.plan import preparation
 from nstcore.plan.plan import Cell, Plan
 from nstcore.resources.estimate import EstimatedBatch, InputSizes, prepared_sizes
 
@@ -87,10 +87,10 @@ def estimate_disk(
         for size in prepared_sizes(plan, native).values()
     )
     inputs += 6.0 * sum(area(native) for style in sizes.styles.values() for native in style)
-    for _, layers, _ in prepare.target_requests(plan).values():
+    for _, layers, _ in preparation.target_requests(plan).values():
         values = sum(channels(layer, VGG19_WIDTHS) ** 2 for layer in layers)
         inputs += 4.0 * values * sum(len(pictures) for pictures in sizes.styles.values())
-    inputs += sum(ENCODER_BYTES[name] for name, _ in prepare.encoders(plan).values())
+    inputs += sum(ENCODER_BYTES[name] for name, _ in preparation.encoders(plan).values())
     report = float(len(cells) * THUMBNAIL_SIDE**2)
     # A state is written before the one before it goes.
     states = max((2 * len(w.cells) * _state_bytes(w) for w in works), default=0.0)

@@ -23,8 +23,7 @@ from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.images import fit_size
 from nstcore.images.masks import read_guide
 from nstcore.images.reading import upright_size
-from nstcore.jobs import prepare
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Cell, Plan
 from nstcore.resources.memory_model import MEMORY_SHARE, Budget, fit_batch, peak_bytes
 from nstcore.resources.throughput import Throughput, evaluation_key_of_encoder, iteration_key
@@ -308,7 +307,7 @@ def estimate_around(
             written = sum(map(area, missing))
             light += rates.light_start + JOB_SECONDS
             light += area(native) * rates.load + written * rates.save
-    requests = prepare.target_requests(plan)
+    requests = preparation.target_requests(plan)
     for style, pictures in sizes.styles.items():
         for index, native in enumerate(pictures):
             if not there(paths.STYLE, style=style, index=index):
@@ -327,7 +326,7 @@ def estimate_around(
                     min(area(p), area(fit_size(p, size, settings.size_by))) for p in pictures
                 )
                 heavy += FORWARD * pixels * _slowest(rates, settings)
-    for encoder in prepare.encoders(plan):
+    for encoder in preparation.encoders(plan):
         if not there(paths.ENCODER, encoder=encoder):
             heavy += rates.start + JOB_SECONDS
     shown = sum(
@@ -352,7 +351,7 @@ def _slowest(rates: Throughput, settings: Settings) -> float:
 def missing_weights(plan: Plan) -> list[str]:
     """One line for every encoder whose weights are not on this machine."""
     lines = []
-    for encoder, weights in prepare.encoders(plan).values():
+    for encoder, weights in preparation.encoders(plan).values():
         try:
             locate(encoder, weights)
         except WeightsError as error:

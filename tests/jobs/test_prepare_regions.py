@@ -15,7 +15,7 @@ from nstcore.errors import ConfigError, ImageError
 from nstcore.images import decode
 from nstcore.images.masks import load_regions
 from nstcore.jobs import prepare
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Plan
 
 GUIDED = {"path": "cat.png", "guide": "guide.png"}
@@ -129,7 +129,7 @@ def test_what_changes_nothing_keeps_the_key() -> None:
 def test_targets_of_guided_styles_have_names_of_their_own() -> None:
     plan = plan_of(GUIDED, BOTH)
     other = plan_of(GUIDED, BOTH, guide_propagation="inside")
-    one, two = (set(prepare.target_requests(p)) for p in (plan, other))
+    one, two = (set(preparation.target_requests(p)) for p in (plan, other))
     judge = one & two
     assert len(judge) == 1, "the judge's own does not depend on the setting"
     assert all(name.endswith("-inside") for name in two - judge)

@@ -12,6 +12,7 @@ from nstcore.images import decode
 from nstcore.jobs import prepare, scratch
 from nstcore.jobs.scratch import Scratch
 from nstcore.jobs.stylize import stylize_batch
+from nstcore.plan import preparation
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_batch_reads_its_inputs_there_and_makes_the_same_picture(tmp_path: Pat
             evaluation={"size": 64},
             cluster=cluster,
         )
-        for encoder in prepare.encoders(plan):
+        for encoder in preparation.encoders(plan):
             prepare.prepare_encoder(plan, encoder)
         prepare.prepare_content(plan, "photo")
         prepare.prepare_style(plan, "paint", 0)

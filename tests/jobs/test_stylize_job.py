@@ -31,7 +31,7 @@ from nstcore.jobs.engine import (
 )
 from nstcore.jobs.shutdown import ShutdownSignal
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.plan import paths
+from nstcore.plan import paths, preparation
 from nstcore.plan.keys import file_sha256
 from nstcore.plan.plan import Plan
 from nstcore.results.finalize import finalize
@@ -104,7 +104,7 @@ def make_plan(**changes: Any) -> Plan:
     for content in plan.contents:
         prepare.prepare_content(plan, content)
     prepare.prepare_style(plan, "night", 0)
-    for name in prepare.encoders(plan):
+    for name in preparation.encoders(plan):
         facts = {"name": "vgg19", "source": "none", "sha256": "0" * 64}
         write_json(Path(plan.config.run_dir) / paths.ENCODER_FACTS.format(encoder=name), facts)
     return plan

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plans import make_plan
 
 from nstcore.errors import ConfigError, StoreError, UserError
-from nstcore.jobs import prepare
+from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.plan.refine import (
     most_refined,
@@ -87,8 +87,8 @@ def test_a_refined_cell_goes_on_where_the_small_one_ended(tmp_path: Path) -> Non
     assert list(refined_sizes(plan)) == ["300"]
     assert len(most_refined(plan)) == 2
     assert {settings.style_weight for settings in refined_settings(plan)} == {1, 10, 100}
-    grid = prepare.target_requests(plan)
-    extra = prepare.refined_requests(plan)
+    grid = preparation.target_requests(plan)
+    extra = preparation.refined_requests(plan)
     assert {size for _, _, size in extra.values()} == {75, 150, 300}
     assert not grid.keys() & extra.keys()
 
@@ -126,9 +126,9 @@ def test_another_encoder_brings_its_own_weights(tmp_path: Path) -> None:
     (settings,) = refined_settings(plan)
     assert settings.weights == weights["vgg19"]
     assert settings.level_sizes() == [64]
-    (added,) = prepare.refined_encoders(plan).values()
+    (added,) = preparation.refined_encoders(plan).values()
     assert added == ("vgg19", weights["vgg19"])
-    assert [name for name, _ in prepare.encoders(plan).values()] == ["compact"]
+    assert [name for name, _ in preparation.encoders(plan).values()] == ["compact"]
 
 
 def table(path: Path, rows: list[dict[str, Any]], delimiter: str = "\t") -> str:

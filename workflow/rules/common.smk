@@ -11,7 +11,7 @@ from nstcore.plan.snapshot import write_snapshot, snapshot_path, open_plan
 from nstcore.store.files import digest
 from nstcore.plan.plan import ID_PATTERN
 from nstcore.plan.refine import refined_sizes, rows_of
-from nstcore.jobs.prepare import (
+from nstcore.plan.preparation import (
     encoders,
     evaluation_target,
     refined_encoders,
