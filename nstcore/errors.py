@@ -1,11 +1,13 @@
-"""Errors that a user can mend.
+"""Errors that a user can fix.
 
-Everything raised from here is shown as one line, without a traceback: the file or key, what is
-wrong, and what would be right.  Anything else that escapes is a fault of ours and keeps its
-traceback.
+Each is shown as one line without a traceback: the file or key, what is wrong, and what would be
+right.  Any other exception that escapes is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -34,3 +36,10 @@ class WeightsError(UserError):
 
 class StoreError(UserError):
     """A file in the results folder or the store does not match what its record says."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the name that is meant, or those to choose from."""
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"choose from: {', '.join(names) or 'none'}"

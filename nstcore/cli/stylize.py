@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nstcore.config.loader import parse_config, read_value
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_value
 from nstcore.errors import ConfigError, UserError
 from nstcore.jobs.single import make_picture, prepare_inputs
 from nstcore.plan.plan import Plan

@@ -64,7 +64,7 @@ class Compared:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """The counts on which there may be a limit, see ``nstcore.config.thresholds.COUNTS``."""
+        """The counts on which there may be a limit, see ``nstcore.config.expressions.COUNTS``."""
         status = self.run.status
         return {
             "pairs": len(self.alignment.pairs),

@@ -11,7 +11,7 @@ import numpy as np
 
 from nstcore.compare.comparison import Compared, Comparison
 from nstcore.compare.words import change_text, count_text
-from nstcore.config.thresholds import COUNTS, Threshold, parse_threshold
+from nstcore.config.expressions import COUNTS, Threshold, parse_threshold
 from nstcore.errors import ConfigError, UserError
 
 

@@ -1,4 +1,4 @@
-"""Contents and styles as they stand in a map of ids: a file, several files, or a whole entry."""
+"""Contents and styles as a map of ids has them: a file, several files, or an entry with keys."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from nstcore.config.strict import SettingsSpec, StrictModel
 from nstcore.core.settings import Region
 
-Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Guide = str | Annotated[dict[Region, str], Field(min_length=1)]
-"""A picture in flat colours, or a greyscale picture for each region."""
+"""An image in flat colors, or a greyscale image for each region."""
 
 _GUIDE = (
-    "Regions: a picture in flat colours, one for each region, whose name is its colour; or a map of "
-    "names to greyscale pictures, white where the region is."
+    "Regions: an image in flat colors, one for each region, whose name is its color; or a map of names "
+    "to greyscale images, white where the region is."
 )
 
 FILES, CONTENT, STYLE, REGION = "<files>", "<content>", "<style>", "<region>"
-"""How pydantic calls the alternatives in an error's location; no key can have such a name."""
+"""Tags of the alternatives in the location of pydantic's errors; no key can have such a name."""
 
 
 class ContentEntry(StrictModel):
-    """One content with what is particular to it."""
+    """One content with settings and regions of its own."""
 
-    path: str = Field(description="The picture.")
+    path: str = Field(description="The image.")
     settings: SettingsSpec = Field(
-        default_factory=SettingsSpec, description="Settings that are others for this content."
+        default_factory=SettingsSpec, description="Settings of this content alone."
     )
     guide: Guide | None = Field(None, description=_GUIDE)
 
 
 class RegionEntry(StrictModel):
-    """The pictures whose style one region takes."""
+    """The images whose style one region takes."""
 
-    path: str | None = Field(None, description="The picture.")
-    paths: list[str] | dict[str, Share] | None = Field(
-        None, description="In place of `path`: a list of pictures, or a map of them to weights."
+    path: str | None = Field(None, description="The image.")
+    paths: list[str] | dict[str, Weight] | None = Field(
+        None, description="In place of `path`: a list of images, or a map of images to weights."
     )
     guide: Guide | None = Field(
         None, description=_GUIDE + " A region takes the style of the region of the same name."
@@ -54,14 +54,14 @@ class RegionEntry(StrictModel):
 
     def _problem(self) -> str | None:
         if (self.path is None) == (self.paths is None):
-            return "give either `path`, for one picture, or `paths`, for a blend"
+            return "give either `path`, for one image, or `paths`, for a blend"
         if self.guide is not None and self.path is None:
-            return "a `guide` belongs to one picture; give it with `path`"
+            return "a `guide` belongs to one image; give it with `path`"
         return None
 
     @property
     def files(self) -> str | list[str] | dict[str, float]:
-        """The picture or pictures."""
+        """The image or images."""
         if self.path is not None:
             return self.path
         assert self.paths is not None
@@ -69,7 +69,7 @@ class RegionEntry(StrictModel):
 
 
 def _is_files(value: Any, entry: type[StrictModel]) -> bool:
-    """A map of files has numbers only; whoever writes anything else beside a key means an entry."""
+    """A map of files has numbers only; a map with anything else or with a known key is an entry."""
     if isinstance(value, entry):
         return False
     if not isinstance(value, Mapping):
@@ -83,21 +83,22 @@ def _region_kind(value: Any) -> str:
 
 
 RegionSpec = Annotated[
-    Annotated[str | list[str] | dict[str, Share], Tag(FILES)] | Annotated[RegionEntry, Tag(REGION)],
+    Annotated[str | list[str] | dict[str, Weight], Tag(FILES)]
+    | Annotated[RegionEntry, Tag(REGION)],
     Discriminator(_region_kind),
 ]
 
 
 class StyleEntry(RegionEntry):
-    """One style with what is particular to it."""
+    """One style with settings and regions of its own."""
 
     settings: SettingsSpec = Field(
-        default_factory=SettingsSpec, description="Settings that are others for this style."
+        default_factory=SettingsSpec, description="Settings of this style alone."
     )
     regions: Annotated[dict[Region, RegionSpec], Field(min_length=1)] | None = Field(
         None,
-        description="In place of `path`: a style for every region of the content's guide, each like "
-        "a style of its own.",
+        description="In place of `path`: a style for every region of the content's guide, each written "
+        "like a style.",
     )
 
     def _problem(self) -> str | None:
@@ -106,7 +107,7 @@ class StyleEntry(RegionEntry):
         if self.path is not None or self.paths is not None:
             return "give either `path`, or `paths`, or `regions`"
         if self.guide is not None:
-            return "a `guide` belongs to one picture; give it below `regions`"
+            return "a `guide` belongs to one image; give it below `regions`"
         return None
 
 
@@ -124,7 +125,7 @@ ContentSpec = Annotated[
 ]
 
 StyleSpec = Annotated[
-    Annotated[str | list[str] | dict[str, Share], Tag(FILES)] | Annotated[StyleEntry, Tag(STYLE)],
+    Annotated[str | list[str] | dict[str, Weight], Tag(FILES)] | Annotated[StyleEntry, Tag(STYLE)],
     Discriminator(_style_kind),
 ]
 

@@ -1,66 +1,62 @@
-"""The configuration of a run: one model, from which schema and documentation are generated."""
+"""The configuration of a run: one model that the schema and the reference are generated from."""
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
+from nstcore.config.expressions import parse_threshold
 from nstcore.config.inputs import ContentSpec, StyleSpec
 from nstcore.config.strict import Folder, Id, SettingsSpec, StrictModel
 from nstcore.config.sweep import Sweep
-from nstcore.config.thresholds import parse_threshold
 from nstcore.core.encoders.layers import EncoderName
 from nstcore.core.settings import Settings
+from nstcore.errors import did_you_mean
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Cluster(StrictModel):
-    """Length and resources of jobs.  Nothing here changes a picture or its key."""
+    """Length and resources of jobs.  Nothing here changes an image or its key."""
 
     target_minutes: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="How long a job shall take on average, half of it at least: batches are made of as "
-        "many cells as that needs, across styles and contents where `batch_by` is not given. Empty: "
-        "batches as `batch_by` and `max_cells_per_batch` say.",
+        description="How long a job should take on average, and at least half of it: a batch has as many "
+        "cells as that takes, across styles and contents unless `batch_by` is given. Empty: batches as "
+        "`batch_by` and `max_cells_per_batch` say.",
     )
     tflops: Rate | dict[EncoderName, Rate] | None = Field(
         None,
-        description="How fast a job's device is: 10^12 operations a second that a descent makes on it, "
-        "one number or one for each encoder. Length of batches and `runtime` of jobs follow from it. "
-        "`nst plan --calibrate` measures it where it runs. Empty: 2 for a GPU, 0.1 for `device: cpu`, "
-        "both cautious.",
+        description="Speed of a job's device: 10^12 operations a second that it reaches in an "
+        "optimization, one number or one for each encoder. The length of batches and the `runtime` of "
+        "jobs follow from it. `nst plan --calibrate` measures it on the machine it runs on. Empty: 2 for "
+        "a GPU, 0.1 for `device: cpu`, both cautious.",
     )
     max_minutes: int | None = Field(
         None,
         ge=5,
         description="Longest `runtime` that a job asks for, such as the limit of a partition; a batch "
-        "that takes longer goes on from its last state in its next attempt. Empty: no limit.",
+        "that takes longer resumes from its last checkpoint in the next attempt. Empty: no limit.",
     )
     memory_gb: float = Field(
         8.0,
         gt=0,
         allow_inf_nan=False,
-        description="Memory in GB, of the device that computes, into which a job tries to fit when it "
-        "asks for memory: it decides how many pictures are optimized at a time. One picture that needs "
-        "more gets more.",
+        description="Memory in GB of the device that a job asks for: it decides how many images are "
+        "optimized at a time. A single image that needs more gets more.",
     )
     scratch: str | None = Field(
         None,
-        description="Folder on a node's own disk, `$TMPDIR` for example, where encoders' weights and "
-        "prepared pictures are copied when a job starts and read from then on. Empty: they are read "
-        "where the run stands.",
+        description="Folder on a node's own disk, `$TMPDIR` for example. A job copies encoder weights "
+        "and prepared images there when it starts, and reads the copies. Empty: it reads the originals.",
     )
 
 
-# --- Which other runs a run is compared with when it is finished. ---
-
 SEED = "seed"
-"""What may be left out of a cell's identity besides settings."""
+"""Can be ignored in a comparison besides settings."""
 
 
 class Compare(StrictModel):
@@ -69,45 +65,41 @@ class Compare(StrictModel):
     runs: list[Folder] = Field(
         min_length=1,
         description="Names of runs in the same `results`, or paths of their folders. The first is the "
-        "baseline, which all others and this run are compared with.",
+        "baseline: all others and this run are compared with it.",
     )
     ignore: list[str] = Field(
         [],
-        description="Settings, or `seed`, that may differ between two cells that are compared. What has "
-        "one value throughout a run and another throughout the other is left out by itself.",
+        description="Settings, or `seed`, that may differ between two cells that are compared. A setting "
+        "with one value in all of a run and another in all of the other is ignored anyway.",
     )
     fail_if: list[str] = Field(
         [],
         description='Limits such as `"style_loss > +5%"`: if this run exceeds one against the baseline, '
-        "it ends with an error after everything else is done.",
+        "it ends with an error after all other work.",
     )
 
     @field_validator("ignore")
     @classmethod
-    def _settings(cls, value: list[str]) -> list[str]:
+    def _known_settings(cls, value: list[str]) -> list[str]:
         known = [*Settings.model_fields, SEED]
         for name in value:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                meant = f"; did you mean `{close[0]}`?" if close else ""
-                raise ValueError(f"there is no setting `{name}`{meant}")
+                raise ValueError(f"unknown setting `{name}`; {did_you_mean(name, known)}")
         return value
 
     @field_validator("fail_if")
     @classmethod
-    def _limits(cls, value: list[str]) -> list[str]:
+    def _valid_limits(cls, value: list[str]) -> list[str]:
         for text in value:
             parse_threshold(text)
         return value
 
 
-# --- Which cells are made again, larger, from their own results. ---
-
 PARETO = "pareto"
 
 
-class Row(StrictModel):
-    """One chosen cell, or all that have what it names."""
+class CellRow(StrictModel):
+    """One cell, or all cells that have the given values."""
 
     style: str | None = None
     content: str | None = None
@@ -116,43 +108,40 @@ class Row(StrictModel):
 
 
 class Refine(StrictModel):
-    """Chosen cells of the finished grid, made again from where they ended."""
+    """Some cells of the finished grid, made again from their results."""
 
-    choose: str | list[Row] = Field(
+    choose: str | list[CellRow] = Field(
         PARETO,
         description="`pareto`: for each style and content the cells that no other beats in both content "
         "and style loss, those near the knee of that front first. Or a table (.tsv or .csv) with any of "
-        "the columns `style`, `content`, `setting`, `seed`, as in `grid.tsv` and `metrics.csv`: rows "
-        "copied from there will do. Or such rows themselves.",
+        "the columns `style`, `content`, `setting`, `seed`, for example with rows copied from `grid.tsv` "
+        "or `metrics.csv`. Or a list of such rows.",
     )
     count: int = Field(
-        3, ge=1, description="Most cells for each style and content, for `choose: pareto`."
+        3, ge=1, description="For `choose: pareto`: most cells for each style and content."
     )
     settings: SettingsSpec = Field(
-        description="Settings on top of each chosen cell's own, for example `{size: 1024, iterations: "
-        "[150]}`. The cell's picture is the start, and the pyramid has only levels larger than it.",
+        description="Settings over those of each chosen cell, for example `{size: 1024, iterations: "
+        "[150]}`. The cell's image is the start, and the pyramid has only levels larger than it.",
     )
 
     @field_validator("settings")
     @classmethod
-    def _with_the_picture_as_start(cls, value: SettingsSpec) -> SettingsSpec:
-        given: dict[str, Any] = value.explicit
-        if not given:
+    def _starts_from_the_image(cls, value: SettingsSpec) -> SettingsSpec:
+        if not value.explicit:
             raise ValueError("is empty; give at least one setting, for example `size: 1024`")
         for name in ("init", "init_file"):
-            if name in given:
-                raise ValueError(f"`{name}` cannot be set: the chosen cell's picture is the start")
+            if name in value.explicit:
+                raise ValueError(f"`{name}` cannot be set: the chosen cell's image is the start")
         return value
 
-
-# --- The configuration of a run: one model, from which schema and documentation are generated. ---
 
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 Layout = Annotated[list[str], Field(min_length=0)]
 
 
 class Report(StrictModel):
-    """How the contact sheets and the report are laid out."""
+    """What the contact sheets and the report look like."""
 
     title: str | None = Field(None, description="Title of the report; empty: the run's name.")
     rows: Layout | None = Field(
@@ -163,39 +152,39 @@ class Report(StrictModel):
     )
     pages: Layout | None = Field(None, description="Axes with one contact sheet for each value.")
     thumbnail: int = Field(
-        256, ge=32, le=2048, description="Long side of a sheet's pictures in px."
+        256, ge=32, le=2048, description="Long side of a sheet's images in pixels."
     )
     single_file: bool | Literal["auto"] = Field(
         "auto",
-        description="Whether the report is one file with every picture inside, which opens anywhere; "
-        "auto: when all of it is under 8 MB.",
+        description="Whether the report is one file that contains all images and opens anywhere; auto: "
+        "if that is under 8 MB.",
     )
 
 
 class Evaluation(StrictModel):
-    """How finished pictures are measured: the same for every cell, so that they can be compared."""
+    """How finished images are measured: alike for every cell, so that cells can be compared."""
 
-    size: int = Field(256, ge=64, le=4096, description="Long side at which pictures are compared.")
+    size: int = Field(256, ge=64, le=4096, description="Long side at which images are compared.")
     encoder: EncoderName | None = Field(
-        None, description="Encoder that judges; empty: the one of `settings`."
+        None, description="Encoder that measures; empty: the one of `settings`."
     )
     weights: str | None = Field(
-        None, description="File with the judging encoder's weights; empty: those of `settings`."
+        None, description="File with that encoder's weights; empty: those of `settings`."
     )
 
 
 class Output(StrictModel):
-    """The files that hold the finished pictures."""
+    """Format of the finished images."""
 
     format: Literal["png", "jpg", "webp", "tiff"] = Field(
-        "png", description="File format of the pictures; all but `jpg` are without loss."
+        "png", description="File format of the images; all but `jpg` are lossless."
     )
     bits: Literal[8, 16] = Field(8, description="Bits per channel (16 for png and tiff only).")
     quality: int = Field(95, ge=1, le=100, description="JPEG quality.")
     preserve_alpha: bool = Field(
         False,
-        description="Whether a picture is transparent where its content is (not for jpg). It is made "
-        "as if the content stood on `background`, which is also what it is measured by.",
+        description="Whether an image is transparent where its content is (not for jpg). It is made and "
+        "measured as if the content were on `background`.",
     )
 
     @field_validator("bits")
@@ -219,25 +208,23 @@ class Config(StrictModel):
 
     run: Id = Field("run", description="Name of the run: results stand in `<results>/<run>/`.")
     contents: str | list[str] | dict[Id, ContentSpec] = Field(
-        description="Pictures to be stylized: a folder, a glob, a list of files, folders and globs, a "
-        "sheet `*.tsv`, or a map of ids to files. Paths start from the folder where the command is run. "
-        "In a map, a content may also be `{path: file, settings: {...}, guide: ...}`, with settings and "
+        description="Images to stylize: a folder, a glob, a list of files, folders and globs, a table "
+        "`*.tsv`, or a map of ids to files. Paths start from the folder where the command is run. In a "
+        "map, a content can also be `{path: file, settings: {...}, guide: ...}`, with settings and "
         "regions of its own."
     )
     styles: str | list[str] | dict[Id, StyleSpec] = Field(
-        description="Pictures whose style is taken, like `contents`. In a map, a style may also be a "
-        "list of files or a map of files to weights: a blend; or `{path: file, settings: {...}, "
+        description="Images whose style is taken, written like `contents`. In a map, a style can also be "
+        "a list of files or a map of files to weights (a blend), or `{path: file, settings: {...}, "
         "guide: ...}`, with `paths` in place of `path` for a blend, or `regions` for a style of each "
         "region."
     )
-    settings: SettingsSpec = Field(
-        SettingsSpec(), description="Settings that are the same for all cells."
-    )
+    settings: SettingsSpec = Field(SettingsSpec(), description="Settings of all cells.")
     sweep: Sweep = Field(Sweep(), description="Settings that vary, and repetitions.")
     batch_by: list[str] = Field(
         ["style", "content"],
-        description="Axes that get a job for each value (`style`, `content`, `seed`, or a swept "
-        "setting); all cells along the other axes are optimized together in one process.",
+        description="Axes with a job for each value (`style`, `content`, `seed`, or a swept setting); "
+        "all cells along the other axes are optimized together in one process.",
     )
     max_cells_per_batch: int = Field(
         256, ge=1, description="A job with more cells than this is split into several."
@@ -251,54 +238,53 @@ class Config(StrictModel):
     batch_size: int | None = Field(
         None,
         ge=1,
-        description="Most pictures optimized at the same time; empty: as many as memory allows.",
+        description="Most images optimized at the same time; empty: as many as memory allows.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="Where pictures are optimized; auto: CUDA, else MPS, else the CPU."
+        "auto", description="Device that optimizes; auto: CUDA, else MPS, else the CPU."
     )
     checkpoint_seconds: float = Field(
         180.0,
         gt=0,
-        description="Seconds between two saved states of the pictures that are being made; a job that "
-        "is repeated after a kill goes on from the last. A state is about `2 * history` times as large "
-        "as the picture in 32 bits.",
+        description="Seconds between two checkpoints of the images that are being made; a job that is "
+        "repeated after a kill resumes from the last one. A checkpoint is about `2 * history` times as "
+        "large as the image in 32 bits.",
     )
     tile: int | None = Field(
         None,
         ge=64,
-        description="Side in pixels of the tiles in which pictures are computed, which bounds the "
-        "memory and changes nothing in the result; empty: tiles only where whole pictures do not fit.",
+        description="Side in pixels of the tiles in which images are computed. Tiles bound the memory "
+        "and do not change the result. Empty: tiles only where whole images do not fit.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="In what the encoder convolves while a picture is made; losses, optimizer and "
-        "metrics are always float32. auto: bfloat16 on a GPU that has it, else float32. On a CPU with "
-        "AVX512-BF16 bfloat16 is faster too.",
+        description="Number format of the encoder's convolutions during the optimization; losses, "
+        "optimizer and metrics are always float32. auto: bfloat16 on a GPU that has it, else float32. "
+        "On a CPU with AVX512-BF16 bfloat16 is faster too.",
     )
     deterministic: bool = Field(
         False,
         description="Whether a repeat on the same device with the same versions must give the same "
         "bytes. On a CPU with as many threads it does anyway; a GPU gets slower. Give `batch_size` too: "
-        "else the free memory decides what is computed together, and with it the last bits.",
+        "otherwise the free memory decides which images are computed together, which changes the last "
+        "bits.",
     )
-    cluster: Cluster = Field(
-        Cluster(), description="How long jobs are, and what they ask a cluster for."
-    )
-    background: Color = Field("#ffffff", description="Colour behind transparent pictures.")
-    output: Output = Field(Output(), description="Files of the finished pictures.")
-    evaluation: Evaluation = Field(Evaluation(), description="How finished pictures are measured.")
+    cluster: Cluster = Field(Cluster(), description="Length and resources of jobs.")
+    background: Color = Field("#ffffff", description="Color behind transparent images.")
+    output: Output = Field(Output(), description="Files of the finished images.")
+    evaluation: Evaluation = Field(Evaluation(), description="How finished images are measured.")
     report: Report = Field(Report(), description="Layout of contact sheets and report.")
     refine: Refine | None = Field(
         None,
-        description="Which cells are made again, larger, when the grid is finished; empty: none.",
+        description="Cells to make again, larger, when the grid is finished; empty: none.",
     )
     compare: Compare | None = Field(
-        None, description="Other runs that this one is compared with at its end; empty: none."
+        None, description="Other runs to compare this one with at its end; empty: none."
     )
     allow_failures: bool = Field(
         False,
-        description="Whether a run in which single cells failed counts as a success. If not, it ends "
-        "with an error after everything else is done, and the next call tries those cells again.",
+        description="Whether a run with failed cells counts as a success. If not, it ends with an error "
+        "after all other work, and the next call tries those cells again.",
     )
     results: Folder = Field("results", description="Folder of all runs.")
     store: Folder | None = Field(

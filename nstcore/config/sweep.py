@@ -1,4 +1,4 @@
-"""The sweep as a user writes it: axes with their values, and which points of their product count.
+"""The sweep as a user writes it: axes with their values, and which points of their product to make.
 
 Values of ranges are computed with decimal arithmetic, so that 0.1, 0.2, 0.3 are what they look like
 and both ends of a range are met exactly.
@@ -25,185 +25,173 @@ RESERVED = frozenset(
         *("status", "reason", *METRICS, "width", "height"),
     )
 )
-"""What a bundle cannot be called: the columns of a run's tables have these names."""
+"""Names that a bundle cannot have, because columns of a run's tables have them."""
 
 VALUES, RANGE, LOG, UNIFORM, BUNDLE = "<values>", "<range>", "<log>", "<uniform>", "<bundle>"
-"""How pydantic calls the kinds of axes in an error's location; no key can have such a name."""
+"""Tags of the types of axes in the location of pydantic's errors; no key can have such a name."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
-"""A whole number that tables and JSON hold exactly."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Ends = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+"""An integer that tables and JSON hold exactly."""
+Bounds = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)
+]
+Count = Annotated[int, Field(ge=2, le=LARGEST)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$", max_length=48)]
 """Begins with a letter, so that no table takes it for a number."""
 
 _EXACT = Context(prec=60)
-_LONGEST, _ROUNDED, _DRAWN = 12, 6, 4
+_MAX_DIGITS, _ROUNDED_DIGITS, _SAMPLED_DIGITS = 12, 6, 4
 
 
-class _Interval(StrictModel):
-    """Two ends, with values between them."""
+class Interval(StrictModel):
+    """An axis between two bounds."""
 
     @property
-    def ends(self) -> tuple[Decimal, Decimal]:
+    def bounds(self) -> tuple[Decimal, Decimal]:
         """The first and the last value."""
         raise NotImplementedError
 
     @property
-    def drawn(self) -> bool:
-        """Whether there are no values but those of a sample."""
-        raise NotImplementedError
+    def count(self) -> int | None:
+        """How many values it has; None if only a sample has values of it."""
+        return None
 
-    def values(self, *, whole: bool = False) -> list[int | float]:
-        """The values, of which there are none where a sample draws them.
+    @property
+    def is_continuous(self) -> bool:
+        """Whether it has no values of its own, so that a sample has to draw them."""
+        return self.count is None
+
+    def values(self, *, integer: bool = False) -> list[int | float]:
+        """The values, both bounds among them; those that need many digits are rounded to six.
 
         Args:
-            whole: whether they are rounded to whole numbers, as a setting may need it.
+            integer: whether they are rounded to integers, as a setting may need it.
         """
-        raise NotImplementedError
+        if self.count is None:
+            return []
+        (low, high), inner = self.bounds, map(self._value, range(1, self.count - 1))
+        return [_number(value, integer) for value in (low, *inner, high)]
 
-    def at(self, share: float, *, whole: bool = False) -> int | float:
+    def at(self, fraction: float, *, integer: bool = False) -> int | float:
         """A value for a sample, rounded to four digits.
 
         Args:
-            share: in [0, 1), from the first end to the last.
-            whole: whether it is rounded to a whole number.
+            fraction: in [0, 1), from the first bound to the last.
+            integer: whether it is rounded to an integer.
         """
-        low, high = self.ends
-        value = Context(prec=_DRAWN).plus(self._between(Decimal(repr(share))))
-        return _plain(min(max(value, low), high), whole)
+        low, high = self.bounds
+        value = Context(prec=_SAMPLED_DIGITS).plus(self._between(Decimal(repr(fraction))))
+        return _number(min(max(value, low), high), integer)
 
-    def _between(self, share: Decimal) -> Decimal:
-        low, high = self.ends
-        return _EXACT.add(low, _EXACT.multiply(_EXACT.subtract(high, low), share))
+    def _between(self, fraction: Decimal) -> Decimal:
+        low, high = self.bounds
+        return _EXACT.add(low, _EXACT.multiply(_EXACT.subtract(high, low), fraction))
 
-    def _spread(self, count: int, whole: bool) -> list[int | float]:
-        """``count`` values from end to end; those that need many digits are rounded to six."""
-        inner = [
-            _tidy(self._between(_EXACT.divide(Decimal(n), Decimal(count - 1))))
-            for n in range(1, count - 1)
-        ]
-        return [_plain(value, whole) for value in (self.ends[0], *inner, self.ends[1])]
+    def _value(self, index: int) -> Decimal:
+        assert self.count is not None
+        return _round(self._between(_EXACT.divide(Decimal(index), Decimal(self.count - 1))))
 
 
-class Range(_Interval):
+class Range(Interval):
     """Values at equal distances."""
 
-    range: Ends = Field(description="First and last value.")
-    step: Finite | None = Field(None, description="Distance of two values.")
-    num: Annotated[int, Field(ge=2, le=LARGEST)] | None = Field(
-        None, description="In place of `step`: how many values."
+    range: Bounds = Field(description="First and last value.")
+    step: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="Distance of two values."
     )
+    num: Count | None = Field(None, description="In place of `step`: how many values.")
 
     @model_validator(mode="after")
-    def _possible(self) -> Range:
-        low, high = _ascending(self.range)
+    def _check(self) -> Range:
+        low, high = _ascending(self.bounds)
         if self.step is not None and self.num is not None:
             raise ValueError("give `step` or `num`, not both")
         if self.step is not None:
             step = _decimal(self.step)
             if step <= 0:
-                raise ValueError("`step` has to be above 0")
-            steps = int(_EXACT.divide_int(_EXACT.subtract(high, low), step))
-            if steps >= LARGEST:
-                raise ValueError(f"gives {steps + 1:,} values; at most {LARGEST:,} are possible")
-            last = _EXACT.add(low, _EXACT.multiply(step, Decimal(steps)))
+                raise ValueError("`step` must be above 0")
+            count = self.count or 0
+            if count > LARGEST:
+                raise ValueError(f"gives {count:,} values; at most {LARGEST:,} are possible")
+            last = _EXACT.add(low, _EXACT.multiply(step, Decimal(count - 1)))
             if last != high:
                 beyond = _EXACT.add(last, step)
-                start, by, end, near, far = map(_plain, (low, step, high, last, beyond))
+                start, by, end, near, far = map(_number, (low, step, high, last, beyond))
                 raise ValueError(
                     f"steps of {by} from {start} do not meet {end}; let it end at {near} or at {far}"
                 )
         return self
 
     @property
-    def ends(self) -> tuple[Decimal, Decimal]:
+    def bounds(self) -> tuple[Decimal, Decimal]:
         """The first and the last value."""
         return _decimal(self.range[0]), _decimal(self.range[1])
 
     @property
-    def drawn(self) -> bool:
-        """Whether there are no values but those of a sample."""
-        return self.step is None and self.num is None
-
-    def values(self, *, whole: bool = False) -> list[int | float]:
-        """The values; none without `step` and `num`."""
-        if self.num is not None:
-            return self._spread(self.num, whole)
+    def count(self) -> int | None:
+        """How many values `num` or `step` gives."""
         if self.step is None:
-            return []
-        (low, high), step = self.ends, _decimal(self.step)
-        steps = int(_EXACT.divide_int(_EXACT.subtract(high, low), step))
-        return [
-            _plain(_EXACT.add(low, _EXACT.multiply(step, Decimal(n))), whole)
-            for n in range(steps + 1)
-        ]
+            return self.num
+        low, high = self.bounds
+        return 1 + int(_EXACT.divide_int(_EXACT.subtract(high, low), _decimal(self.step)))
+
+    def _value(self, index: int) -> Decimal:
+        if self.step is None:
+            return super()._value(index)
+        return _EXACT.add(self.bounds[0], _EXACT.multiply(_decimal(self.step), Decimal(index)))
 
 
-class Log(_Interval):
+class Log(Interval):
     """Values each of which is the same multiple of the one before."""
 
-    log: Ends = Field(description="First and last value, above 0.")
-    num: Annotated[int, Field(ge=2, le=LARGEST)] | None = Field(
-        None, description="How many values."
-    )
+    log: Bounds = Field(description="First and last value, above 0.")
+    num: Count | None = Field(None, description="How many values.")
 
     @model_validator(mode="after")
-    def _possible(self) -> Log:
-        low, _ = _ascending(self.log)
+    def _check(self) -> Log:
+        low, _ = _ascending(self.bounds)
         if low <= 0:
-            raise ValueError("`log` needs ends above 0")
+            raise ValueError("`log` needs bounds above 0")
         return self
 
     @property
-    def ends(self) -> tuple[Decimal, Decimal]:
+    def bounds(self) -> tuple[Decimal, Decimal]:
         """The first and the last value."""
         return _decimal(self.log[0]), _decimal(self.log[1])
 
     @property
-    def drawn(self) -> bool:
-        """Whether there are no values but those of a sample."""
-        return self.num is None
+    def count(self) -> int | None:
+        """How many values `num` gives."""
+        return self.num
 
-    def values(self, *, whole: bool = False) -> list[int | float]:
-        """The values; none without `num`."""
-        return [] if self.num is None else self._spread(self.num, whole)
-
-    def _between(self, share: Decimal) -> Decimal:
-        low, high = self.ends
+    def _between(self, fraction: Decimal) -> Decimal:
+        low, high = self.bounds
         ratio = _EXACT.ln(_EXACT.divide(high, low))
-        return _EXACT.multiply(low, _EXACT.exp(_EXACT.multiply(ratio, share)))
+        return _EXACT.multiply(low, _EXACT.exp(_EXACT.multiply(ratio, fraction)))
 
 
-class Uniform(_Interval):
-    """Ends between which a sample draws."""
+class Uniform(Interval):
+    """Bounds between which a sample draws."""
 
-    uniform: Ends = Field(description="Smallest and largest value.")
+    uniform: Bounds = Field(description="Smallest and largest value.")
 
     @model_validator(mode="after")
-    def _possible(self) -> Uniform:
-        _ascending(self.uniform)
+    def _check(self) -> Uniform:
+        _ascending(self.bounds)
         return self
 
     @property
-    def ends(self) -> tuple[Decimal, Decimal]:
+    def bounds(self) -> tuple[Decimal, Decimal]:
         """The first and the last value."""
         return _decimal(self.uniform[0]), _decimal(self.uniform[1])
-
-    @property
-    def drawn(self) -> bool:
-        """Always: there are no values but those of a sample."""
-        return True
-
-    def values(self, *, whole: bool = False) -> list[int | float]:
-        """None."""
-        return []
 
 
 class BundleValue(SettingsSpec):
     """Several settings under one name."""
 
-    title: str | None = Field(None, min_length=1, description="What sheets and report call it.")
+    title: str | None = Field(
+        None, min_length=1, description="Its name on sheets and in the report."
+    )
 
     @property
     def explicit(self) -> dict[str, Any]:
@@ -211,23 +199,22 @@ class BundleValue(SettingsSpec):
         return self.model_dump(include=self.model_fields_set - {"title"})
 
 
-Interval = Range | Log | Uniform
 Bundle = Annotated[dict[Name, BundleValue], Field(min_length=1)]
 
+INTERVALS: dict[str, type[Interval]] = {RANGE: Range, LOG: Log, UNIFORM: Uniform}
+"""Tag -> model."""
 
-def axis_kind(value: Any) -> str:
-    """Which kind of axis a value is meant to be."""
-    if isinstance(value, Mapping):
-        for key, kind in (("range", RANGE), ("log", LOG), ("uniform", UNIFORM)):
-            if key in value:
-                return kind
-        # What an interval says is never a map.
-        maps = [isinstance(inner, (Mapping, BundleValue)) for inner in value.values()]
+
+def axis_type(spec: Any) -> str:
+    """The tag of the type that an axis is meant to have."""
+    if isinstance(spec, Mapping):
+        for key, tag in (("range", RANGE), ("log", LOG), ("uniform", UNIFORM)):
+            if key in spec:
+                return tag
+        # No key of an interval has a map.
+        maps = [isinstance(inner, (Mapping, BundleValue)) for inner in spec.values()]
         return BUNDLE if any(maps) or not maps else RANGE
-    for model, kind in ((Range, RANGE), (Log, LOG), (Uniform, UNIFORM)):
-        if isinstance(value, model):
-            return kind
-    return VALUES
+    return next((tag for tag, model in INTERVALS.items() if isinstance(spec, model)), VALUES)
 
 
 AxisSpec = Annotated[
@@ -236,13 +223,11 @@ AxisSpec = Annotated[
     | Annotated[Log, Tag(LOG)]
     | Annotated[Uniform, Tag(UNIFORM)]
     | Annotated[Bundle, Tag(BUNDLE)],
-    Discriminator(axis_kind),
+    Discriminator(axis_type),
 ]
 
-KINDS: dict[str, type[StrictModel]] = {RANGE: Range, LOG: Log, UNIFORM: Uniform}
-"""The models behind the kinds."""
-
-Partial = Annotated[dict[str, Any], Field(min_length=1)]
+PartialCell = Annotated[dict[str, Any], Field(min_length=1)]
+"""Values of some axes."""
 
 
 class Sample(StrictModel):
@@ -256,12 +241,12 @@ class Sample(StrictModel):
     seed: int = Field(0, ge=0, lt=2**53, description="Another seed draws other points.")
     axes: Annotated[list[str], Field(min_length=1)] | None = Field(
         None,
-        description="Axes that are drawn, which may be `style`, `content` and `seed` too; all others "
-        "keep all of their values. Empty: the axes of `sweep.axes`.",
+        description="Axes that are drawn, `style`, `content` and `seed` if you like; all others keep all "
+        "of their values. Empty: the axes of `sweep.axes`.",
     )
-    points: list[Partial] | None = Field(
+    points: list[PartialCell] | None = Field(
         None,
-        description="The points themselves, so that none are drawn; a run's frozen configuration has "
+        description="The points themselves; nothing is drawn then. The frozen configuration of a run has "
         "them.",
     )
 
@@ -273,27 +258,28 @@ class Sweep(StrictModel):
         {},
         description="Setting -> its values; the grid is the product of all axes. Values are a list, "
         "`{range: [a, b], step: s}`, `{range: [a, b], num: n}` or `{log: [a, b], num: n}`. `preset` "
-        "may be an axis too. Another name with a map of names to settings is a bundle.",
+        "can be an axis too. Another name with a map of names to settings is a bundle.",
     )
     zip: list[Annotated[list[str], Field(min_length=2)]] = Field(
         [],
-        description="Lists of axes that advance together and have equally many values; a bundle cannot "
-        "be among them.",
+        description="Lists of axes that advance together and have equally many values; they cannot "
+        "contain a bundle.",
     )
-    exclude: list[Partial] = Field(
+    exclude: list[PartialCell] = Field(
         [],
         description="Cells to leave out, each by the values of some axes; `style`, `content` and `seed` "
         "are axes too.",
     )
     where: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
         None,
-        description="What holds for every cell of the product: comparisons of axes and settings, with "
-        '`and`, `or`, `not`, `in`, + - * / and parentheses: `"style_weight <= 500 or size < 512"`.',
+        description="A condition that every cell of the product must meet: comparisons of axes and "
+        "settings, with `and`, `or`, `not`, `in`, + - * / and parentheses: "
+        '`"style_weight <= 500 or size < 512"`.',
     )
-    include: list[Partial] = Field(
+    include: list[PartialCell] = Field(
         [],
-        description="Cells to add, each by the values of some axes, new ones too; they have every value "
-        "of the other axes.",
+        description="Cells to add, each by the values of some axes, which may be new; they have every "
+        "value of the other axes.",
     )
     sample: Sample | None = Field(
         None, description="Points drawn from the axes in place of their product."
@@ -311,26 +297,23 @@ class Sweep(StrictModel):
     def setters(self) -> dict[str, list[str]]:
         """Setting -> the axes that set it."""
         found: dict[str, list[str]] = {}
-        for axis, given in self.axes.items():
-            names = (
-                dict.fromkeys(name for value in given.values() for name in value.explicit)
-                if isinstance(given, dict)
-                else [axis]
-            )
-            for name in names:
+        for axis, spec in self.axes.items():
+            bundle = spec.values() if isinstance(spec, dict) else ()
+            names = dict.fromkeys(name for value in bundle for name in value.explicit)
+            for name in names if isinstance(spec, dict) else [axis]:
                 found.setdefault(name, []).append(axis)
         return found
 
 
-def values_of(axis: str, given: list[Any] | Interval | dict[str, BundleValue]) -> list[Any]:
-    """The values of an axis as they were given: names for a bundle, none where they are drawn."""
-    if isinstance(given, (list, dict)):
-        return list(given)
-    return list(given.values(whole=is_whole(axis)))
+def listed_values(axis: str, spec: list[Any] | Interval | dict[str, BundleValue]) -> list[Any]:
+    """The values of an axis as the user wrote them: names for a bundle, none if it is continuous."""
+    if isinstance(spec, (list, dict)):
+        return list(spec)
+    return list(spec.values(integer=takes_integers(axis)))
 
 
-def is_whole(setting: str) -> bool:
-    """Whether a setting takes whole numbers only."""
+def takes_integers(setting: str) -> bool:
+    """Whether the numbers of a setting are integers."""
     field = Settings.model_fields.get(setting)
     kinds = (field.annotation, *get_args(field.annotation)) if field else ()
     return int in kinds and float not in kinds
@@ -341,22 +324,24 @@ def _decimal(number: float) -> Decimal:
     return Decimal(repr(number))
 
 
-def _ascending(ends: list[float]) -> tuple[Decimal, Decimal]:
-    low, high = map(_decimal, ends)
+def _ascending(bounds: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
+    low, high = bounds
     if low >= high:
         raise ValueError(
-            f"the first value, {_plain(low)}, has to be below the last, {_plain(high)}"
+            f"the first value, {_number(low)}, must be below the last, {_number(high)}"
         )
     return low, high
 
 
-def _tidy(value: Decimal) -> Decimal:
-    """A value that a person could have written: of one with many digits the first six."""
+def _round(value: Decimal) -> Decimal:
+    """A value that a person could have written: the first six digits of one that has many."""
     exact = Context(prec=30).plus(value).normalize()
-    return exact if len(exact.as_tuple().digits) <= _LONGEST else Context(prec=_ROUNDED).plus(value)
+    if len(exact.as_tuple().digits) <= _MAX_DIGITS:
+        return exact
+    return Context(prec=_ROUNDED_DIGITS).plus(value)
 
 
-def _plain(value: Decimal, whole: bool = False) -> int | float:
-    if whole or value == value.to_integral_value():
+def _number(value: Decimal, integer: bool = False) -> int | float:
+    if integer or value == value.to_integral_value():
         return int(value.to_integral_value())
     return float(value)

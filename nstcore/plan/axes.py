@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from nstcore.config.run import Config
 from nstcore.config.strict import read_setting
-from nstcore.config.sweep import LARGEST, Interval, is_whole, values_of
+from nstcore.config.sweep import LARGEST, Interval, listed_values, takes_integers
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
@@ -95,7 +95,7 @@ class Axes:
         self.with_seed = "seeds" in sweep.model_fields_set
         self.by_name: dict[str, Axis] = {}
         for name, given in sweep.axes.items():
-            raw = values_of(name, given)
+            raw = listed_values(name, given)
             if isinstance(given, dict):
                 bundle = {value: inner.explicit for value, inner in given.items()}
                 titles = {value: inner.title for value, inner in given.items() if inner.title}
@@ -178,4 +178,4 @@ def drawn_value(axis: Axis, share: float) -> Any:
         values = axis.values if axis.bundle is None else sorted(axis.values)
         return values[int(share * len(values))]
     assert axis.interval is not None
-    return axis.read(axis.interval.at(share, whole=is_whole(axis.name)))
+    return axis.read(axis.interval.at(share, integer=takes_integers(axis.name)))

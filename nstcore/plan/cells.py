@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nstcore.config.filter_expression import FilterExpression
+from nstcore.config.expressions import FilterExpression
 from nstcore.config.run import Config
 from nstcore.config.sweep import LARGEST
 from nstcore.core.settings import Settings

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nstcore.config.inputs import ContentEntry, RegionEntry, StyleEntry
-from nstcore.config.loader import read_part, read_value
+from nstcore.config.loader import read_part
 from nstcore.config.strict import ID_PATTERN, SettingsSpec
+from nstcore.config.yaml_files import read_value
 from nstcore.errors import ConfigError
 
 SUFFIX = ".tsv"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nstcore.config.loader import resolve_settings
-from nstcore.config.run import PARETO, Row
+from nstcore.config.run import PARETO, CellRow
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
@@ -146,7 +146,7 @@ def problems_of(plan: Plan) -> list[str]:
     return []
 
 
-def _rows(choose: str | Sequence[Row]) -> Iterator[tuple[str, Row]]:
+def _rows(choose: str | Sequence[CellRow]) -> Iterator[tuple[str, CellRow]]:
     """Where each row stands, and the row."""
     if not isinstance(choose, str):
         yield from ((f"refine.choose[{n}]", row) for n, row in enumerate(choose))
@@ -179,10 +179,10 @@ def _rows(choose: str | Sequence[Row]) -> Iterator[tuple[str, Row]]:
         if seed and not seed.isdecimal():
             raise ConfigError([f"{where}: the seed {seed!r} is no whole number"])
         named = {name: value for name, value in given.items() if value and name != "seed"}
-        yield where, Row(**named, seed=int(seed) if seed else None)
+        yield where, CellRow(**named, seed=int(seed) if seed else None)
 
 
-def _is_named(cell: Cell, row: Row) -> bool:
+def _is_named(cell: Cell, row: CellRow) -> bool:
     return (
         row.style in (None, cell.style)
         and row.content in (None, cell.content)
@@ -191,7 +191,7 @@ def _is_named(cell: Cell, row: Row) -> bool:
     )
 
 
-def _reason(cells: Sequence[Cell], row: Row) -> str:
+def _reason(cells: Sequence[Cell], row: CellRow) -> str:
     """Why a row names no cell."""
     have: dict[str, set[Any]] = {
         "style": {cell.style for cell in cells},

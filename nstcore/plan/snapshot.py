@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.loader import dump_yaml, located, parse_config, read_yaml
+from nstcore.config.loader import parse_config
 from nstcore.config.run import Config
+from nstcore.config.yaml_files import dump_yaml, read_yaml, with_lines
 from nstcore.errors import ConfigError
 from nstcore.plan.compared import missing_runs
 from nstcore.plan.plan import Plan
@@ -74,7 +75,7 @@ def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
     try:
         return _plan(raw, starting)
     except ConfigError as error:
-        raise located(error, raw) from None
+        raise with_lines(error, raw) from None
 
 
 def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:

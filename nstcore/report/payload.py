@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.config.loader import dump_yaml
+from nstcore.config.yaml_files import dump_yaml
 from nstcore.contact_sheet.axes import axis_values
 from nstcore.contact_sheet.labels import Titles, shown
 from nstcore.core.metrics import metric_named

@@ -13,7 +13,7 @@ from editing import edit, scale
 from synthetic import write_run
 
 from nstcore.cli import main
-from nstcore.config.thresholds import COUNTS, parse_threshold
+from nstcore.config.expressions import COUNTS, parse_threshold
 
 Runs = tuple[Path, Path]
 
@@ -51,7 +51,7 @@ def test_what_a_limit_says(
         ("style_loss > nan", "write for example"),
         ("style_loss > 1e999", "too large"),
         ("style_loss medain > 5%", "did you mean `median`?"),
-        ("style_loss p95 > 5%", "there are: median"),
+        ("style_loss p95 > 5%", "choose from: median"),
         ("failed any > 0", "is a count"),
         ("gone > 5%", "is a count"),
     ],

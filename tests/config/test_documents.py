@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from nstcore.config.docs import reference_text
-from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_yaml
 from nstcore.core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nstcore.config.loader import dump_yaml, located, parse_config, read_yaml, resolve_settings
+from nstcore.config.loader import parse_config, resolve_settings
+from nstcore.config.yaml_files import dump_yaml, read_yaml, with_lines
 from nstcore.errors import ConfigError
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import read_plan
@@ -58,7 +59,7 @@ def test_an_unknown_key_is_named_with_its_path(
     line = only_problem({**PICTURES, **raw})
     assert line.startswith(f"{path}: unknown")
     if suggestion is None:
-        assert "there are: " in line
+        assert "choose from: " in line
     else:
         assert f"did you mean `{suggestion}`?" in line
 
@@ -256,9 +257,27 @@ class TestYaml:
     )
     def test_a_repeated_key_is_an_error(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(
-            ConfigError, match=r"config\.yaml, line \d+: the key `\w+` stands twice"
+            ConfigError, match=r"config\.yaml, line \d+: the key `\w+` appears twice"
         ):
             self.read(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        ("text", "values"),
+        [
+            ("{<<: *x}", {"size": 1}),
+            ("{<<: *x, size: 3}", {"size": 3}),
+            ("{size: 3, <<: *x}", {"size": 3}),
+            ("{<<: [*y, *x]}", {"size": 2, "k": 1}),
+            ("{<<: {<<: *y, k: 5}}", {"size": 2, "k": 5}),
+        ],
+    )
+    def test_merge_keys(self, tmp_path: Path, text: str, values: dict[str, int]) -> None:
+        read = self.read(tmp_path, f"a: &x {{size: 1}}\nb: &y {{size: 2, k: 1}}\nc: {text}\n")
+        assert read == {"a": {"size": 1}, "b": {"size": 2, "k": 1}, "c": values}
+
+    def test_a_merge_key_needs_maps(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="line 2: the key `<<` needs a map"):
+            self.read(tmp_path, "a: 1\nb: {<<: 5}\n")
 
     @pytest.mark.parametrize(
         "text", ["a: [1\n", "a: b: c\n", "\ta: 1\n", "{[1]: 2}", "a: !!python/x y"]
@@ -307,7 +326,7 @@ stile: 1
         raw = read_yaml(file)
         with pytest.raises(ConfigError) as caught:
             parse_config(raw)
-        told = located(caught.value, raw).problems
+        told = with_lines(caught.value, raw).problems
         lines = {line.split(": ")[1]: line.split(": ")[0] for line in told}
         assert lines == {
             "styles.wave.settings.size": f"{file}, line 4",
@@ -320,7 +339,7 @@ stile: 1
         with pytest.raises(ConfigError) as caught:
             read_plan(file)
         assert caught.value.problems[0].startswith(
-            f"{file}, line 14: sweep.exclude[1].stile: there is no axis `stile`; did you mean"
+            f"{file}, line 14: sweep.exclude[1].stile: unknown axis `stile`; did you mean"
         )
 
     def test_a_key_that_is_missing_has_that_of_its_owner(self, tmp_path: Path) -> None:
@@ -329,14 +348,14 @@ stile: 1
         raw = read_yaml(file)
         with pytest.raises(ConfigError) as caught:
             parse_config(raw)
-        assert located(caught.value, raw).problems == [
+        assert with_lines(caught.value, raw).problems == [
             f"{file}: contents: is missing",
             f"{file}, line 3: sweep.sample.n: is missing",
         ]
 
     def test_without_a_file_nothing_is_added(self) -> None:
         error = ConfigError(["contents: is missing"])
-        assert located(error, {}) is error
+        assert with_lines(error, {}) is error
 
     @pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]"])
     def test_aliases_are_followed_once(self, tmp_path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nstcore.config.loader import parse_config
-from nstcore.config.sweep import Log, Range, Uniform, is_whole, values_of
+from nstcore.config.sweep import Log, Range, Uniform, listed_values, takes_integers
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 
@@ -68,10 +68,10 @@ def test_values_are_those_that_a_person_would_write(given: Any, values: list[flo
 
 
 def test_whole_numbers_where_the_setting_has_them() -> None:
-    assert values_of("size", Log(log=[128, 1024], num=4)) == [128, 256, 512, 1024]
-    assert values_of("size", Log(log=[100, 1000], num=3)) == [100, 316, 1000]
-    assert values_of("style_weight", Log(log=[100, 1000], num=3)) == [100, 316.228, 1000]
-    whole = {name for name in Settings.model_fields if is_whole(name)}
+    assert listed_values("size", Log(log=[128, 1024], num=4)) == [128, 256, 512, 1024]
+    assert listed_values("size", Log(log=[100, 1000], num=3)) == [100, 316, 1000]
+    assert listed_values("style_weight", Log(log=[100, 1000], num=3)) == [100, 316.228, 1000]
+    whole = {name for name in Settings.model_fields if takes_integers(name)}
     assert {"size", "pyramid_start", "history", "iterations"} <= whole
     assert not whole & {"style_weight", "learning_rate", "tolerance", "optimizer", "style_layers"}
 
@@ -79,7 +79,7 @@ def test_whole_numbers_where_the_setting_has_them() -> None:
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_drawn_value_is_within_the_ends_and_short(share: float) -> None:
     for axis in (Log(log=[0.12345, 678.9]), Uniform(uniform=[-2, 3]), Range(range=[7, 9.5])):
-        low, high = map(float, axis.ends)
+        low, high = map(float, axis.bounds)
         value = axis.at(share)
         assert low <= value <= high
         digits = Decimal(repr(value)).normalize().as_tuple().digits
@@ -94,7 +94,7 @@ def test_a_drawn_value_is_within_the_ends_and_short(share: float) -> None:
     [
         (lambda: Range(range=[0, 1], step=0.3), "let it end at 0.9 or at 1.2"),
         (lambda: Range(range=[0, 1], step=2), "let it end at 0 or at 2"),
-        (lambda: Range(range=[1, 0], step=1), "has to be below"),
+        (lambda: Range(range=[1, 0], step=1), "must be below"),
         (lambda: Range(range=[0, 1], step=0), "above 0"),
         (lambda: Range(range=[0, 1], step=1, num=2), "not both"),
         (lambda: Range(range=[0, 1], step=1e-9), "at most 1,000,000"),
@@ -133,8 +133,8 @@ def test_what_is_impossible_is_named(make: Any, reason: str) -> None:
             "size: steps of 16 from 64 do not meet 100; let it end at 96 or at 112",
         ),
         ({"look": {}}, "look: dictionary should have at least 1 item"),
-        ({"a b": {"x": {}}}, "a b: a bundle's name has letters"),
-        ({"seed": {"x": {}}}, "seed: is the name of something else"),
+        ({"a b": {"x": {}}}, "a b: a bundle's name may have letters"),
+        ({"seed": {"x": {}}}, "seed: is a reserved name"),
         (
             {"look": {"a": {"size": 64}}, "size": [64, 96]},
             "size: sets `size`, which `look` sets too",

@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 
 from nstcore.config.docs import schema, schema_text
-from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.loader import parse_config
 from nstcore.config.run import Config
+from nstcore.config.yaml_files import read_yaml
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 

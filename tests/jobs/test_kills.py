@@ -26,7 +26,8 @@ import json, os, sys
 from pathlib import Path
 import torch  # once: what is tested begins after it
 import nstcore.jobs.engine
-from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_yaml
 from nstcore.plan.plan import Plan
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch

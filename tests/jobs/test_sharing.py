@@ -16,7 +16,8 @@ import yaml
 from PIL import Image
 from workbench import write_picture
 
-from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_yaml
 from nstcore.jobs import prepare
 from nstcore.jobs.checkpoint import positions
 from nstcore.jobs.shutdown import EXIT_PREEMPTED
@@ -28,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 JOB = """
 import logging, sys
-from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_yaml
 from nstcore.plan.plan import Plan
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted

@@ -134,12 +134,12 @@ def test_an_entry_means_what_it_came_from(style: Any) -> None:
         (
             "cat.png",
             {"paths": ["wave.png"], "guide": "guide.png"},
-            "styles.s: a `guide` belongs to one picture; give it with `path`",
+            "styles.s: a `guide` belongs to one image; give it with `path`",
         ),
         (
             "cat.png",
             {"regions": {"sky": "wave.png"}, "guide": "guide.png"},
-            "styles.s: a `guide` belongs to one picture; give it below `regions`",
+            "styles.s: a `guide` belongs to one image; give it below `regions`",
         ),
         (
             "cat.png",

@@ -203,7 +203,7 @@ def test_the_points_stand_in_the_frozen_configuration(
         (
             AXES,
             {"method": "lhs", "n": 2, "axes": ["looks"]},
-            "sweep.sample.axes[0]: there is no axis",
+            "sweep.sample.axes[0]: unknown axis",
         ),
         (
             AXES,

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
-from nstcore.config.loader import dump_yaml, parse_config
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import dump_yaml
 from nstcore.errors import ConfigError
 from nstcore.plan.keys import cell_key, style_identity
 from nstcore.plan.plan import Cell, Plan
@@ -299,7 +300,8 @@ def test_the_plan_is_the_same_in_every_process(folder: Path, tmp_path: Path) -> 
     file.write_text(dump_yaml(with_files(raw, folder)))
     program = """if True:
         import sys
-        from nstcore.config.loader import parse_config, read_yaml
+        from nstcore.config.loader import parse_config
+        from nstcore.config.yaml_files import read_yaml
         from nstcore.plan.plan import Plan
         plan = Plan(parse_config(read_yaml(sys.argv[1])))
         print([(c.image, c.batch, c.settings) for c in plan.cells()])
@@ -332,7 +334,7 @@ class TestMistakes:
                 {"exclude": [{"style": "pictur0"}]},
                 "exclude[0].style: there is no style 'pictur0'; did",
             ),
-            ({"exclude": [{"size": 64}]}, "exclude[0].size: there is no axis `size`"),
+            ({"exclude": [{"size": 64}]}, "exclude[0].size: unknown axis `size`"),
             (
                 {"exclude": [{"tv_weight": 0}, {"tv_weight": "x"}]},
                 "exclude[1].tv_weight: input should be a valid number",
@@ -345,9 +347,9 @@ class TestMistakes:
                 {"zip": [["tv_weight", "look"]]},
                 "zip[0]: the values of the bundle `look` have no order",
             ),
-            ({"zip": [["look", "twist"]]}, "zip[0]: there is no axis `twist`"),
-            ({"zip": [["look", "look"]]}, "zip[0]: `look` stands twice"),
-            ({"zip": [["style_weight", "history"]]}, "zip[0]: needs equally many values of each"),
+            ({"zip": [["look", "twist"]]}, "zip[0]: unknown axis `twist`"),
+            ({"zip": [["look", "look"]]}, "zip[0]: `look` appears twice"),
+            ({"zip": [["style_weight", "history"]]}, "zip[0]: all axes need equally many values"),
             ({"include": [{"tv_weight": 0}]}, "include[0]: tv_weight: 0 is there already"),
             ({"include": [{"look": "c"}]}, "include[0].look: 'c' is none of a, b"),
             ({"include": [{"seed": 3}]}, "include[0].seed: give `sweep.seeds` too"),
@@ -357,7 +359,7 @@ class TestMistakes:
             ),
             ({"include": [{}]}, "include[0]: dictionary should have at least 1 item"),
             ({"where": "style_weight > 1000"}, "where: no cell is left"),
-            ({"where": "stile_weight > 1000"}, "where: there is no axis or setting `stile_weight`"),
+            ({"where": "stile_weight > 1000"}, "where: unknown axis or setting `stile_weight`"),
             ({"where": "look < 3"}, "where: `look < 3` cannot compare 'a' with 3"),
             ({"exclude": [{"tv_weight": 0}, {"tv_weight": 1}]}, "exclude: no cell is left"),
         ],

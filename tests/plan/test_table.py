@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nstcore.config.loader import dump_yaml, parse_config
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import dump_yaml
 from nstcore.errors import ConfigError
 from nstcore.plan.inputs import expand_contents, expand_styles
 from nstcore.plan.plan import Plan
@@ -93,7 +94,7 @@ def test_styles_may_be_blends(pictures: Path) -> None:
         (["id\tpath", "\ta.png"], "line 2: '' is no id"),
         (["id\tpath", "a"], "line 2: path: is missing"),
         (["id\tpath\tsize", "a\ta.png\tbig"], "line 2: size: input should be a valid integer"),
-        (["id\tpath\tsize", "a\ta.png\t[1"], "line 2: size: '[1' is no value"),
+        (["id\tpath\tsize", "a\ta.png\t[1"], "line 2: size: '[1' is not a valid value"),
         (["id\tpath", "a\tnone.png"], "line 2: there is no file none.png"),
         (["id\tpath"], "sheet.tsv: holds no picture"),
         ([""], "line 1: the column `id` is missing"),

@@ -14,7 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from synthetic import OUT_OF_MEMORY, SHORT_HISTORY, write_run
 
-from nstcore.config.loader import parse_config, read_value
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_value
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
 from nstcore.plan.record import CellRecord

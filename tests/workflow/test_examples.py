@@ -15,7 +15,8 @@ import pytest
 import yaml
 from workbench import NST, ROOT, Bench
 
-from nstcore.config.loader import parse_config, read_yaml
+from nstcore.config.loader import parse_config
+from nstcore.config.yaml_files import read_yaml
 from nstcore.demo import write_demo
 from nstcore.plan.plan import Plan
 

@@ -1,14 +1,24 @@
-"""Conditions such as ``style_weight <= 500 or size < 512``: parsed, never evaluated as a program."""
+"""What a user may write as text to be computed: conditions on cells, and limits on metrics.
+
+Both are parsed, and never evaluated as a program.
+"""
 
 from __future__ import annotations
 
 import ast
 import difflib
+import math
 import operator
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+from nstcore.errors import did_you_mean
+
+# --- Conditions such as ``style_weight <= 500 or size < 512``. ---
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -18,7 +28,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.In: lambda value, many: value in many,
     ast.NotIn: lambda value, many: value not in many,
 }
-_COMPUTE: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -31,6 +41,9 @@ Lookup = Callable[[str], Any]
 
 class FilterExpression:
     """A condition on the axes and settings of a cell.
+
+    Own code and not the package simpleeval: numbers, texts and truth values are kept apart here, and
+    every message quotes the part that is wrong, for which each of its methods would be overridden.
 
     Args:
         text: comparisons (also chained), ``and``, ``or``, ``not``, ``in``, ``+ - * /``, parentheses,
@@ -48,30 +61,27 @@ class FilterExpression:
             self._check(self._tree, names)
         except SyntaxError as error:
             raise ValueError(
-                f"{text!r} is no condition ({error.msg}); write for example `size < 512`"
+                f"{text!r} is not a condition ({error.msg}); write for example `size < 512`"
             ) from None
         except (RecursionError, MemoryError):
             raise ValueError("is nested too deeply") from None
 
     @property
     def names(self) -> set[str]:
-        """The names that it asks for."""
+        """The names whose values it needs."""
         found = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
         return found - _CONSTANTS.keys()
 
     def holds(self, lookup: Lookup) -> bool:
-        """Whether it is fulfilled.
+        """Whether the condition holds.
 
         Args:
             lookup: gives the value of a name.
 
         Raises:
-            ValueError: if values cannot be compared or computed, or the result is not yes or no.
+            ValueError: if values cannot be compared or computed, or the result is not true or false.
         """
-        value = self._value(self._tree, lookup)
-        if not isinstance(value, bool):
-            raise ValueError(f"{self.text!r} is {value!r}, neither true nor false; compare it")
-        return value
+        return self._truth(self._tree, lookup)
 
     def _check(self, node: ast.expr, names: Collection[str]) -> None:
         match node:
@@ -82,11 +92,11 @@ class FilterExpression:
                 if name not in names and name not in _CONSTANTS:
                     close = difflib.get_close_matches(name, names, n=1)
                     meant = f"did you mean `{close[0]}`?" if close else "put a text in quotes"
-                    raise ValueError(f"there is no axis or setting `{name}`; {meant}")
+                    raise ValueError(f"unknown axis or setting `{name}`; {meant}")
             case ast.Compare(ops=ops):
-                known = all(type(op) in _COMPARE for op in ops)
+                known = all(type(op) in _COMPARISONS for op in ops)
             case ast.BinOp(op=op):
-                known = type(op) in _COMPUTE
+                known = type(op) in _ARITHMETIC
             case ast.UnaryOp(op=op):
                 known = isinstance(op, (ast.Not, ast.USub, ast.UAdd))
             case ast.BoolOp() | ast.List() | ast.Tuple():
@@ -95,7 +105,7 @@ class FilterExpression:
                 known = False
         if not known:
             raise ValueError(
-                f"`{ast.unparse(node)}` is not possible here; there are comparisons, and, or, not, in, "
+                f"`{ast.unparse(node)}` is not possible here; use comparisons, and, or, not, in, "
                 "+ - * / and parentheses"
             )
         for child in ast.iter_child_nodes(node):
@@ -111,12 +121,9 @@ class FilterExpression:
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
                 return [self._value(part, lookup) for part in parts]
             case ast.BoolOp(op=op, values=parts):
-                every = isinstance(op, ast.And)
-                # As in Python: what cannot change the result is not looked at.
-                for part in parts:
-                    if self._truth(part, lookup) is not every:
-                        return not every
-                return every
+                # As in Python: once the result is certain, the rest is not evaluated.
+                test = all if isinstance(op, ast.And) else any
+                return test(self._truth(part, lookup) for part in parts)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return not self._truth(operand, lookup)
             case ast.UnaryOp(op=op, operand=operand):
@@ -125,7 +132,7 @@ class FilterExpression:
             case ast.BinOp(left=left, op=op, right=right):
                 a, b = self._number(left, lookup), self._number(right, lookup)
                 try:
-                    return _COMPUTE[type(op)](a, b)
+                    return _ARITHMETIC[type(op)](a, b)
                 except (ZeroDivisionError, OverflowError) as error:
                     raise ValueError(f"`{ast.unparse(node)}`: {error}") from None
             case ast.Compare(left=first, ops=comparisons, comparators=others):
@@ -133,7 +140,7 @@ class FilterExpression:
                 for comparison, other in zip(comparisons, others, strict=True):
                     right = self._value(other, lookup)
                     try:
-                        fulfilled = bool(_COMPARE[type(comparison)](left, right))
+                        fulfilled = bool(_COMPARISONS[type(comparison)](left, right))
                     except TypeError:
                         raise ValueError(
                             f"`{ast.unparse(node)}` cannot compare {left!r} with {right!r}"
@@ -155,5 +162,94 @@ class FilterExpression:
     def _number(self, node: ast.expr, lookup: Lookup) -> float:
         value = self._value(node, lookup)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"`{ast.unparse(node)}` is {value!r}, which is no number")
+            raise ValueError(f"`{ast.unparse(node)}` is {value!r}, which is not a number")
         return value
+
+
+# --- Limits such as ``style_loss > +5%``: what must not happen from one run to another. ---
+
+COUNTS: Mapping[str, str] = {
+    "pairs": "cells that both runs have",
+    "identical": "pairs whose images are the same to the pixel",
+    "broken": "cells that are finished in the baseline only",
+    "failed": "cells of the run that failed or diverged",
+    "missing": "cells of the run without a record",
+    "gone": "cells that only the baseline has",
+    "added": "cells that only the run has",
+}
+"""Names that a limit may have in place of a metric."""
+
+STATISTICS = ("median", "mean", "min", "max", "any")
+COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+
+_THRESHOLD = re.compile(
+    r"\s*(?P<name>[A-Za-z]\w*)(?:\s+(?P<statistic>[A-Za-z]\w*))?"
+    r"\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<percent>%?)\s*"
+)
+_EXAMPLE = "write for example `style_loss > +5%`, `ssim any < -0.02` or `failed > 0`"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit on how a metric changes, or on a count.
+
+    Attributes:
+        text: as the user wrote it.
+        name: a metric, or one of `COUNTS`.
+        statistic: of the changes of all pairs, one of `STATISTICS`; ``any`` is exceeded if a single
+            pair is beyond the bound.
+        sign: ``>``, ``>=``, ``<`` or ``<=``.
+        bound: a fraction if it is relative: 0.05 for 5%.
+        relative: whether changes are divided by the baseline's value.
+    """
+
+    text: str
+    name: str
+    statistic: str
+    sign: str
+    bound: float
+    relative: bool
+
+    @property
+    def counts(self) -> bool:
+        """Whether it limits a count and not a metric."""
+        return self.name in COUNTS
+
+    def beyond(self, value: float) -> bool:
+        """Whether a value is beyond the bound."""
+        return COMPARE[self.sign](value, self.bound)
+
+
+def parse_threshold(text: str) -> Threshold:
+    """Read ``METRIC [median|mean|min|max|any] > ±N[%]``, or a count without a statistic.
+
+    Raises:
+        ValueError: if it is something else; the message says what.
+    """
+    found = _THRESHOLD.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a limit; {_EXAMPLE}")
+    name, statistic = found["name"], found["statistic"]
+    relative = found["percent"] == "%"
+    bound = float(found["bound"])
+    if not math.isfinite(bound):
+        raise ValueError(f"{text!r}: {found['bound']} is too large a number")
+    if name in COUNTS:
+        if statistic or relative:
+            raise ValueError(f"{text!r}: `{name}` is a count; write for example `{name} > 0`")
+    elif statistic and statistic not in STATISTICS:
+        meant = did_you_mean(statistic, STATISTICS)
+        raise ValueError(f"{text!r}: unknown statistic `{statistic}`; {meant}")
+    return Threshold(
+        text.strip(),
+        name,
+        statistic or ("count" if name in COUNTS else "median"),
+        found["sign"],
+        bound / 100 if relative else bound,
+        relative,
+    )
