@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.vgg import IMAGENET_MEAN, IMAGENET_STD, VGG
-from nstcore.core.losses.functional import gram_matrix
+from nstcore.core.moments import gram_matrix
 from nstcore.core.stylize import to_tensor
 
 Pixels = NDArray[np.float32]

@@ -35,7 +35,7 @@ from nstcore.core.encoders.layers import (
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.encoders.weights import read_state
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
-from nstcore.core.objective import style_moments
+from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments

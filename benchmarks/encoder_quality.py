@@ -45,8 +45,9 @@ from nstcore.core.encoders.layers import (
 )
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.encoders.weights import read_state
-from nstcore.core.losses.functional import relative_error
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.losses.base import relative_error
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
@@ -181,15 +182,16 @@ def seconds_per_iteration(
         with torch.no_grad():
             features = encoder(content, [EVAL_CONTENT_LAYER])
             moments = style_moments(encoder, style, list(settings.style_layers))
-        objective = Objective(
+        objective = build_objective(
             encoder,
+            settings,
             content=features,
             style=moments,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=one,
-            style_weight=settings.style_weight * one,
-            tv_weight=settings.tv_weight * one,
+            weights={
+                "content_weight": one,
+                "style_weight": settings.style_weight * one,
+                "tv_weight": settings.tv_weight * one,
+            },
         )
         descents[name] = LBFGSMinimizer(
             objective.evaluate,

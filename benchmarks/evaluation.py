@@ -30,7 +30,8 @@ from _common import (
     use_threads,
 )
 
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import build_objective
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
 from nstcore.resources.device import keep_freed_memory
@@ -70,21 +71,17 @@ def measure_here(
     height = size * 3 // 4
     images = torch.cat([to_tensor(picture(height, size, seed)) for seed in range(batch)])
     images = images.contiguous(memory_format=torch.channels_last)
-    weight = torch.ones(batch)
     with torch.no_grad():
         content = encoder(to_tensor(picture(height, size, 98)), list(settings.content_layers))
         style = style_moments(
             encoder, to_tensor(picture(height, size, 99)), list(settings.style_layers)
         )
-    objective = Objective(
+    objective = build_objective(
         encoder,
+        settings,
         content=content,
         style=style,
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        content_weight=weight,
-        style_weight=weight * settings.style_weight,
-        tv_weight=weight * settings.tv_weight,
+        images=batch,
     )
     return take_turns({"evaluate": lambda: objective.evaluate(images)}, options.rounds)
 

@@ -1,4 +1,4 @@
-"""Gram matrices: torch's matrix product against ``nstcore.core.losses.functional.gram_matrix``.
+"""Gram matrices: torch's matrix product against ``nstcore.core.moments.gram_matrix``.
 
 For the style layers of VGG-19 and of the compact encoder, in one process and in turns, forward and
 backward.  The matrix product is the one that ``gram_matrix`` uses where it has no kernel of its own:
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from nstcore.core.encoders.compact import COMPACT_WIDTHS
 from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS, VGG19_WIDTHS, channels, stage
-from nstcore.core.losses.functional import gram_matrix
+from nstcore.core.moments import gram_matrix
 
 WIDTHS = {"vgg19": VGG19_WIDTHS, "compact": COMPACT_WIDTHS}
 

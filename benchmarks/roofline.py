@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from nstcore.core.encoders.layers import VGG19_WIDTHS, convolution_flops, deepest, gram_flops, stage
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.losses.base import Losses
-from nstcore.core.objective import Objective
+from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
@@ -164,16 +164,12 @@ class Minimizer:
             content = self.encoder(x, list(settings.content_layers))
         layers = list(settings.layers)
         start = torch.rand_like(x)
-        weight = torch.ones(self.batch, device=device)
-        objective = Objective(
+        objective = build_objective(
             self.encoder,
+            settings,
             content=content,
             style=self.moments_on_device(),
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=weight,
-            style_weight=weight * settings.style_weight,
-            tv_weight=weight * settings.tv_weight,
+            images=self.batch,
         )
         leaf = start.clone().requires_grad_(True)
         slopes = [torch.rand_like(value) for value in self.encoder(start, layers).values()]

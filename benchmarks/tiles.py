@@ -20,7 +20,8 @@ import torch
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import build_objective
 from nstcore.core.settings import Settings
 from nstcore.core.tiling import TiledObjective, tiled_features
 
@@ -45,17 +46,12 @@ def measure(
     random = torch.Generator().manual_seed(0)
     image, content = torch.rand(2, 1, 3, size, size, generator=random)
     style = torch.rand(1, 3, 256, 256, generator=random)
-    one = torch.ones(1)
-    objective = Objective(
+    objective = build_objective(
         encoder,
+        settings,
         # Small tiles, so that the peak is the evaluation's and not the targets'.
         content=tiled_features(encoder, content, list(settings.content_layers), 128),
         style=style_moments(encoder, style, list(settings.style_layers)),
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        content_weight=one,
-        style_weight=100 * one,
-        tv_weight=one,
     )
     evaluate = TiledObjective(objective, tile).evaluate
     before = psutil.Process().memory_info().rss / 2**20

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from nstcore.core.encoders.vgg import VGG
     from nstcore.core.guidance import Guide
-    from nstcore.core.objective import Moments
+    from nstcore.core.moments import Moments
     from nstcore.images.masks import Regions
 
     Floats = NDArray[np.float32]
@@ -203,7 +203,7 @@ class Evaluation:
 
         With a guide it is the mean over the regions, weighted by their areas.
         """
-        from nstcore.core.objective import Moments, style_moments
+        from nstcore.core.moments import Moments, style_moments
 
         targets, found = self.targets, {}
         layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
@@ -249,8 +249,8 @@ def evaluate(encoder: VGG, image: Floats, targets: MetricTargets) -> dict[str, f
     always=True,
 )
 def _content_loss(evaluation: Evaluation) -> float:
-    from nstcore.core.losses.functional import relative_error
-    from nstcore.core.objective import lift_features
+    from nstcore.core.losses.base import relative_error
+    from nstcore.core.moments import lift_features
 
     # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
     pair = (evaluation.content_features, evaluation.targets.content_features)
@@ -301,7 +301,7 @@ def _style_loss_held_out(evaluation: Evaluation) -> float:
     always=True,
 )
 def _tv(evaluation: Evaluation) -> float:
-    from nstcore.core.losses.functional import total_variation
+    from nstcore.core.losses.total_variation import total_variation
 
     return float(total_variation(evaluation.tensor))
 
@@ -390,8 +390,8 @@ def _style_error(
     encoder: VGG, layer: str, value: Moments, target: Moments, guide: Guide | None
 ) -> float:
     """Relative error of a layer's Gram matrices; NaN where no region covers a position of the layer."""
-    from nstcore.core.losses.functional import relative_error
-    from nstcore.core.objective import lift_moments
+    from nstcore.core.losses.base import relative_error
+    from nstcore.core.moments import lift_moments
 
     if guide is None:
         lifted = [lift_moments(encoder, layer, moments) for moments in (value, target)]

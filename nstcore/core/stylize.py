@@ -25,7 +25,8 @@ from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.initialization import add_noise, generator, resample, style_noise, white_noise
 from nstcore.core.losses.base import Losses
 from nstcore.core.minimize import Callback, Evaluate, MinimizerOptions, Select
-from nstcore.core.objective import Moments, Objective
+from nstcore.core.moments import Moments
+from nstcore.core.objective import Objective, build_objective
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import PER_IMAGE, Settings, batch_key
 from nstcore.core.targets import by_region
@@ -143,19 +144,13 @@ def stylize(
         started = time.perf_counter()
         images = resample(images, level_height, level_width)
         style, guides = _style_targets(tasks, level, (level_width, level_height), device)
-        whole = Objective(
+        whole = build_objective(
             encoder,
+            settings,
             content=_content_targets(encoder, tasks, (level_width, level_height), device, tile),
             style=style,
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=weight["content_weight"],
-            style_weight=weight["style_weight"],
-            tv_weight=weight["tv_weight"],
-            normalization="gatys" if settings.normalization == "gatys" else "relative",
-            statistic=settings.statistic,
-            tv_form=settings.tv_form,
             guides=guides,
+            weights=weight,
         )
         if settings.normalization == "gradient":
             whole = balanced(whole, level_height, level_width, evaluator)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import Propagation, layer_guides
-from nstcore.core.objective import Moments
+from nstcore.core.moments import Moments
 from nstcore.core.tiling import tiled_moments
 from nstcore.errors import ConfigError, StoreError
 from nstcore.images import fit_size, resize

@@ -24,19 +24,19 @@ from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import Guide
 from nstcore.core.losses.base import Losses
-from nstcore.core.losses.functional import guided_gram_and_mean
-from nstcore.core.objective import Moments, Objective, layer_moments
+from nstcore.core.moments import Moments, guided_gram_and_mean, layer_moments
+from nstcore.core.objective import Objective
 from nstcore.core.tile_grid import Tile, Window, receptive_margin, stride, tile_grid, window_of
 
 
-def _tiles(image: Tensor, layers: Sequence[str], tile: int | None, halo: int | None) -> list[Tile]:
+def _tiles(image: Tensor, layers: Sequence[str], tile: int | None) -> list[Tile]:
     """Tiles of ``image`` (N, 3, H, W) for some layers; a single one if ``tile`` is None."""
     height, width = image.shape[-2:]
     whole = window_of(((0, height), (0, width)))
     if tile is None or not layers:
         return [Tile(whole, whole)]
-    margin = receptive_margin(layers) if halo is None else halo
-    return tile_grid(height, width, tile, margin, stride(deepest(layers)))
+    halo = receptive_margin(layers)
+    return tile_grid(height, width, tile, halo, stride(deepest(layers)))
 
 
 def _crop(tensor: Tensor, window: Window) -> Tensor:
@@ -96,28 +96,18 @@ class TiledObjective:
     Args:
         objective: what to evaluate; its content targets are for the whole picture.
         tile: greatest side of a core in px (see :func:`tile_grid`); None for no tiles.
-        halo: px around a core; None for what the encoder's receptive field asks for.
 
     Raises:
         ValueError: when evaluated, if the tile is smaller than two strides of the deepest layer.
     """
 
-    def __init__(self, objective: Objective, tile: int | None, *, halo: int | None = None) -> None:
+    def __init__(self, objective: Objective, tile: int | None) -> None:
         self.objective = objective
         self.tile = tile
-        self.halo = halo
-
-    def select(self, rows: Tensor) -> TiledObjective:
-        """The same for some of the pictures only.
-
-        Args:
-            rows: which, (N',) indices.
-        """
-        return TiledObjective(self.objective.select(rows), self.tile, halo=self.halo)
 
     def tiles(self, image: Tensor) -> list[Tile]:
         """The tiles in which pictures like ``image`` (N, 3, H, W) are evaluated."""
-        return _tiles(image, self.objective.layers, self.tile, self.halo)
+        return _tiles(image, self.objective.layers, self.tile)
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""
@@ -129,7 +119,7 @@ class TiledObjective:
             totals = _add_up(self._measure(_crop(image, tile.outer), tile, image) for tile in tiles)
         leaf = image.detach().requires_grad_()
         totals = [total.requires_grad_() for total in totals]
-        losses = self._losses(totals, self.objective.total_variation(leaf))
+        losses = self._losses(totals, self.objective.tv(leaf))
         # The pictures are independent: the gradient of the sum holds each one's own.
         # Means count under an encoder with adapters only.
         gradient, *slopes = torch.autograd.grad(
@@ -158,25 +148,20 @@ class TiledObjective:
         features = self.objective.encoder(outer, self.objective.layers)
         cores = {name: _crop(value, tile.within(name)) for name, value in features.items()}
         parts: list[Tensor] = []
-        for layer in self.objective.style_layers:
-            parts += _share_of_moments(
-                cores[layer],
-                _positions(image, layer),
-                self.objective.guide(layer),
-                tile.at(layer),
-            )
-        for layer in self.objective.content_layers:
-            parts.append(self.objective.content_squares(layer, cores[layer], tile.at(layer)))
+        for layer, style in self.objective.style.items():
+            positions = _positions(image, layer)
+            parts += _share_of_moments(cores[layer], positions, style.guide, tile.at(layer))
+        for layer, content in self.objective.content.items():
+            parts.append(content.squares(cores[layer], tile.at(layer)))
         return parts
 
     def _losses(self, totals: Sequence[Tensor], tv: Tensor) -> Losses:
         """The objective's losses from measurements in the order of :meth:`_measure`."""
         remaining = iter(totals)
         moments = {
-            layer: Moments(next(remaining), next(remaining))
-            for layer in self.objective.style_layers
+            layer: Moments(next(remaining), next(remaining)) for layer in self.objective.style
         }
-        squares = {layer: next(remaining) for layer in self.objective.content_layers}
+        squares = {layer: next(remaining) for layer in self.objective.content}
         return self.objective.losses(moments, squares, tv)
 
 
@@ -188,7 +173,7 @@ def tiled_moments(
     tile: int | None,
     guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Moments]:
-    """:func:`~nstcore.core.objective.style_moments` in the memory of one tile, without history.
+    """:func:`~nstcore.core.moments.style_moments` in the memory of one tile, without history.
 
     Args:
         encoder: the network.
@@ -211,7 +196,7 @@ def tiled_moments(
             )
         ]
 
-    totals = iter(_add_up(map(measure, _tiles(image, layers, tile, None))))
+    totals = iter(_add_up(map(measure, _tiles(image, layers, tile))))
     return {layer: Moments(next(totals), next(totals)) for layer in layers}
 
 
@@ -230,7 +215,7 @@ def tiled_features(
     Returns:
         name -> (N, C, H // stride, W // stride).
     """
-    tiles = _tiles(image, layers, tile, None)
+    tiles = _tiles(image, layers, tile)
     if len(tiles) == 1:
         return encoder(image, layers)
     height, width = image.shape[-2:]

@@ -22,7 +22,7 @@ from nstcore.core.guidance import layer_guides
 from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
-from nstcore.core.objective import Moments
+from nstcore.core.moments import Moments
 from nstcore.core.settings import Settings, batch_key
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import by_region, load_moments, picture_moments, save_moments

@@ -32,7 +32,8 @@ from nstcore.core.encoders.loading import load_encoder
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.minimize import Minimizer
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import build_objective
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
@@ -233,24 +234,14 @@ def _descent(
 ) -> Minimizer:
     """A descent as ``stylize`` would start it, from noise."""
     content, style = (to_tensor(_noise(side, seed), device) for seed in (1, 2))
-    weights = [
-        torch.full((count,), value, device=device)
-        for value in (settings.content_weight, settings.style_weight, settings.tv_weight)
-    ]
     with torch.no_grad():
         layers = [layer for layer, weight in settings.content_layers.items() if weight > 0]
-        objective = Objective(
+        objective = build_objective(
             encoder,
+            settings,
             content=encoder(content, layers),
             style=style_moments(encoder, style, list(settings.style_layers)),
-            content_layers=settings.content_layers,
-            style_layers=settings.style_layers,
-            content_weight=weights[0],
-            style_weight=weights[1],
-            tv_weight=weights[2],
-            normalization="gatys" if settings.normalization == "gatys" else "relative",
-            statistic=settings.statistic,
-            tv_form=settings.tv_form,
+            images=count,
         )
     evaluate = TiledObjective(objective, None).evaluate
     images = content.repeat(count, 1, 1, 1)

@@ -17,12 +17,13 @@ from _neural_style import (
     printed_loss,
 )
 from _peers_runs import GRIDS, Bench, Pair, shortest
+from objectives import objective_of
 from torch.nn import functional as F
 
 from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS, torchvision_index
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.losses.functional import relative_error
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.losses.base import relative_error
+from nstcore.core.moments import style_moments
 from nstcore.core.stylize import to_tensor
 
 
@@ -135,7 +136,7 @@ def test_translated_weights_descend_the_same_function(random_vgg, waves):
     peer = PeerLoss(encoder, content, style, scale=1.0)
     weight, layers = peer.relative(70.0)
     one = torch.ones(1)
-    ours = Objective(
+    ours = objective_of(
         encoder,
         content=encoder(to_tensor(content), ["relu4_2"]),
         style=style_moments(encoder, to_tensor(style), list(EVAL_STYLE_LAYERS)),

@@ -15,7 +15,7 @@ from nstcore.core.encoders.layers import (
     gram_flops,
 )
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.losses.functional import gram_matrix, qr_factor
+from nstcore.core.moments import gram_matrix, qr_factor
 from nstcore.core.settings import Settings
 
 HEIGHT, WIDTH = 50, 66  # not divisible by 16: poolings drop rows and columns

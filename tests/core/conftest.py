@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from objectives import objective_of
 
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import Objective
 
 CONTENT_LAYERS = {"relu2_2": 0.5, "relu4_2": 1.5}
 STYLE_LAYERS = {"relu1_1": 1.0, "relu2_1": 0.5, "relu4_1": 2.0, "relu5_1": 0.2}
@@ -46,7 +48,7 @@ def make_objective(random_vgg, pictures) -> Callable[..., Objective]:
                     torch.randn(c + adapted, c, generator=random, dtype=torch.float64),
                     torch.randn(c + adapted, generator=random, dtype=torch.float64),
                 )
-        return Objective(
+        return objective_of(
             encoder,
             content=encoder(pictures(1, 3), CONTENT_LAYERS),
             style=style_moments(encoder, pictures(2, 3), list(STYLE_LAYERS)),

@@ -30,7 +30,8 @@ from nstcore.core.encoders.layers import (
 )
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.encoders.weights import read_state
-from nstcore.core.losses.functional import gram_matrix, relative_error
+from nstcore.core.losses.base import relative_error
+from nstcore.core.moments import gram_matrix
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments

@@ -11,7 +11,8 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import build_objective
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 
@@ -71,16 +72,11 @@ def test_preset_equals_the_articles_formulas(random_vgg, style_shape):
     def tensor(image: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(image).unsqueeze(0)
 
-    objective = Objective(
+    objective = build_objective(
         encoder,
+        settings,
         content=encoder(tensor(content), list(settings.content_layers)),
         style=style_moments(encoder, tensor(style), list(settings.style_layers)),
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        content_weight=torch.tensor([settings.content_weight], dtype=torch.float64),
-        style_weight=torch.tensor([settings.style_weight], dtype=torch.float64),
-        tv_weight=torch.tensor([settings.tv_weight], dtype=torch.float64),
-        normalization=settings.normalization,
     )
     found = objective(tensor(picture))
     # The network's constants are held in float32.

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from objectives import objective_of
 
 from nstcore.core.gradient_balance import NOISE_SEED, balanced, gradient_ratio
 from nstcore.core.initialization import generator, white_noise
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import Objective
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments
@@ -28,7 +30,7 @@ def make_objective(random_vgg):
         random = torch.Generator().manual_seed(3)
         pictures = torch.rand(6, 3, 40, 56, generator=random, dtype=torch.float64)
         scale = torch.tensor([1.0, 0.1, 0.5], dtype=torch.float64).view(3, 1, 1, 1)
-        return Objective(
+        return objective_of(
             encoder,
             content=encoder(contents * pictures[:3], ["relu3_2"]),
             style=style_moments(encoder, scale * pictures[3:], LAYERS),
@@ -84,7 +86,7 @@ def test_in_tiles_it_is_the_same(make_objective):
     objective = make_objective()
 
     def tiled(one: Objective) -> Any:
-        parts = TiledObjective(one, 8, halo=16)
+        parts = TiledObjective(one, 8)
         assert len(parts.tiles(torch.zeros(1, 3, 40, 56))) > 1
         return parts.evaluate
 
@@ -129,7 +131,7 @@ def test_a_picture_is_made_as_with_the_weights_multiplied(random_vgg, waves, opt
     noise = noise[:, :1].expand_as(noise).contiguous() if grey else noise
     norms = []
     for weights in ((1.0, 0.0), (0.0, 1.0)):
-        one = Objective(
+        one = objective_of(
             encoder,
             content=encoder(target, ["relu3_2"]),
             style=moments[0],

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from nstcore.core.losses.functional import (
+from nstcore.core.losses.base import relative_error
+from nstcore.core.losses.content import ContentLoss
+from nstcore.core.losses.gram import GramLoss
+from nstcore.core.losses.total_variation import total_variation
+from nstcore.core.moments import (
+    AdaptedSpace,
+    LossSpace,
     channel_mean,
-    gatys_content_loss,
-    gatys_style_loss,
     gram_matrix,
+    layer_moments,
     lift_gram,
-    relative_error,
-    total_variation,
 )
+from nstcore.core.settings import Settings
 
 SHAPE = (2, 3, 4, 5)
 KINDS = [("relative", "gram"), ("relative", "w2"), ("gatys", "gram")]
@@ -26,24 +32,31 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=random, dtype=torch.float64)
 
 
-def _squares(difference: Tensor) -> Tensor:
-    return difference.flatten(1).square().sum(1)
-
-
 def _lifted(features: Tensor) -> Tensor:
     weight, bias = _random(6, 3, seed=8), _random(6, seed=9)
     return lift_gram(gram_matrix(features), channel_mean(features), weight, bias)
 
 
+def _content_gatys(target: Tensor) -> Callable[[Tensor], Tensor]:
+    loss = ContentLoss(target, LossSpace(), GATYS)
+    return lambda x: loss(loss.squares(x))
+
+
+def _style_gatys(space: LossSpace) -> Callable[[Tensor], Tensor]:
+    loss = GramLoss(layer_moments(TARGET), space, GATYS)
+    return lambda x: loss(layer_moments(x))
+
+
+GATYS = Settings.model_construct(normalization="gatys")
 TARGET = _random(*SHAPE, seed=1)
 LOSSES = {
     "content relative": lambda x: relative_error(x, TARGET),
-    "content gatys": lambda x: gatys_content_loss(_squares(x - TARGET)),
-    "content gatys, one target": lambda x: gatys_content_loss(_squares(x - TARGET[:1])),
+    "content gatys": _content_gatys(TARGET),
+    "content gatys, one target": _content_gatys(TARGET[:1]),
     "style relative": lambda x: relative_error(gram_matrix(x), gram_matrix(TARGET)),
-    "style gatys": lambda x: gatys_style_loss(gram_matrix(x), gram_matrix(TARGET)),
+    "style gatys": _style_gatys(LossSpace()),
     "style relative, lifted": lambda x: relative_error(_lifted(x), _lifted(TARGET)),
-    "style gatys, lifted": lambda x: gatys_style_loss(_lifted(x), _lifted(TARGET)),
+    "style gatys, lifted": _style_gatys(AdaptedSpace(_random(6, 3, seed=8), _random(6, seed=9))),
     "total variation": total_variation,
     "total variation, absolute": lambda x: total_variation(x, "absolute"),
     "total variation, isotropic": lambda x: total_variation(x, "isotropic"),

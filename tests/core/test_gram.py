@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.core.losses.functional import channel_mean, gram_and_mean, gram_matrix, lift_gram
+from nstcore.core.moments import channel_mean, gram_and_mean, gram_matrix, lift_gram
 
 
 def _loop(features: torch.Tensor) -> np.ndarray:

@@ -7,12 +7,19 @@ import logging
 import numpy as np
 import pytest
 import torch
+from objectives import objective_of
 from torch import Tensor
 from torch.autograd import gradcheck
 
 from nstcore.core.guidance import Guide, layer_guides, propagate, stack_guides
-from nstcore.core.losses.functional import gram_and_mean, guided_gram_and_mean
-from nstcore.core.objective import Moments, Objective, layer_moments, style_moments
+from nstcore.core.moments import (
+    Moments,
+    gram_and_mean,
+    guided_gram_and_mean,
+    layer_moments,
+    style_moments,
+)
+from nstcore.core.objective import Objective
 from nstcore.core.tile_grid import stride
 from nstcore.core.tiling import TiledObjective, tiled_moments
 
@@ -44,7 +51,7 @@ def make_objective(
     statistic: str = "gram",
 ) -> Objective:
     n = len(content)
-    return Objective(
+    return objective_of(
         encoder,
         content=encoder(content, ["relu3_1"]),
         style=style,
@@ -267,7 +274,7 @@ def test_two_halves_add_up(random_vgg, normalization: str, statistic: str) -> No
             (features[layer][..., column:], styles[1], 3 * 40 / 64),
         ):
             alone = make_objective(encoder, image, style, None, *kind)
-            expected += share * float(alone._style_loss(layer, layer_moments(part)))
+            expected += share * float(alone.style[layer](layer_moments(part)))
         assert float(found.style_layers[layer]) == pytest.approx(expected)
 
 
@@ -371,7 +378,7 @@ def test_pictures_of_a_batch_have_their_own_guides(random_vgg, statistic: str) -
 @pytest.mark.parametrize("statistic", ["gram", "w2"])
 def test_tiles_give_the_numbers_of_the_whole(random_vgg, statistic: str) -> None:
     _, objective, image = batch_of_two(random_vgg(dtype=torch.float64, pooling="avg"), statistic)
-    tiled = TiledObjective(objective, 32, halo=None)
+    tiled = TiledObjective(objective, 32)
     assert len(tiled.tiles(image)) > 1
     (found, slope), (expected, wanted) = tiled.evaluate(image), objective.evaluate(image)
     torch.testing.assert_close(found.total, expected.total, rtol=1e-10, atol=0)

@@ -21,7 +21,7 @@ from nstcore.core.metrics import (
     luma_ssim,
     metric_named,
 )
-from nstcore.core.objective import style_moments
+from nstcore.core.moments import style_moments
 from nstcore.core.targets import blend, by_region, regional_target
 from nstcore.images.masks import Regions
 

@@ -1,4 +1,4 @@
-"""The optimizers are found by themselves, and asking for them does not load torch."""
+"""Optimizers and losses are found by themselves, and asking for them does not load torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import sys
 import pytest
 
 from nstcore.core.lazy import discover, lazy_import
+from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.minimize import Minimizer
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
 
 
-@pytest.mark.parametrize("module", ["nstcore.core.optimizers", "nstcore.core.minimize"])
+@pytest.mark.parametrize("module", ["nstcore.core.optimizers", "nstcore.core.losses"])
 def test_importing_a_registry_does_not_import_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -31,6 +32,18 @@ def test_every_optimizer_describes_itself():
         assert optimizer.image_copies(settings) > optimizer.saved_copies(settings) > 0
     lbfgs = OPTIMIZERS["lbfgs"]
     assert lbfgs.image_copies(settings) - lbfgs.image_copies(settings, 5) == 4
+
+
+def test_every_style_loss_describes_itself():
+    assert set(STYLE_LOSSES) == {"gram", "w2"}
+    for name, loss in STYLE_LOSSES.items():
+        assert loss.name == name
+        assert loss.label
+        assert loss.formula
+        assert loss.matrices > 0
+        assert set(loss.own_settings) <= set(Settings.model_fields)
+        assert set(loss.normalizations) <= {"relative", "gradient", "gatys"}
+    assert "gatys" in STYLE_LOSSES["gram"].normalizations
 
 
 def test_a_lazy_module_is_the_module_once_it_is_used():

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from objectives import objective_of
 
 from nstcore.core.history import Result
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
@@ -113,7 +114,7 @@ def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normaliza
 
     def path(rows: list[int]) -> torch.Tensor:
         weights = torch.tensor([[1, 1, 0], [1, 100, 0.5], [3, 10, 5]], dtype=torch.float64)[rows]
-        objective = Objective(
+        objective = objective_of(
             encoder,
             content=encoder(contents[rows], ["relu4_2"]),
             style=style_moments(encoder, styles[rows], layers),
@@ -238,7 +239,7 @@ def test_descending_one_statistic_lowers_the_other(random_vgg, task):
 
     def errors(one: Task, image: torch.Tensor, statistic: str) -> torch.Tensor:
         with torch.no_grad():
-            objective = Objective(
+            objective = objective_of(
                 encoder,
                 content={"relu4_2": torch.ones(1)},
                 style=one.styles[-1],

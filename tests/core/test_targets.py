@@ -10,8 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.core.losses.functional import channel_mean, gram_matrix
-from nstcore.core.objective import Moments, style_moments
+from nstcore.core.moments import Moments, channel_mean, gram_matrix, style_moments
 from nstcore.core.targets import (
     blend,
     by_region,

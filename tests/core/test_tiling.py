@@ -8,13 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objectives import objective_of
 from torch import Tensor
 
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import LAYERS, deepest
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.losses.functional import total_variation
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.losses.total_variation import total_variation
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import Objective
 from nstcore.core.tile_grid import receptive_margin, stride, tile_grid
 from nstcore.core.tiling import TiledObjective, _add_up, tiled_features, tiled_moments
 
@@ -44,7 +46,7 @@ def make_objective(
     dtype = image.dtype
     painting = picture(64, 57, seed=2, dtype=dtype)
     content = picture(height, width, n, seed=1, dtype=dtype)
-    return Objective(
+    return objective_of(
         encoder,
         content=encoder(content, content_layers) if content_layers else {},
         style=style_moments(encoder, painting, list(style_layers)) if style_layers else {},
@@ -194,16 +196,16 @@ def test_margin_of_several_layers_is_the_largest():
 
 @pytest.mark.parametrize("pooling", ["max", "avg", "l2"])
 @pytest.mark.parametrize("layer", ["relu2_2", "relu3_1", "relu4_2", "relu5_1"])
-def test_a_smaller_halo_is_not_enough(random_vgg, layer, pooling):
+def test_a_smaller_halo_is_not_enough(random_vgg, layer, pooling, monkeypatch):
     encoder = random_vgg(depth=layer, dtype=torch.float64, pooling=pooling)
     margin, step = receptive_margin([layer]), stride(layer)
     image = picture(40, 2 * margin + 8 * step + 3)
     objective = make_objective(encoder, image, {layer: 1.0}, {})
-    enough = TiledObjective(objective, 4 * step, halo=margin)
-    short = TiledObjective(objective, 4 * step, halo=margin - step)
-    assert len(enough.tiles(image)) > 1
-    assert worst(objective, enough, image) < 1e-9
-    assert worst(objective, short, image) > 1e-7
+    tiled = TiledObjective(objective, 4 * step)
+    assert len(tiled.tiles(image)) > 1
+    assert worst(objective, tiled, image) < 1e-9
+    monkeypatch.setattr("nstcore.core.tiling.receptive_margin", lambda _: margin - step)
+    assert worst(objective, tiled, image) > 1e-7
 
 
 # --- losses and gradients -----------------------------
@@ -294,10 +296,11 @@ def test_a_picture_that_breaks_leaves_its_neighbours_alone(random_vgg):
 def test_some_pictures_are_evaluated_as_among_all(random_vgg):
     encoder = random_vgg(depth="relu3_1", dtype=torch.float64)
     image = picture(83, 131, n=3)
-    tiled = TiledObjective(make_objective(encoder, image, SHALLOW, {"relu3_1": 1.0}), 32)
+    objective = make_objective(encoder, image, SHALLOW, {"relu3_1": 1.0})
+    tiled = TiledObjective(objective, 32)
     losses, gradient = tiled.evaluate(image)
     rows = torch.tensor([2, 0])
-    some = tiled.select(rows)
+    some = TiledObjective(objective.select(rows), 32)
     assert len(some.tiles(image[rows])) == len(tiled.tiles(image)) > 1
     found, own = some.evaluate(image[rows])
     torch.testing.assert_close(found.total, losses.total[rows])

@@ -11,9 +11,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from nstcore.core.losses.functional import channel_mean, gram_matrix
 from nstcore.core.losses.wasserstein import (
-    covariance_matrix,
     decomposed_overlap,
     iterated_overlap,
     polar_newton_schulz,
@@ -21,6 +19,7 @@ from nstcore.core.losses.wasserstein import (
     target_gaussian,
     wasserstein2,
 )
+from nstcore.core.moments import channel_mean, covariance_matrix, gram_matrix
 
 OVERLAPS = [decomposed_overlap, iterated_overlap]
 

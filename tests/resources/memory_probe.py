@@ -13,7 +13,7 @@ import torch
 
 from nstcore.core.encoders.compact import CompactEncoder
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.objective import style_moments
+from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor

@@ -16,7 +16,8 @@ import torch
 from nstcore.core.encoders.compact import CompactEncoder
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import layer_guides
-from nstcore.core.objective import Objective, style_moments
+from nstcore.core.moments import style_moments
+from nstcore.core.objective import build_objective
 from nstcore.core.settings import Settings
 from nstcore.resources import memory_model as memory
 from nstcore.resources.memory_model import (
@@ -79,19 +80,16 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regio
     if regions:
         masks = torch.rand(regions, height, width, dtype=dtype)
         guides = layer_guides(masks, settings.style_layers, "simple", "ab")
-    objective = Objective(
+    objective = build_objective(
         encoder,
+        settings,
         content=encoder(image, list(settings.content_layers)),
         style=style_moments(encoder, image, list(settings.style_layers), guides),
         guides=guides,
-        content_layers=settings.content_layers,
-        style_layers=settings.style_layers,
-        content_weight=one,
-        style_weight=one,
-        tv_weight=one,
+        weights={"content_weight": one, "style_weight": one, "tv_weight": one},
     )
     channels = {64, 128, 256, 512, 16, 32, 17, 33, 65, 129, 257}
-    targets = {target.data_ptr() for target, _ in objective._content.values()}
+    targets = {loss.target.data_ptr() for loss in objective.content.values()}
     # Counted apart: all pictures may share them.
     targets |= {guide.weights.data_ptr() for guide in (guides or {}).values()}
     kept: dict[int, float] = {}

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from nstcore.core.encoders.compact import Adapter, CompactEncoder
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS, stage
-from nstcore.core.losses.functional import channel_mean, gram_matrix, lift_gram, relative_error
+from nstcore.core.losses.base import relative_error
+from nstcore.core.moments import channel_mean, gram_matrix, lift_gram
 
 MAIN_LAYERS = (*EVAL_STYLE_LAYERS, EVAL_CONTENT_LAYER)
 """Where losses are taken by default; these count fully, the others guide the way."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nstcore.core.encoders.compact import CompactEncoder
 from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
-from nstcore.core.losses.functional import gram_matrix, relative_error
+from nstcore.core.losses.base import relative_error
+from nstcore.core.moments import gram_matrix
 from tools.distill.augment import perturb
 from tools.distill.matching import MAIN_LAYERS, lifted_gram, unexplained_energy
 from tools.distill.pictures import Photos, procedural, to_tensor

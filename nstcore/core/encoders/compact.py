@@ -3,7 +3,7 @@
 The network has the layers, strides and names of VGG-19 up to ``relu5_1`` with fewer channels.  For
 every layer an adapter ``F' = A F + b`` (a 1 x 1 convolution) leads from its c channels to VGG-19's
 C.  Losses are taken in VGG-19's space without ever building F' at full resolution, because a Gram
-matrix transforms by small matrices (``nstcore.core.losses.functional.lift_gram``), and a difference of
+matrix transforms by small matrices (``nstcore.core.moments.lift_gram``), and a difference of
 activations F - P becomes A (F - P).
 """
 

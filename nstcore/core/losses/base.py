@@ -1,12 +1,25 @@
-"""The losses of a batch of images; importing this module does not import torch."""
+"""What all losses share; importing this package does not import torch.
+
+Losses are taken of N independent images at once and have N values, so that the gradient of their sum is,
+for each image, the gradient of its own loss.
+"""
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+    from nstcore.core.moments import LossSpace, Moments
+else:
+    torch = lazy_import("torch")
 
 
 @dataclass(frozen=True)
@@ -28,3 +41,91 @@ class Losses:
             self.tv.detach(),
             {layer: value.detach() for layer, value in self.style_layers.items()},
         )
+
+
+class LayerLoss:
+    """A loss of one layer.  Its tensors are (N, ...), or (1, ...) where all images share them."""
+
+    def select(self, rows: Tensor) -> Self:
+        """The same loss of some of the images, (N',) indices."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(other, name, select_rows(value, rows))
+        return other
+
+
+class StyleLoss(LayerLoss, ABC):
+    """The style loss of one layer, of the whole image or of one region.
+
+    To add one, write a module in this package with a class derived from this one: it is found by its
+    ``name``.
+
+    Args:
+        style: moments of the style in the encoder's channels.
+        space: the space in which the loss is taken.
+        settings: a ``Settings``, of which ``normalization`` and ``own_settings`` are read.
+
+    Attributes:
+        name: the value of the setting ``statistic``.
+        label: the name that people read.
+        formula: what it computes, in one line.
+        normalizations: the values of the setting ``normalization`` that it supports.
+        own_settings: fields of ``Settings`` that only this loss reads.
+        matrices: matrices of the size of a layer's Gram matrix that are in memory at the same time:
+            statistics, targets, products and slopes.
+
+    Raises:
+        ValueError: for a normalization that the loss does not support.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    formula: ClassVar[str]
+    normalizations: ClassVar[tuple[str, ...]]
+    own_settings: ClassVar[tuple[str, ...]] = ()
+    matrices: ClassVar[int] = 8
+
+    def __init__(self, style: Moments, space: LossSpace, settings: Any) -> None:
+        if settings.normalization not in self.normalizations:
+            raise ValueError(
+                f"the {self.label} has no `normalization: {settings.normalization}`; "
+                f"it has {', '.join(self.normalizations)}"
+            )
+        self.space = space
+
+    @abstractmethod
+    def __call__(self, image: Moments) -> Tensor:
+        """The loss (N,) of images with these moments, differentiable with respect to them."""
+
+
+def select_rows(value: Tensor, rows: Tensor) -> Tensor:
+    """Some rows of (N, ...); what all images share, (1, ...), stays."""
+    return value if len(value) == 1 else value[rows]
+
+
+def relative_error(value: Tensor, target: Tensor) -> Tensor:
+    r"""Squared error over the target's own energy, :math:`\|v - t\|^2 / \|t\|^2`, for each image.
+
+    0 is a perfect match and 1 what an all-zero value would have.  It has no unit, so one weight
+    means the same for every image, size, layer and encoder.
+
+    Args:
+        value: (N, ...).
+        target: (N, ...), or (1, ...) when all images share it.
+
+    Returns:
+        (N,), none negative.
+    """
+    return over_energy(squares(value - target), squares(target))
+
+
+def squares(values: Tensor) -> Tensor:
+    """Sum of squares of each image: (N, ...) -> (N,)."""
+    return values.flatten(1).square().sum(1)
+
+
+def over_energy(error: Tensor, energy: Tensor) -> Tensor:
+    """A sum of squared errors (N,) over the target's energy (N,) or (1,)."""
+    # A black image has no energy at some layers; the floor keeps its loss finite.
+    return error / energy.clamp_min(torch.finfo(error.dtype).tiny ** 0.5)

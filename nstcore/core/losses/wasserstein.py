@@ -20,15 +20,25 @@ which both ways of computing the root yield on the side: no derivative of a root
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from nstcore.core.lazy import lazy_import
+from nstcore.core.losses.base import StyleLoss, over_energy, select_rows
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from nstcore.core import moments
+    from nstcore.core.moments import LossSpace, Moments
+else:
+    torch = lazy_import("torch")
+    moments = lazy_import("nstcore.core.moments")
 
 FLOOR = 3e-4
 """Variance added to every direction of both Gaussians, as a share of the target's energy.
 
-It bounds the map between them where a picture does not vary (the root has no finite slope at 0), and
+It bounds the map between them where an image does not vary (the root has no finite slope at 0), and
 must stand well above what float32 keeps of a sum of squares.  Being added to both, it leaves the
 distance of equal Gaussians at 0 and no distance negative."""
 
@@ -39,12 +49,41 @@ POLAR_STEPS = 14
 _LOWEST = {ROOT_STEPS: 1e-2, POLAR_STEPS: 3e-4}
 
 
+class WassersteinLoss(StyleLoss):
+    """Squared W2 distance of the Gaussians with the moments of image and style, over the style's energy.
+
+    The energy is the trace of the style's second moment.
+    """
+
+    name: ClassVar[str] = "w2"
+    label: ClassVar[str] = "Wasserstein-2 distance"
+    formula: ClassVar[str] = "W₂²(N(μ, S), N(μ', S')) / (‖μ'‖² + tr S')"
+    normalizations: ClassVar[tuple[str, ...]] = ("relative", "gradient")
+
+    def __init__(self, style: Moments, space: LossSpace, settings: Any) -> None:
+        super().__init__(style, space, settings)
+        mean, covariance = space.mean_and_covariance(style)
+        self.energy = space.mean(style.mean).square().sum(1) + _trace(covariance)
+        self.target = target_gaussian(mean, covariance, FLOOR * self.energy)
+
+    def __call__(self, image: Moments) -> Tensor:
+        """See :meth:`StyleLoss.__call__`."""
+        distance = wasserstein2(*self.space.mean_and_covariance(image), self.target)
+        return over_energy(distance, self.energy)
+
+    def select(self, rows: Tensor) -> WassersteinLoss:
+        """See :meth:`LayerLoss.select`."""
+        other = super().select(rows)
+        other.target = self.target.select(rows)
+        return other
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """What is needed of a target, computed once.
 
     Attributes:
-        mean: (N, C), N = 1 when all pictures share it.
+        mean: (N, C), N = 1 when all images share it.
         root: (N, C, C), the symmetric root of covariance + floor.
         trace: (N,), of the covariance without the floor.
         floor: (N,), the variance added to every direction.
@@ -55,10 +94,10 @@ class Gaussian:
     trace: Tensor
     floor: Tensor
 
-
-def covariance_matrix(gram: Tensor, mean: Tensor) -> Tensor:
-    r"""Covariance of the channels, :math:`G - \mu \mu^T`: (N, C, C), (N, C) -> (N, C, C)."""
-    return gram - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+    def select(self, rows: Tensor) -> Gaussian:
+        """Some of the Gaussians, (N',) indices."""
+        values = (self.mean, self.root, self.trace, self.floor)
+        return Gaussian(*(select_rows(value, rows) for value in values))
 
 
 def target_gaussian(mean: Tensor, covariance: Tensor, floor: Tensor) -> Gaussian:
@@ -88,28 +127,19 @@ def wasserstein2(mean: Tensor, covariance: Tensor, target: Gaussian) -> Tensor:
         (N,), none negative, 0 for equal Gaussians; in the unit of the variances.
     """
     shift = (mean - target.mean).square().sum(1)
-    overlap: Tensor = _Overlap.apply(covariance, target.root, target.floor)
+    overlap = _overlap(covariance, target)
     spread = _trace(covariance) + target.trace + 2 * covariance.shape[-1] * target.floor
     return shift + (spread - 2 * overlap).clamp_min(0)
 
 
-class _Overlap(torch.autograd.Function):
+def _overlap(covariance: Tensor, target: Gaussian) -> Tensor:
     r""":math:`\operatorname{tr}\,(S'^{1/2} S\, S'^{1/2})^{1/2}`, whose derivative by S is T / 2."""
-
-    @staticmethod
-    def forward(ctx: Any, covariance: Tensor, root: Tensor, floor: Tensor) -> Tensor:
-        # On a CPU, LAPACK takes a third of the time of the matrix products, and is exact; on a GPU
-        # decompositions run one after the other, and not every device has them.
-        compute = decomposed_overlap if covariance.device.type == "cpu" else iterated_overlap
-        overlap, transport = compute(covariance, root, floor)
-        ctx.save_for_backward(transport)
-        return overlap
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        (transport,) = ctx.saved_tensors
-        return 0.5 * slope[:, None, None] * transport, None, None
+    # On a CPU, LAPACK takes a third of the time of the matrix products, and is exact; on a GPU
+    # decompositions run one after the other, and not every device has them.
+    compute = decomposed_overlap if covariance.device.type == "cpu" else iterated_overlap
+    with torch.no_grad():
+        overlap, transport = compute(covariance, target.root, target.floor)
+    return moments.with_slope(covariance, overlap, 0.5 * transport)
 
 
 def decomposed_overlap(covariance: Tensor, root: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,24 +1,22 @@
-"""The losses as pure functions on tensors, one value per image.
+"""First and second moments of activations: what the style losses compare.
 
-Every function takes a batch of N independent images and returns N values, so that the gradient of
-their sum is, for each image, the gradient of its own loss.
-
-Gatys, Ecker & Bethge, *A Neural Algorithm of Artistic Style*, arXiv 1508.06576; the equation numbers
-below are that article's.
+Every function takes a batch of N independent images, so that the gradient of a sum over the batch is, for
+each image, the gradient of its own part.  Equation numbers are those of Gatys, Ecker & Bethge, *A Neural
+Algorithm of Artistic Style*, arXiv 1508.06576.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TVForm = Literal["squared", "absolute", "isotropic"]
-
-TV_EPSILON = 1e-2
-"""Difference of pixel values below which isotropic total variation is round: its slope has no jump."""
+from nstcore.core.encoders.vgg import VGG
+from nstcore.core.guidance import Guide
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -185,6 +183,159 @@ def channel_mean(features: Tensor) -> Tensor:
     return features.mean(dim=(-2, -1))
 
 
+def covariance_matrix(gram: Tensor, mean: Tensor) -> Tensor:
+    r"""Covariance of the channels, :math:`G - \mu \mu^T`: (N, C, C), (N, C) -> (N, C, C)."""
+    return gram - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+
+
+def with_slope(at: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    """Values (N,) of ``at`` (N, ...), computed without history, with their derivative (N, ...)."""
+    found: Tensor = _WithSlope.apply(at, value, slope)
+    return found
+
+
+class _WithSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, at: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return value.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return gradient.view(-1, *[1] * (slope.dim() - 1)) * slope, None, None
+
+
+# --- Moments of layers ---
+
+
+@dataclass(frozen=True)
+class Moments:
+    """First and second moments of one layer's activations of a style.
+
+    Attributes:
+        gram: (1, C, C) or (N, C, C), averaged over positions; with a guide (1 or N, R, C, C), averaged
+            over each of R regions.
+        mean: (1, C) or (N, C); with a guide (1 or N, R, C).
+    """
+
+    gram: Tensor
+    mean: Tensor
+
+    def region(self, index: int) -> Moments:
+        """Those of one region, without a dimension for it."""
+        return Moments(self.gram[:, index], self.mean[:, index])
+
+
+def style_moments(
+    encoder: VGG, image: Tensor, layers: Iterable[str], guides: Mapping[str, Guide] | None = None
+) -> dict[str, Moments]:
+    """Moments of the chosen layers, in the encoder's own channels (before any adapter).
+
+    Args:
+        encoder: the network.
+        image: (N, 3, H, W) in [0, 1].
+        layers: their names.
+        guides: layer -> where its regions lie, for moments of each region.
+    """
+    features = encoder(image, layers)
+    return {
+        name: layer_moments(value, None if guides is None else guides[name])
+        for name, value in features.items()
+    }
+
+
+def layer_moments(features: Tensor, guide: Guide | None = None) -> Moments:
+    """Moments of one layer's activations (N, C, H, W), with a guide those of each of its regions."""
+    if guide is None:
+        return Moments(*gram_and_mean(features))
+    return Moments(*guided_gram_and_mean(features, guide.weights))
+
+
+# --- Adapters: losses in the space of another network ---
+
+
+class LossSpace:
+    """The space in which the losses of one layer are taken: here that of the activations F themselves."""
+
+    def features(self, features: Tensor) -> Tensor:
+        """Activations (N, K, H, W) of the same length as those in the space."""
+        return features
+
+    def difference(self, difference: Tensor) -> Tensor:
+        """The difference of two activations, (N, K, H, W), of the same length as in the space."""
+        return difference
+
+    def gram(self, moments: Moments) -> Tensor:
+        """A matrix (N, K, K) whose distances are those of Gram matrices in the space."""
+        return moments.gram
+
+    def channels(self, moments: Moments) -> int:
+        """Number of channels in the space."""
+        return moments.mean.shape[-1]
+
+    def mean(self, mean: Tensor) -> Tensor:
+        """The mean (N, K') in the space."""
+        return mean
+
+    def mean_and_covariance(self, moments: Moments) -> tuple[Tensor, Tensor]:
+        """Of a Gaussian (N, K), (N, K, K) whose W2 distances are those in the space."""
+        return moments.mean, covariance_matrix(moments.gram, moments.mean)
+
+
+class AdaptedSpace(LossSpace):
+    r"""The space of :math:`A F + b`, for encoders with adapters, without going there.
+
+    With the short triangular factors of :math:`A = Q R` and of :math:`[A\; b] = Q' R'`, R d has the
+    length of A d, and R' [F; 1] that of A F + b.
+
+    Args:
+        weight: A, (K, C).
+        bias: b, (K,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight, self.bias = weight, bias
+        self.linear = qr_factor(weight)
+        self.affine = qr_factor(torch.cat([weight, bias[:, None]], 1))
+
+    def features(self, features: Tensor) -> Tensor:
+        """See :meth:`LossSpace.features`."""
+        return F.conv2d(features, self.affine[:, :-1, None, None], self.affine[:, -1])
+
+    def difference(self, difference: Tensor) -> Tensor:
+        """See :meth:`LossSpace.difference`."""
+        return F.conv2d(difference, self.linear[:, :, None, None])
+
+    def gram(self, moments: Moments) -> Tensor:
+        """See :meth:`LossSpace.gram`."""
+        return self.affine @ affine_moments(moments.gram, moments.mean) @ self.affine.mT
+
+    def channels(self, moments: Moments) -> int:
+        """See :meth:`LossSpace.channels`."""
+        return len(self.weight)
+
+    def mean(self, mean: Tensor) -> Tensor:
+        """See :meth:`LossSpace.mean`."""
+        return mean @ self.weight.mT + self.bias
+
+    def mean_and_covariance(self, moments: Moments) -> tuple[Tensor, Tensor]:
+        """See :meth:`LossSpace.mean_and_covariance`.
+
+        A S A^T = Q (R S R^T) Q^T has the traces of R S R^T; b is the same for both and drops out.
+        """
+        covariance = covariance_matrix(moments.gram, moments.mean)
+        return moments.mean @ self.linear.mT, self.linear @ covariance @ self.linear.mT
+
+
+def loss_space(encoder: VGG, layer: str) -> LossSpace:
+    """The space in which an encoder's losses at one layer are taken."""
+    if layer not in encoder.adapters:
+        return LossSpace()
+    return AdaptedSpace(*encoder.adapters[layer])
+
+
 def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     r"""The averaged Gram matrix of :math:`A F + b`, from the moments of F alone.
 
@@ -238,87 +389,19 @@ def qr_factor(weight: Tensor) -> Tensor:
     return factor.to(weight.dtype)
 
 
-def relative_error(value: Tensor, target: Tensor, energy: Tensor | None = None) -> Tensor:
-    r"""Squared error over the target's own energy, :math:`\|v - t\|^2 / \|t\|^2`, for each image.
+def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:
+    """The Gram matrix (N, K, K) in the space where an encoder's losses are taken.
 
-    0 is a perfect match and 1 what an all-zero value would have.  It has no unit, so one weight
-    means the same for every picture, size, layer and encoder.
-
-    Args:
-        value: (N, ...).
-        target: (N, ...), or (1, ...) when all images share it.
-        energy: the squared norm to divide by, (N,) or (1,), where it is already known.
-
-    Returns:
-        (N,), none negative.
+    With adapters that is VGG-19's space; without, the encoder's own.
     """
-    if energy is None:
-        energy = target.flatten(1).square().sum(1)
-    return over_energy((value - target).flatten(1).square().sum(1), energy)
+    if layer not in encoder.adapters:
+        return moments.gram
+    return lift_gram(moments.gram, moments.mean, *encoder.adapters[layer])
 
 
-def over_energy(squares: Tensor, energy: Tensor) -> Tensor:
-    """A sum of squared errors (N,) over the target's energy (N,) or (1,)."""
-    # A black picture has no energy at some layers; the floor keeps its loss finite.
-    return squares / energy.clamp_min(torch.finfo(squares.dtype).tiny ** 0.5)
-
-
-def gatys_content_loss(squares: Tensor) -> Tensor:
-    r"""Content loss of the article, eq. 1: :math:`\frac12 \sum (F - P)^2`.
-
-    Args:
-        squares: (N,), :math:`\sum (F - P)^2`.
-
-    Returns:
-        (N,).
-    """
-    return 0.5 * squares
-
-
-def gatys_style_loss(gram: Tensor, target: Tensor, channels: int | None = None) -> Tensor:
-    r"""One layer's style loss of the article, eq. 4: :math:`\sum (G - A)^2 / (4 C^2 M^2)`.
-
-    The article's Gram matrices are sums over M positions, ours are averages: the M² of the formula
-    cancels.  Where the style has another number of positions than the picture, this compares it
-    as if it were repeated to the picture's size, a case on which the article is silent.
-
-    Args:
-        gram: (N, C, C) averaged Gram matrices of the pictures.
-        target: (N, C, C) or (1, C, C) averaged Gram matrices of the style.
-        channels: the C of the formula, where the matrices have been shortened.
-
-    Returns:
-        (N,).
-    """
-    channels = channels or gram.shape[-1]
-    return (gram - target).flatten(1).square().sum(1) / (4 * channels**2)
-
-
-def total_variation(image: Tensor, form: TVForm = "squared") -> Tensor:
-    r"""How much neighbouring pixels differ, as a mean, so that one weight means the same at every size.
-
-    With the differences to the right :math:`d_x` and downwards :math:`d_y` of every channel:
-
-    * ``squared``: the means of :math:`d_x^2` and of :math:`d_y^2`, added: Mahendran & Vedaldi (CVPR 2015,
-      eq. 6) with exponent beta = 2.  It smoothes all edges alike.
-    * ``absolute``: the means of :math:`|d_x|` and of :math:`|d_y|`, added: the anisotropic form, which
-      leaves large steps and removes small ones, and likes upright and level edges best.
-    * ``isotropic``: the mean of :math:`\sqrt{d_x^2 + d_y^2 + \epsilon^2} - \epsilon`: Rudin, Osher &
-      Fatemi 1992, the same for edges of all directions; beta = 1 in Mahendran & Vedaldi.  Outside of
-      the picture there is no difference.
-
-    Args:
-        image: (N, 3, H, W), H and W at least 2.
-        form: ``squared``, ``absolute`` or ``isotropic``.
-
-    Returns:
-        (N,), for values in [0, 1] between 0 and 2.
-    """
-    across = image[..., :, 1:] - image[..., :, :-1]
-    down = image[..., 1:, :] - image[..., :-1, :]
-    if form == "isotropic":
-        squares = F.pad(across.square(), (0, 1)) + F.pad(down.square(), (0, 0, 0, 1))
-        return ((squares + TV_EPSILON**2).sqrt() - TV_EPSILON).mean(dim=(1, 2, 3))
-    if form == "absolute":
-        return across.abs().mean(dim=(1, 2, 3)) + down.abs().mean(dim=(1, 2, 3))
-    return across.square().mean(dim=(1, 2, 3)) + down.square().mean(dim=(1, 2, 3))
+def lift_features(encoder: VGG, layer: str, features: Tensor) -> Tensor:
+    """Activations (N, K, H, W) in the space where an encoder's losses are taken: A F + b."""
+    if layer not in encoder.adapters:
+        return features
+    weight, bias = encoder.adapters[layer]
+    return F.conv2d(features, weight[:, :, None, None], bias)
