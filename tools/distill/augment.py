@@ -1,4 +1,4 @@
-"""What the optimizer meets: pictures with noise, wrong colours, too much contrast.
+"""What the optimizer meets: images with noise, wrong colours, too much contrast.
 
 Images are (N, 3, H, W) in [0, 1] or somewhat outside; every function draws from one
 generator, which may be on another device than the CPU.
@@ -21,7 +21,7 @@ def _normal(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def jitter_colour(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Change gamma, contrast, brightness and mix the channels of about half of the pictures."""
+    """Change gamma, contrast, brightness and mix the channels of about half of the images."""
     n = image.shape[0]
     chosen = _uniform(generator, 0, 1, n, 1, 1, 1) < 0.5
     gamma = 2 ** _uniform(generator, -0.8, 0.8, n, 1, 1, 1)
@@ -47,16 +47,16 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def perturb(image: Tensor, generator: torch.Generator) -> Tensor:
-    """A neighbour of each picture: the same with noise of some scale, blurred, sharpened or tinted.
+    """A neighbour of each image: the same with noise of some scale, blurred, sharpened or tinted.
 
-    The differences between a picture and its neighbour teach the student the teacher's *slopes*,
+    The differences between an image and its neighbour teach the student the teacher's *slopes*,
     which are what an optimizer of pixels follows.
     """
     neighbours = []
-    for picture in torch.split(image, 1):
+    for single in torch.split(image, 1):
         kind = int(_uniform(generator, 0, 8, 1))
         amount = float(_uniform(generator, 0.0, 1.0, 1))
-        neighbours.append(_perturb_one(picture, kind, amount, generator))
+        neighbours.append(_perturb_one(single, kind, amount, generator))
     return torch.cat(neighbours)
 
 
@@ -70,20 +70,20 @@ def _noise(like: Tensor, generator: torch.Generator, cell: int = 1) -> Tensor:
     return noise[:, :, :height, :width].expand_as(like)
 
 
-def _perturb_one(picture: Tensor, kind: int, amount: float, generator: torch.Generator) -> Tensor:
+def _perturb_one(single: Tensor, kind: int, amount: float, generator: torch.Generator) -> Tensor:
     strength = 0.01 * 20**amount  # 0.01 to 0.2, more often small
     if kind <= 1:
-        return picture + strength * _noise(picture, generator)
+        return single + strength * _noise(single, generator)
     if kind == 2:
-        return picture + strength * _noise(picture, generator, 2)
+        return single + strength * _noise(single, generator, 2)
     if kind == 3:
-        return picture + strength * _noise(picture, generator, 2 + round(6 * amount))
+        return single + strength * _noise(single, generator, 2 + round(6 * amount))
     if kind == 4:
-        noise = _noise(picture, generator)
-        return picture + strength * (noise - blur(noise, 1.0))
+        noise = _noise(single, generator)
+        return single + strength * (noise - blur(noise, 1.0))
     if kind == 5:
-        return blur(picture, 0.4 + 1.6 * amount)
+        return blur(single, 0.4 + 1.6 * amount)
     if kind == 6:
-        return picture + (0.3 + 1.5 * amount) * (picture - blur(picture, 1.0))
-    shift = _normal(generator, 1, 3, 1, 1).to(picture.device)
-    return picture * (1 + 0.4 * (amount - 0.5)) + 0.08 * shift
+        return single + (0.3 + 1.5 * amount) * (single - blur(single, 1.0))
+    shift = _normal(generator, 1, 3, 1, 1).to(single.device)
+    return single * (1 + 0.4 * (amount - 0.5)) + 0.08 * shift

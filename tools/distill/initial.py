@@ -12,7 +12,7 @@ Random weights spend thousands of steps on what linear algebra gives in a minute
 3. give each channel unit energy.
 
 Adapters follow by ridge regression from the student's activations to the teacher's.  Only
-activations on pictures enter, no weight is copied.
+activations on images enter, no weight is copied.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def fit_layers(
         student: changed in place.
         teacher: measured (see :func:`measure_teacher`).
         second: the teacher's second moments.
-        batches: pictures (N, 3, H, W) to fit on; all are kept in memory, with one layer's features.
+        batches: images (N, 3, H, W) to fit on; all are kept in memory, with one layer's features.
         seed: chooses the pixels that each regression sees.
         progress: told about each layer.
     """
@@ -193,10 +193,10 @@ def _sample(
 ) -> tuple[Tensor, Tensor]:
     """Random pixels: 3 x 3 neighbourhoods with a constant (P, 9 c + 1), targets (P, m)."""
     predictors, targets = [], []
-    pictures = sum(x.shape[0] for x in inputs)
+    images = sum(x.shape[0] for x in inputs)
     for x, y in zip(inputs, outputs, strict=True):
         pixels = x.shape[-2] * x.shape[-1]
-        count = min(pixels, max(1, _POSITIONS // pictures))
+        count = min(pixels, max(1, _POSITIONS // images))
         where = torch.randperm(pixels, generator=generator)[:count].to(x.device)
         patches = F.unfold(x.contiguous(), 3, padding=1)[:, :, where]  # (N, 9 c, count)
         predictors.append(patches.transpose(1, 2).flatten(0, 1))

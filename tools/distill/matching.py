@@ -36,7 +36,7 @@ LAYER_WEIGHTS: dict[str, float] = {
     "relu4_4": 0.5,
     "relu5_1": 2.0,
 }
-"""How much each layer counts.  Of pictures made with an early student, VGG-19 found the style of
+"""How much each layer counts.  Of images made with an early student, VGG-19 found the style of
 ``relu1_1`` to ``relu4_1`` nearly matched and that of ``relu5_1`` hardly, so the deep end, and what leads
 there, counts most."""
 
@@ -54,10 +54,10 @@ def lifted_gram(adapter: Adapter, features: Tensor) -> Tensor:
 
 
 def moment_change_error(moment: Tensor, target: Tensor) -> Tensor:
-    """Share of the *differences* between pictures' second moments left unexplained: a scalar.
+    """Share of the *differences* between images' second moments left unexplained: a scalar.
 
-    An optimizer descends differences of Gram matrices; what the student misses in every picture
-    alike does not disturb it.  Each picture is compared with the next one of the batch.
+    An optimizer descends differences of Gram matrices; what the student misses in every image
+    alike does not disturb it.  Each image is compared with the next one of the batch.
     """
     change = target - target.roll(1, 0)
     error = (moment - moment.roll(1, 0) - change).square().sum((1, 2))
@@ -68,7 +68,7 @@ def moment_change_error(moment: Tensor, target: Tensor) -> Tensor:
 def slope_error(lifted: Tensor, target: Tensor) -> Tensor:
     """How well the *change* between the first and second half of a batch is predicted: a scalar.
 
-    Picture i and picture i + N/2 are neighbours.  The share of the teacher's change that the
+    Image i and image i + N/2 are neighbours.  The share of the teacher's change that the
     student's change leaves unexplained, for each pair, averaged over pairs.  A tenth of the
     activations' own energy is added below, so that a pair which hardly differs counts little.
     """

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from tools.distill.pictures import Photos
 from tools.distill.teacher import load_teacher
 from tools.distill.training import Progress, Training, TrainingPlan
+from tools.distill.training_images import Photos
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def distill(
         steps: budget in steps; the sooner of the two ends the training.
         resume: go on from the checkpoint in ``folder`` if there is one.
         device: ``auto``, ``cpu`` or ``cuda``.
-        seed: of the held-out choice, the pictures and the regressions.
+        seed: of the held-out choice, the images and the regressions.
         folder: for the checkpoint and the replay (default: ``<out>.distill`` beside ``out``).
         init: exported weights to start from in place of the closed-form start.
         plan: all other numbers; its budget and seed are replaced by the arguments.

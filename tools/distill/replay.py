@@ -1,8 +1,8 @@
-"""The student's own half-stylized pictures, kept on disk to learn from.
+"""The student's own half-stylized images, kept on disk to learn from.
 
 A student that has only seen photographs is wrong exactly where an optimizer leads it: the optimizer
-seeks pictures that *the student* takes for the style, and noise is the cheapest of them.  So the
-student stylizes small pictures now and then, the teacher judges all stages of them, and the student
+seeks images that *the student* takes for the style, and noise is the cheapest of them.  So the
+student stylizes small images now and then, the teacher evaluates all their stages, and the student
 learns from its mistakes (Ross et al., *DAgger*, 2011, is the same idea for control).
 """
 
@@ -23,9 +23,9 @@ from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
 from nstcore.core.losses.base import relative_error
 from nstcore.store.files import write_json
 from tools.distill.matching import lifted_gram
-from tools.distill.pictures import Photos, draw_style, to_tensor
+from tools.distill.training_images import Photos, draw_style, to_tensor
 
-SNAPSHOTS = 4  # pictures kept of each stylization, from its start to its end
+SNAPSHOTS = 4  # images kept of each stylization, from its start to its end
 
 
 def lifted_grams(encoder: CompactEncoder, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -39,7 +39,7 @@ def style_errors(found: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> T
 
 
 def content_error(encoder: CompactEncoder, features: Tensor, target: Tensor) -> Tensor:
-    """||A (F - P)||^2 / ||A P + b||^2 for each picture: (N, c, H, W) twice -> (N,)."""
+    """||A (F - P)||^2 / ||A P + b||^2 for each image: (N, c, H, W) twice -> (N,)."""
     adapter = encoder.lift(EVAL_CONTENT_LAYER)
     energy = adapter(target).square().flatten(1).sum(1)
     change = torch.einsum("Cc,nchw->nChw", adapter.weight, features - target)
@@ -60,19 +60,19 @@ def stylize(
     rate: float = 0.03,
     snapshots: int = SNAPSHOTS,
 ) -> list[Tensor]:
-    """Stylize a batch of small pictures under the student.
+    """Stylize a batch of small images under the student.
 
     Args:
         encoder: the student, in evaluation; its weights receive no gradient.
-        start: (N, 3, H, W) first pictures.
-        content: (N, 3, H, W) pictures whose activations are to be kept.
-        style: (N, 3, H', W') pictures whose moments are to be taken.
+        start: (N, 3, H, W) first images.
+        content: (N, 3, H, W) images whose activations are to be kept.
+        style: (N, 3, H', W') images whose moments are to be taken.
         style_weight: (N,) weight of the style error over the content error.
         layer_weights: (layers, N), summing to 1 over layers.
         iterations: steps of the optimizer.
         method: ``adam`` or ``lbfgs``.
         rate: Adam's step.
-        snapshots: how many pictures of the way to return.
+        snapshots: how many images of the way to return.
 
     Returns:
         ``snapshots`` batches (N, 3, H, W); the last one is the result.
@@ -143,7 +143,7 @@ def draw_run(
         "method": "lbfgs" if generator.random() < 0.6 else "adam",
         "rate": float(10 ** generator.uniform(-2, -1.2)),
     }
-    if generator.random() < 0.5:  # a pyramid, as real pictures are made
+    if generator.random() < 0.5:  # a pyramid, as real images are made
         small = (F.avg_pool2d(x, 2) for x in (start, content, style))
         coarse = stylize(encoder, *small, **options, snapshots=1)[-1]
         start = F.interpolate(coarse, scale_factor=2.0, mode="bicubic")
@@ -160,7 +160,7 @@ class Replay:
     Args:
         folder: holds ``replay.f16`` and ``replay.json``.
         capacity: runs kept; the oldest is overwritten.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         device: where they are needed.
     """
 

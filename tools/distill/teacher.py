@@ -70,7 +70,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def set_padding(network: VGG, padding: Padding) -> None:
-    """Change how an existing network continues a picture at its border."""
+    """Change how an existing network continues an image at its border."""
     network.padding = padding
     border = 1 if padding == "zeros" else 0
     for convolution in network.convolutions.values():

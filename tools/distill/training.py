@@ -26,9 +26,9 @@ from tools.distill.export import export
 from tools.distill.initial import fit_adapters, fit_layers, measure_teacher
 from tools.distill.matching import Targets, Weights, make_targets, matching_loss
 from tools.distill.muon import Muon
-from tools.distill.pictures import Photos, Pool, draw_picture, to_tensor
 from tools.distill.replay import Replay, draw_run
 from tools.distill.teacher import Teacher, set_padding
+from tools.distill.training_images import Photos, Pool, draw_image, to_tensor
 from tools.distill.validation import Validation, validate
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class TrainingPlan:
     average_decay: float = 0.998  # of the exponential average of the weights
     clip: float = 1.0  # largest norm of the gradient
     pixels: int = 8 * 128 * 128  # of one batch; CUDA takes 32 times as many
-    # relu5_1 sees about 200 px: small crops would teach it the border more than the picture.
+    # relu5_1 sees about 200 px: small crops would teach it the border more than the image.
     sizes: tuple[int, ...] = (128, 192, 256)
     size_shares: tuple[float, ...] = (0.35, 0.4, 0.25)
     reuse: int = 5  # times each answer of the teacher is used on a CPU, where it costs most
     reuse_batches: int = 300  # answers kept for that in memory, about 12 MB each
-    replay_share: float = 0.5  # of a batch's pictures, once there are any
+    replay_share: float = 0.5  # of a batch's images, once there are any
     replay_capacity: int = 1500
     replay_size: int = 192
     replay_first_step: int = 200
@@ -202,23 +202,23 @@ class Training:
             shares.append(self.step / self.plan.steps)
         return min(1.0, max(shares))
 
-    # ---- pictures --------------------------------------------------------------------------
+    # ---- images --------------------------------------------------------------------------
 
     def draw(self, step: int) -> tuple[np.random.Generator, int, Tensor]:
-        """The pictures of a step before augmentation: a pure function of (seed, step)."""
+        """The images of a step before augmentation: a pure function of (seed, step)."""
         generator = np.random.default_rng((self.plan.seed, 1, step))
         size = int(generator.choice(self.plan.sizes, p=self.plan.size_shares))
         count = max(2, round(self.plan.pixels * self.many / size**2) // 2)
         if self.pool is not None:
             return generator, size, self.pool.draw(generator, count, size)
-        pictures = [draw_picture(self.photos, generator, size) for _ in range(count)]
-        return generator, size, to_tensor(pictures)
+        images = [draw_image(self.photos, generator, size) for _ in range(count)]
+        return generator, size, to_tensor(images)
 
-    def complete(self, generator: np.random.Generator, size: int, pictures: Tensor) -> Tensor:
-        """Colours, neighbours and replay: (N, 3, H, W), picture i beside picture i + N/2."""
+    def complete(self, generator: np.random.Generator, size: int, images: Tensor) -> Tensor:
+        """Colours, neighbours and replay: (N, 3, H, W), image i beside image i + N/2."""
         noise = torch.Generator(self.device).manual_seed(int(generator.integers(2**62)))
-        pictures = pictures.to(self.device)
-        images = jitter_colour(pictures, noise)
+        images = images.to(self.device)
+        images = jitter_colour(images, noise)
         neighbours = perturb(images, noise)
         old = round(len(images) * self.plan.replay_share)
         if len(self.replay) and size <= self.replay.size and old:
@@ -234,8 +234,8 @@ class Training:
         for index in range(first, first + count):
             generator = np.random.default_rng((self.plan.seed, 2, index))
             noise = torch.Generator().manual_seed(index)
-            pictures = to_tensor([draw_picture(self.photos, generator, 128) for _ in range(8)])
-            images = jitter_colour(pictures, noise)
+            images = to_tensor([draw_image(self.photos, generator, 128) for _ in range(8)])
+            images = jitter_colour(images, noise)
             images = torch.cat([images[:4], perturb(images[4:], noise)])
             batches.append(images.to(self.device).contiguous(memory_format=torch.channels_last))
         return batches
@@ -282,7 +282,7 @@ class Training:
         return warm * (self.plan.final_rate + (1 - self.plan.final_rate) * cosine)
 
     def lesson(self, drawn: tuple[np.random.Generator, int, Tensor]) -> Lesson:
-        """Ask the teacher about new pictures."""
+        """Ask the teacher about new images."""
         generator = drawn[0]
         batch = self.complete(*drawn)
         padding: Padding = "replicate" if generator.random() < 0.25 else "zeros"
@@ -335,7 +335,7 @@ class Training:
         return float(loss.detach()), parts
 
     def refresh_replay(self) -> None:
-        """Stylize some pictures with the averaged student and keep them."""
+        """Stylize some images with the averaged student and keep them."""
         runs = draw_run(
             self.average,
             self.photos,

@@ -1,4 +1,4 @@
-"""What a student is worth: on held-out photographs, and by what its gradients do to a picture."""
+"""What a student is worth: on held-out photographs, and by what its gradients do to an image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import gram_matrix
 from tools.distill.augment import perturb
 from tools.distill.matching import MAIN_LAYERS, lifted_gram, unexplained_energy
-from tools.distill.pictures import Photos, procedural, to_tensor
 from tools.distill.replay import stylize
 from tools.distill.teacher import Teacher
+from tools.distill.training_images import Photos, procedural, to_tensor
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Validation:
     Attributes:
         energy: by layer, share of the teacher's energy left unexplained on held-out photographs.
         noisy_energy: the same on their noisy, blurred or tinted neighbours.
-        moment: by layer, relative Frobenius error of the second moments, mean over pictures.
-        recovered: by how much the teacher's style error falls from the content image to a picture
-            optimized with the student, as a share (1: to zero), mean over probe pictures.
+        moment: by layer, relative Frobenius error of the second moments, mean over images.
+        recovered: by how much the teacher's style error falls from the content image to an image
+            optimized with the student, as a share (1: to zero), mean over probe images.
         recovered_held_out: the same over layers that nobody optimized.
     """
 
@@ -59,7 +59,7 @@ class Validation:
 def measure_features(
     student: CompactEncoder, teacher: Teacher, images: Tensor, batch: int = 8
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Unexplained energy and moment error by layer over pictures (N, 3, H, W)."""
+    """Unexplained energy and moment error by layer over images (N, 3, H, W)."""
     energies: dict[str, list[float]] = {layer: [] for layer in student.layers}
     errors: dict[str, list[float]] = {layer: [] for layer in student.layers}
     for part in torch.split(images, batch):
@@ -94,7 +94,7 @@ def probe(
     *,
     size: int = 112,
 ) -> tuple[float, float]:
-    """Stylize a few held-out photographs under the student and let the teacher judge.
+    """Stylize a few held-out photographs under the student and evaluate them by the teacher.
 
     Returns:
         share of the style error that vanished, over the style layers and over the held-out layers.
@@ -136,7 +136,7 @@ def validate(
     *,
     count: int = 16,
 ) -> Validation:
-    """Measure a student on ``count`` held-out crops of 128 px and on the probe pictures."""
+    """Measure a student on ``count`` held-out crops of 128 px and on the probe images."""
     generator = np.random.default_rng(19740101)
     images = to_tensor([photos.crop(generator, 128, held_out=True) for _ in range(count)])
     neighbours = perturb(images[: count // 2], torch.Generator().manual_seed(7))

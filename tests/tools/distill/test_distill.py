@@ -1,4 +1,4 @@
-"""The distillation: its parts against what they claim, and the whole on a handful of pictures."""
+"""The distillation: its parts against what they claim, and the whole on a handful of images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tools.distill.__main__ import make_plan
 from tools.distill.augment import blur, jitter_colour, perturb
 from tools.distill.initial import rectified_regression, ridge, select_channels
 from tools.distill.matching import lifted_gram, make_targets, matching_loss, slope_error
-from tools.distill.pictures import Photos, Pool, draw_picture, procedural, to_tensor
 from tools.distill.replay import SNAPSHOTS, Replay, stylize
 from tools.distill.teacher import load_teacher
+from tools.distill.training_images import Photos, Pool, draw_image, procedural, to_tensor
 
 SMALL = TrainingPlan(
     widths=(4, 4, 8, 8, 8),
@@ -138,10 +138,10 @@ def test_rectified_regression_finds_a_rectified_map() -> None:
     assert error(found) < error(plain) / 5
 
 
-def test_pictures_are_the_same_for_the_same_seed(photos: Path) -> None:
+def test_images_are_the_same_for_the_same_seed(photos: Path) -> None:
     source = Photos(photos)
-    first = [draw_picture(source, np.random.default_rng(i), 48) for i in range(12)]
-    again = [draw_picture(source, np.random.default_rng(i), 48) for i in range(12)]
+    first = [draw_image(source, np.random.default_rng(i), 48) for i in range(12)]
+    again = [draw_image(source, np.random.default_rng(i), 48) for i in range(12)]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert all(p.shape == (48, 48, 3) and p.dtype == np.uint8 for p in first)
     assert set(source.training).isdisjoint(source.held_out)
@@ -209,10 +209,10 @@ def test_a_pool_cuts_what_was_drawn(photos: Path) -> None:
     assert len({tuple(crop.flatten().tolist()) for crop in crops}) > 20
     whole = pool.draw(np.random.default_rng(2), 1, 48)[0]
     candidates = [
-        draw_picture(Photos(photos), np.random.default_rng((0, 5, index)), 48) for index in range(5)
+        draw_image(Photos(photos), np.random.default_rng((0, 5, index)), 48) for index in range(5)
     ]
-    pictures = to_tensor([*candidates, *(picture[:, ::-1] for picture in candidates)])
-    assert any(torch.equal(whole, picture) for picture in pictures)
+    images = to_tensor([*candidates, *(image[:, ::-1] for image in candidates)])
+    assert any(torch.equal(whole, image) for image in images)
 
 
 @pytest.mark.gpu

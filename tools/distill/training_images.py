@@ -1,7 +1,7 @@
-"""Pictures to learn from: photographs, painterly photographs and procedural pictures.
+"""Images to learn from: photographs, painterly photographs and procedural images.
 
 Everything is drawn from a numpy generator, so that a step of the training is a pure function of
-(seed, step) and the same pictures come back after a resume.  Arrays are (H, W, 3) uint8, sRGB.
+(seed, step) and the same images come back after a resume.  Arrays are (H, W, 3) uint8, sRGB.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Photos:
     """A folder of photographs, split into those to train on and those held out.
 
     Args:
-        folder: searched recursively for pictures.
+        folder: searched recursively for images.
         seed: decides which photographs are held out.
 
     Raises:
-        ImageError: if there are fewer than 20 pictures.
+        ImageError: if there are fewer than 20 images.
     """
 
     def __init__(self, folder: Path | str, seed: int = 0) -> None:
@@ -60,10 +60,10 @@ class Photos:
         pixels = self._cache.get(path)
         if pixels is None:
             try:
-                with Image.open(path) as picture:
-                    pixels = np.asarray(picture.convert("RGB"))
+                with Image.open(path) as image:
+                    pixels = np.asarray(image.convert("RGB"))
             except OSError as error:
-                raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
+                raise ImageError(f"{path}: cannot be read as an image ({error})") from error
             if self._cached_bytes + pixels.nbytes <= _CACHE_BYTES:
                 self._cache[path] = pixels
                 self._cached_bytes += pixels.nbytes
@@ -81,28 +81,28 @@ def random_crop(pixels: Pixels, generator: np.random.Generator, size: int) -> Pi
     side = min(float(size * 2 ** generator.uniform(-0.4, 1.3)), height, width)
     left = generator.uniform(0, width - side)
     top = generator.uniform(0, height - side)
-    picture = Image.fromarray(pixels).resize(
+    image = Image.fromarray(pixels).resize(
         (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
     )
     if generator.random() < 0.5:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(picture)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(image)
 
 
 def painterly(pixels: Pixels, generator: np.random.Generator) -> Pixels:
     """Flat patches with sharp borders in place of photographic texture."""
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     if generator.random() < 0.5:
-        picture = picture.filter(ImageFilter.MedianFilter(int(generator.choice([3, 5, 7]))))
-        picture = picture.filter(ImageFilter.UnsharpMask(2, int(generator.integers(50, 250)), 0))
+        image = image.filter(ImageFilter.MedianFilter(int(generator.choice([3, 5, 7]))))
+        image = image.filter(ImageFilter.UnsharpMask(2, int(generator.integers(50, 250)), 0))
     else:
-        picture = picture.quantize(int(generator.integers(4, 24))).convert("RGB")
-        picture = picture.filter(ImageFilter.ModeFilter(int(generator.choice([3, 5]))))
-    return np.asarray(picture)
+        image = image.quantize(int(generator.integers(4, 24))).convert("RGB")
+        image = image.filter(ImageFilter.ModeFilter(int(generator.choice([3, 5]))))
+    return np.asarray(image)
 
 
 def procedural(generator: np.random.Generator, size: int) -> Pixels:
-    """A picture that no camera took: coloured noise, marble, cells, waves or brush strokes."""
+    """An image that no camera took: coloured noise, marble, cells, waves or brush strokes."""
     kinds = (_spectral_noise, _marble, _cells, _waves, _strokes, _strokes)
     return kinds[generator.integers(len(kinds))](generator, size)
 
@@ -188,8 +188,8 @@ def _strokes(generator: np.random.Generator, size: int) -> Pixels:
     colours = (_palette(generator, 24) * 255).astype(int)
     tone = _field(generator, size, 1.8, 1)[0]
     flow = _field(generator, size, 2.0, 1)[0] * generator.uniform(0.5, 2.5)
-    picture = Image.new("RGB", (canvas, canvas), tuple(colours[0]))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (canvas, canvas), tuple(colours[0]))
+    draw = ImageDraw.Draw(image)
     length = generator.uniform(6, 40)
     thickness = max(1, int(length / generator.uniform(2.5, 8)))
     count = min(4000, int(1.5 * canvas**2 / (length * thickness)))
@@ -210,11 +210,11 @@ def _strokes(generator: np.random.Generator, size: int) -> Pixels:
             fill=colour,
             width=thickness,
         )
-    return np.asarray(picture.resize((size, size), Image.Resampling.BOX))
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
 
-def draw_picture(photos: Photos, generator: np.random.Generator, size: int) -> Pixels:
-    """One training picture: mostly a photograph, sometimes painterly or procedural."""
+def draw_image(photos: Photos, generator: np.random.Generator, size: int) -> Pixels:
+    """One training image: mostly a photograph, sometimes painterly or procedural."""
     kind = generator.random()
     if kind < 0.65:
         return photos.crop(generator, size)
@@ -224,15 +224,15 @@ def draw_picture(photos: Photos, generator: np.random.Generator, size: int) -> P
 
 
 class Pool:
-    """Pictures kept on a GPU, from which a batch is cut in no time.
+    """Images kept on a GPU, from which a batch is cut in no time.
 
     Drawing and decoding on the CPU would keep a GPU waiting for most of the training.
 
     Args:
-        photos: see :func:`draw_picture`.
-        seed: of the pictures.
+        photos: see :func:`draw_image`.
+        seed: of the images.
         count: how many; each takes ``3 * side ** 2`` bytes.
-        side: of the pictures in pixels.
+        side: of the images in pixels.
         device: where they stay.
         threads: how many draw at the same time.
     """
@@ -247,30 +247,30 @@ class Pool:
         threads: int = 12,
     ) -> None:
         def draw(index: int) -> Pixels:
-            return draw_picture(photos, np.random.default_rng((seed, 5, index)), side)
+            return draw_image(photos, np.random.default_rng((seed, 5, index)), side)
 
         self.side = side
         with ThreadPoolExecutor(threads) as workers:
             stacked = np.stack(list(workers.map(draw, range(count))))
-        self._pictures = torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
+        self._images = torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
 
     def draw(self, generator: np.random.Generator, count: int, size: int) -> Tensor:
         """Crops (count, 3, size, size) in [0, 1], perhaps mirrored, some of them at half the scale."""
         crops = []
         for _ in range(count):
-            picture = self._pictures[int(generator.integers(len(self._pictures)))]
+            image = self._images[int(generator.integers(len(self._images)))]
             if 2 * size <= self.side and generator.random() < 0.5:
                 half = self.side // 2
-                cells = picture[:, : 2 * half, : 2 * half].reshape(3, half, 2, half, 2)
-                picture = cells.float().mean((2, 4))
-            top, left = generator.integers(picture.shape[-1] - size + 1, size=2)
-            crop = picture[:, top : top + size, left : left + size]
+                cells = image[:, : 2 * half, : 2 * half].reshape(3, half, 2, half, 2)
+                image = cells.float().mean((2, 4))
+            top, left = generator.integers(image.shape[-1] - size + 1, size=2)
+            crop = image[:, top : top + size, left : left + size]
             crops.append((crop.flip(-1) if generator.random() < 0.5 else crop).float())
         return torch.stack(crops).div(255).contiguous(memory_format=torch.channels_last)
 
 
 def draw_style(photos: Photos, generator: np.random.Generator, size: int) -> Pixels:
-    """One style picture for the student's own stylizations."""
+    """One style image for the student's own stylizations."""
     kind = generator.random()
     if kind < 0.25:
         return photos.crop(generator, size)
@@ -279,7 +279,7 @@ def draw_style(photos: Photos, generator: np.random.Generator, size: int) -> Pix
     return procedural(generator, size)
 
 
-def to_tensor(pictures: list[Pixels]) -> Tensor:
+def to_tensor(images: list[Pixels]) -> Tensor:
     """Stack (H, W, 3) uint8 into (N, 3, H, W) float32 in [0, 1], channels last in memory."""
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return stacked.to(torch.float32).div(255).contiguous(memory_format=torch.channels_last)
