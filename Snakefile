@@ -14,12 +14,24 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/targets.smk"
-include: "workflow/rules/batches.smk"
 include: "workflow/rules/stylize.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/refine.smk"
-include: "workflow/rules/compare.smk"
+
+
+if PLAN.config.refine is not None:
+
+    include: "workflow/rules/refine.smk"
+
+
+if PLAN.config.compare is not None:
+
+    include: "workflow/rules/compare.smk"
+
+
+# The environment of every rule so far. (`conda:` outside of a rule is about the main process.)
+for made in workflow.rules:
+    made.conda_env = "../../environment.yml"
 
 
 localrules:
@@ -29,23 +41,23 @@ localrules:
 rule all:
     default_target: True
     input:
-        # Named here too: else one that is deleted would not be missed while the sheets stand.
-        cell_files(),
-        cell_files(paths.RECORD_SUFFIX),
-        f"{RUN}/grid.tsv",
-        f"{RUN}/metrics.csv",
-        f"{RUN}/metrics.parquet",
-        f"{RUN}/loss_curves.parquet",
-        sheet_files(),
-        refined_files(),
-        refined_files(paths.RECORD_SUFFIX),
-        refined_results(),
-        compare_files(),
-        f"{RUN}/report/index.html",
-        f"{RUN}/snakemake/report",
-        f"{RUN}/summary.json",
+        # Named here too: Snakemake would not miss a deleted image while the sheets exist.
+        images=FILES.images,
+        records=FILES.records,
+        refined_images=refined_images,
+        refined_records=refined_records,
+        grid=f"{RUN}/grid.tsv",
+        metrics=f"{RUN}/metrics.parquet",
+        metrics_csv=f"{RUN}/metrics.csv",
+        curves=f"{RUN}/loss_curves.parquet",
+        sheets=SHEETS,
+        refined=FILES.refined_results(),
+        comparison=FILES.comparison(),
+        report=f"{RUN}/report/index.html",
+        bundle=f"{RUN}/snakemake/report",
+        summary=f"{RUN}/summary.json",
 
 
-# From here on jobs read the frozen copy: editing the configuration changes nothing that has begun.
+# From here on jobs read the snapshot: editing the configuration does not change a run that has begun.
 onstart:
     write_snapshot(PLAN)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nstcore.errors import UserError
 from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_snapshot
+from nstcore.plan.snapshot import open_snapshot, snapshot_of
 
 if TYPE_CHECKING:
     from nstcore.core.losses.base import Losses
@@ -64,6 +64,19 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     except Exception:
         log.exception("the job failed")
         raise
+
+
+def run_job(snakemake: Any, work: Callable[..., None], **arguments: Any) -> None:
+    """Do what a script of the workflow is for; see :func:`job`.
+
+    Args:
+        snakemake: the job, as Snakemake hands it to scripts.  Its configuration only says where the
+            run's snapshot is: that is what the job reads.
+        work: gets the run's plan and the other arguments.
+        arguments: of that function.
+    """
+    with job(str(snapshot_of(snakemake.config)), snakemake.log[0]) as plan:
+        work(plan, **arguments)
 
 
 def place(environment: Mapping[str, str] = os.environ) -> str:

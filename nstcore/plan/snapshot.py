@@ -32,6 +32,11 @@ def snapshot_path(config: Config) -> Path:
     return Path(config.run_dir) / NAME
 
 
+def snapshot_of(raw: Mapping[str, Any]) -> Path:
+    """The same for a configuration as it was read, unchecked."""
+    return Path(str(raw.get("results", "results")), str(raw.get("run", "run")), NAME)
+
+
 def write_snapshot(plan: Plan) -> Path:
     """Write the configuration that a plan was made from, with every input file by name."""
     config = plan.config
@@ -91,8 +96,7 @@ def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
     """
     if starting:
         return _plan(raw, starting)
-    run, results = raw.get("run", "run"), raw.get("results", "results")
-    path = Path(str(results)) / str(run) / NAME
+    path = snapshot_of(raw)
     try:
         # Another machine may have written it a moment ago.
         retry_io(path.stat, awaited=True)

@@ -132,18 +132,6 @@ def promoted_images(table: Path | str) -> list[str]:
         raise StoreError(f"{table}: cannot be read ({error}); delete it and run again") from None
 
 
-def refined_cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
-    """The refined cell whose picture has such a path.
-
-    Raises:
-        StoreError: if the grid has no such cell.
-    """
-    for cell in plan.cells(style=style, content=content):
-        if cell.point.stem == stem:
-            return refined(plan, cell)
-    raise StoreError(f"{style}/{content}/{stem} is no cell of this run; start the run again")
-
-
 def promoted(plan: Plan) -> list[tuple[Cell, Cell]]:
     """The chosen cells of a run as they are in the grid and as they are refined.
 

@@ -4,7 +4,7 @@
 rule metrics:
     input:
         grid=f"{RUN}/grid.tsv",
-        records=cell_files(paths.RECORD_SUFFIX),
+        records=FILES.records,
     output:
         parquet=f"{RUN}/metrics.parquet",
         csv=report(
@@ -16,12 +16,7 @@ rule metrics:
         curves=f"{RUN}/loss_curves.parquet",
     log:
         f"{RUN}/logs/metrics.log",
-    conda:
-        "../../environment.yml"
     resources:
-        mem_mb=light_memory,
-        runtime=light_time,
-    params:
-        frozen=FROZEN,
+        **LIGHT_JOB,
     script:
         "../scripts/metrics.py"

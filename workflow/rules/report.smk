@@ -9,35 +9,20 @@ localrules:
 rule contact_sheet:
     input:
         metrics=f"{RUN}/metrics.parquet",
-        # Records tell when a picture changed; a picture linked anew keeps its old date or gets a
-        # newer one without being another picture.
-        images=ancient(cell_files()),
+        # Records tell when an image changed. An image that is linked again may get a newer date
+        # and still be the same image.
+        images=ancient(FILES.images),
     output:
-        png=report(
-            f"{RUN}/sheets/{{page}}.png",
-            caption="../report/contact_sheet.rst",
-            category="Contact sheets",
-            labels={"page": "{page}", "format": "PNG"},
-        ),
-        pdf=report(
-            f"{RUN}/sheets/{{page}}.pdf",
-            caption="../report/contact_sheet.rst",
-            category="Contact sheets",
-            labels={"page": "{page}", "format": "PDF"},
-        ),
+        **sheet_outputs("{page}", caption="../report/contact_sheet.rst"),
     log:
         f"{RUN}/logs/contact_sheet/{{page}}.log",
-    conda:
-        "../../environment.yml"
     # Several sheets are drawn side by side, a single one by several threads.
     threads: 1 if len(PAGES) > 1 else 4
     resources:
-        mem_mb=light_memory,
-        runtime=light_time,
+        **LIGHT_JOB,
     params:
-        frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
-        inputs=inputs_in_order(),
+        inputs=FILES.order(),
     script:
         "../scripts/contact_sheet.py"
 
@@ -47,21 +32,17 @@ rule report:
         metrics=f"{RUN}/metrics.parquet",
         curves=f"{RUN}/loss_curves.parquet",
         grid=f"{RUN}/grid.tsv",
-        images=ancient(cell_files()),
+        images=ancient(FILES.images),
     output:
         f"{RUN}/report/index.html",
     log:
         f"{RUN}/logs/report.log",
-    conda:
-        "../../environment.yml"
     threads: 4
     resources:
-        mem_mb=light_memory,
-        runtime=light_time,
+        **LIGHT_JOB,
     params:
-        frozen=FROZEN,
         report=PLAN.config.report.model_dump(),
-        inputs=inputs_in_order(),
+        inputs=FILES.order(),
     script:
         "../scripts/report.py"
 
@@ -80,34 +61,26 @@ rule report_bundle:
         ),
     log:
         f"{RUN}/logs/report_bundle.log",
-    conda:
-        "../../environment.yml"
-    params:
-        frozen=FROZEN,
     script:
         "../scripts/report_bundle.py"
 
 
-# The last word: it fails when cells failed or limits were exceeded, after everything that can be shown
-# has been made.
+# The last word: it fails if cells failed or limits were exceeded, after everything else is made.
 rule check:
     input:
-        f"{RUN}/metrics.csv",
-        f"{RUN}/report/index.html",
-        f"{RUN}/snakemake/report",
-        sheet_files(),
-        refined_results(),
-        compare_files(),
-        records=cell_files(paths.RECORD_SUFFIX),
-        refined=refined_files(paths.RECORD_SUFFIX),
+        metrics=f"{RUN}/metrics.csv",
+        report=f"{RUN}/report/index.html",
+        bundle=f"{RUN}/snakemake/report",
+        sheets=SHEETS,
+        refined_results=FILES.refined_results(),
+        comparison=FILES.comparison(),
+        records=FILES.records,
+        refined=refined_records,
     output:
         f"{RUN}/summary.json",
     log:
         f"{RUN}/logs/check.log",
-    conda:
-        "../../environment.yml"
     params:
-        frozen=FROZEN,
         allow_failures=PLAN.config.allow_failures,
     script:
         "../scripts/check.py"

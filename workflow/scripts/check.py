@@ -1,7 +1,6 @@
 from pathlib import Path
 
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.results.finalize import finalize
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    finalize(plan, Path(snakemake.output[0]))
+run_job(snakemake, finalize, summary=Path(snakemake.output[0]))

@@ -1,5 +1,4 @@
 from nstcore.compare.stages import make_comparison
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    make_comparison(plan)
+run_job(snakemake, make_comparison)

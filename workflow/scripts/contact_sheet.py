@@ -1,5 +1,4 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.report.outputs import make_sheet
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    make_sheet(plan, snakemake.wildcards.page, threads=snakemake.threads)
+run_job(snakemake, make_sheet, page=snakemake.wildcards.page, threads=snakemake.threads)

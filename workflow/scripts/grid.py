@@ -1,7 +1,6 @@
 from pathlib import Path
 
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.jobs.prepare import write_grid
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    write_grid(plan, Path(snakemake.output[0]))
+run_job(snakemake, write_grid, path=Path(snakemake.output[0]))

@@ -1,5 +1,4 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.report.outputs import make_tables
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    make_tables(plan)
+run_job(snakemake, make_tables)

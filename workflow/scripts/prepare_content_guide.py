@@ -1,5 +1,5 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.jobs.prepare import prepare_content_guide
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    prepare_content_guide(plan, snakemake.wildcards.content)
+content, sizes = snakemake.wildcards.content, snakemake.params.sizes
+run_job(snakemake, prepare_content_guide, content=content, sizes=sizes)

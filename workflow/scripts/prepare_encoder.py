@@ -1,5 +1,4 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.jobs.prepare import prepare_encoder
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    prepare_encoder(plan, snakemake.wildcards.encoder)
+run_job(snakemake, prepare_encoder, encoder=snakemake.wildcards.encoder)

@@ -1,5 +1,5 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.jobs.prepare import prepare_style
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    prepare_style(plan, snakemake.wildcards.style, int(snakemake.wildcards.index))
+style, index = snakemake.wildcards.style, int(snakemake.wildcards.index)
+run_job(snakemake, prepare_style, style=style, index=index)

@@ -1,9 +1,9 @@
-from nstcore.jobs.heartbeat import under_way
-from nstcore.jobs.job import job
-from nstcore.jobs.stylize import stylize_batch
-from nstcore.results.select_refined import refined_cell
+from nstcore.jobs.job import run_job
+from nstcore.jobs.workflow_files import refined_cell, stylize_cells
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    cells = [refined_cell(plan, **dict(snakemake.wildcards))]
-    with under_way(plan, cells) as progress:
-        stylize_batch(plan, cells, threads=snakemake.threads, progress=progress)
+
+def cell(plan):
+    return [refined_cell(plan, **snakemake.wildcards)]
+
+
+run_job(snakemake, stylize_cells, choose=cell, threads=snakemake.threads)

@@ -1,5 +1,4 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.report.outputs import make_refined_table
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    make_refined_table(plan)
+run_job(snakemake, make_refined_table)

@@ -1,5 +1,4 @@
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.report.outputs import make_report
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    make_report(plan, threads=snakemake.threads)
+run_job(snakemake, make_report, threads=snakemake.threads)

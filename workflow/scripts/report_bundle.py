@@ -1,7 +1,6 @@
 from pathlib import Path
 
-from nstcore.jobs.job import job
+from nstcore.jobs.job import run_job
 from nstcore.report.outputs import bundle_report
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    bundle_report(plan, Path(snakemake.output[0]))
+run_job(snakemake, bundle_report, folder=Path(snakemake.output[0]))

@@ -1,5 +1,8 @@
-from nstcore.jobs.job import job
+from pathlib import Path
+
+from nstcore.jobs.job import run_job
 from nstcore.jobs.prepare import make_targets
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    make_targets(plan, snakemake.wildcards.style, threads=snakemake.threads)
+targets = [Path(file).stem for file in snakemake.output]
+style, threads = snakemake.wildcards.style, snakemake.threads
+run_job(snakemake, make_targets, style=style, targets=targets, threads=threads)

@@ -1,8 +1,9 @@
-from nstcore.jobs.heartbeat import under_way
-from nstcore.jobs.job import job
-from nstcore.jobs.stylize import stylize_batch
+from nstcore.jobs.job import run_job
+from nstcore.jobs.workflow_files import stylize_cells
 
-with job(snakemake.params.frozen, snakemake.log[0]) as plan:
-    cells = plan.batch(snakemake.params.group, *snakemake.params.batch)
-    with under_way(plan, cells) as watch:
-        stylize_batch(plan, cells, threads=snakemake.threads, progress=watch, waits=watch.waits)
+
+def cells_of_batch(plan):
+    return plan.batch(snakemake.params.group, *snakemake.params.batch)
+
+
+run_job(snakemake, stylize_cells, choose=cells_of_batch, threads=snakemake.threads)
