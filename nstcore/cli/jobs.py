@@ -77,8 +77,7 @@ def show_calibration(config: Path) -> int:
         UserError: if the configuration's device or a picture is not there.
     """
     from nstcore.cli.plan import measure_machine
-    from nstcore.resources.calibrate import as_yaml, measured_tflops
-    from nstcore.resources.estimate import InputSizes, Machine
+    from nstcore.resources.estimate import InputSizes, Machine, as_yaml, measured_tflops
 
     plan = read_plan(config)
     sizes = InputSizes.of(plan)

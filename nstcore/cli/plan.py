@@ -31,8 +31,8 @@ from nstcore.store.files import write_json
 
 if TYPE_CHECKING:
     from nstcore.report.outputs import SheetForecast
-    from nstcore.resources.disk import Disk
     from nstcore.resources.estimate import BatchCost, InputSizes, Machine
+    from nstcore.resources.preflight import Disk
     from nstcore.resources.throughput import Throughput
 
 
@@ -110,9 +110,14 @@ def show_plan(config: Path, *, probe: bool = True, as_json: bool = False) -> int
 def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     """Find out what a run would take."""
     from nstcore.report.outputs import forecast_sheets, sheet_warnings
-    from nstcore.resources.disk import estimate_disk, existing
     from nstcore.resources.estimate import InputSizes, Machine, missing_weights
-    from nstcore.resources.preflight import long_names, preflight_warnings, too_many_pixels
+    from nstcore.resources.preflight import (
+        estimate_disk,
+        existing,
+        long_names,
+        preflight_warnings,
+        too_many_pixels,
+    )
 
     outlook = Outlook(plan, new=list(plan.cells()))
     sizes = InputSizes.of(plan)
@@ -135,12 +140,12 @@ def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
         add_costs(outlook, sizes, machine, measure_machine(plan, machine) if probe else None)
     outlook.sheets = forecast_sheets(plan, sizes)
     costs = [*outlook.batches.values(), *outlook.refined.values()]
-    works = [work for cost in costs for work in cost.works]
+    micro_batches = [batch for cost in costs for batch in cost.micro_batches]
     cells = [*outlook.new, *most_refined(plan)]
     paper = sum(sheet.bytes for sheet in outlook.sheets)
-    outlook.disk = estimate_disk(plan, cells, sizes, works, paper)
+    outlook.disk = estimate_disk(plan, cells, sizes, micro_batches, paper)
     outlook.disk_free = shutil.disk_usage(existing(plan.config.run_dir)).free
-    outlook.warnings += preflight_warnings(plan, sizes, works, machine, outlook.disk)
+    outlook.warnings += preflight_warnings(plan, sizes, micro_batches, machine, outlook.disk)
     outlook.warnings += sheet_warnings(outlook.sheets, plan.config.report.thumbnail)
     return outlook
 
@@ -149,7 +154,7 @@ def add_costs(
     outlook: Outlook, sizes: InputSizes, machine: Machine, rates: Throughput | None
 ) -> None:
     """Find out what the cells of a run take on a machine, in time only where its speed is known."""
-    from nstcore.resources.estimate import estimate_around, estimate_batch
+    from nstcore.resources.estimate import estimate_batch, estimate_overhead
 
     plan = outlook.plan
     again = most_refined(plan)
@@ -164,10 +169,12 @@ def add_costs(
     if rates is None:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    outlook.seconds_all = estimate_around(plan, sizes, rates, cores, again=True) + _sum(whole)
+    outlook.seconds_all = estimate_overhead(plan, sizes, rates, cores, from_scratch=True) + _sum(
+        whole
+    )
     outlook.seconds = 0.0
     if outlook.new or not (Path(plan.config.run_dir) / "summary.json").is_file():
-        outlook.seconds = estimate_around(plan, sizes, rates, cores)
+        outlook.seconds = estimate_overhead(plan, sizes, rates, cores)
         outlook.seconds += _sum(outlook.batches) + _sum(outlook.refined)
 
 
@@ -231,13 +238,13 @@ def show_outlook(console: Console, outlook: Outlook) -> None:
     if outlook.seconds is not None and outlook.seconds_all is not None:
         show_time(console, outlook)
     costs = {**outlook.batches, **outlook.refined}
-    works = [(name, work) for name, cost in costs.items() for work in cost.works]
-    if works:
-        name, work = max(works, key=lambda pair: pair[1].bytes)
+    batches = [(name, batch) for name, cost in costs.items() for batch in cost.micro_batches]
+    if batches:
+        name, batch = max(batches, key=lambda pair: pair[1].bytes)
         most = max(cost.bytes for cost in costs.values())
-        together = _count(work.budget.batch, "picture")
+        together = _count(len(batch.items), "picture")
         how = f"{outlook.device}, {together} at a time"
-        how += f" in tiles of {work.budget.tile} px" if work.budget.tile else ""
+        how += f" in tiles of {batch.tile} px" if batch.tile else ""
         console.print(f"memory: about {format_size(most)} at most ({how}; {name})")
     if outlook.disk is not None:
         disk = outlook.disk
@@ -300,12 +307,12 @@ def as_values(outlook: Outlook) -> dict[str, Any]:
 
 def _cost_values(cost: BatchCost) -> dict[str, Any]:
     return {
-        "new": sum(len(work.cells) for work in cost.works),
+        "new": sum(len(batch.items) for batch in cost.micro_batches),
         "seconds": cost.seconds,
         "memory_bytes": cost.bytes,
-        "together": max((work.budget.batch for work in cost.works), default=0),
-        "tile": next((work.budget.tile for work in cost.works if work.budget.tile), None),
-        "history": min((work.budget.history for work in cost.works), default=None),
+        "together": max((len(batch.items) for batch in cost.micro_batches), default=0),
+        "tile": next((batch.tile for batch in cost.micro_batches if batch.tile), None),
+        "history": min((batch.history for batch in cost.micro_batches), default=None),
     }
 
 

@@ -12,7 +12,7 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 
-def picture_size(native: Size, settings: Settings) -> Size:
+def image_size(native: Size, settings: Settings) -> Size:
     """Width and height of a cell's picture, of a content of some native size."""
     return fit_size(native, settings.size, settings.size_by)
 

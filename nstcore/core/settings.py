@@ -7,6 +7,7 @@ descriptions from here.  Keys of cells, batches and estimates of time follow fro
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -19,9 +20,11 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from nstcore.core.effects import Effects, effects_of, setting
 from nstcore.core.encoders.layers import DEEPEST, LAYERS, EncoderName
+from nstcore.core.optimizers import OPTIMIZERS
 
 
 def _layer_weights(value: Any) -> Any:
@@ -63,6 +66,24 @@ Layers = Annotated[
 ]
 """Layer -> weight; one name or a list of names, all with the weight 1, mean the same."""
 Iterations = Annotated[int | list[int], AfterValidator(_check_iterations)]
+
+
+def one_of(table: Mapping[str, object]) -> BeforeValidator:
+    """A check that a name is in a table, with the error message of ``Literal``."""
+
+    def known(name: Any) -> Any:
+        if not isinstance(name, str) or name not in table:
+            raise PydanticKnownError(
+                "literal_error", {"expected": " or ".join(repr(known) for known in table)}
+            )
+        return name
+
+    return BeforeValidator(known)
+
+
+OptimizerName = Annotated[
+    str, one_of(OPTIMIZERS), WithJsonSchema({"enum": [*OPTIMIZERS], "type": "string"})
+]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Region = Annotated[
     str,
@@ -70,6 +91,11 @@ Region = Annotated[
     AfterValidator(lambda name: name.lower() if name.startswith("#") else name),
 ]
 """Name of a region: the colour that it has in a guide, or a name of one's own."""
+
+
+def _read_by_optimizer(name: str) -> Callable[[Settings], bool]:
+    """Whether the chosen optimizer reads a setting."""
+    return lambda settings: name in OPTIMIZERS[settings.optimizer].own_settings
 
 
 class SettingsFields(BaseModel):
@@ -231,9 +257,7 @@ class SettingsFields(BaseModel):
     )
 
     # --- optimization ---
-    optimizer: Literal["lbfgs", "adam"] = setting(
-        "lbfgs", "How the image is optimized.", Effects(time=True)
-    )
+    optimizer: OptimizerName = setting("lbfgs", "How the image is optimized.", Effects(time=True))
     learning_rate: float | None = setting(
         None,
         "Step length; empty: 1 for L-BFGS, 0.02 for Adam.",
@@ -244,14 +268,14 @@ class SettingsFields(BaseModel):
     history: int = setting(
         10,
         "Curvature pairs kept by L-BFGS; memory is twice as many copies of the image.",
-        Effects(used=lambda s: s.optimizer == "lbfgs", time=True),
+        Effects(used=_read_by_optimizer("history"), time=True),
         ge=1,
         le=200,
     )
     averaging: float = setting(
         0.99,
         "Decay of Adam's average of the iterates; 0 for none.",
-        Effects(used=lambda s: s.optimizer == "adam"),
+        Effects(used=_read_by_optimizer("averaging")),
         ge=0,
         lt=1,
     )
@@ -313,7 +337,7 @@ class Settings(SettingsFields):
         """The learning rate with its default filled in."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 1.0 if self.optimizer == "lbfgs" else 0.02
+        return OPTIMIZERS[self.optimizer].default_learning_rate
 
     @property
     def used_content_layers(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.moments import Moments
-from nstcore.core.settings import Settings, batch_key
+from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import by_region, load_moments, picture_moments, save_moments
 from nstcore.errors import UserError
@@ -45,36 +45,11 @@ from nstcore.resources.device import (
     release_memory,
     reset_peak_memory,
 )
-from nstcore.resources.memory_model import is_out_of_memory, less_memory, plan_batch
+from nstcore.resources.free_memory import free_bytes
+from nstcore.resources.memory_model import is_out_of_memory
+from nstcore.resources.micro_batches import BatchInput, MicroBatch, log_shortage, split_batches
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """Jobs that are done together, and how they are made to fit into memory.
-
-    Attributes:
-        indices: of the jobs.
-        history: curvature pairs of L-BFGS.
-        tile: side of the tiles in pixels; None for whole pictures.
-    """
-
-    indices: tuple[int, ...]
-    history: int
-    tile: int | None
-
-    def __str__(self) -> str:
-        count = len(self.indices)
-        pictures = "1 picture" if count == 1 else f"{count} pictures"
-        tiles = "" if self.tile is None else f" in tiles of {self.tile} px"
-        return f"{pictures} at a time, history {self.history}{tiles}"
-
-    def halves(self) -> list[MicroBatch]:
-        """The two halves of the jobs; nothing for a single one."""
-        half = len(self.indices) // 2
-        parts = (self.indices[:half], self.indices[half:])
-        return [replace(self, indices=part) for part in parts] if half else []
 
 
 @dataclass(frozen=True)
@@ -207,10 +182,10 @@ class Engine:
         Raises:
             Preempted: when the work has to end early; states of what was under way are saved.
         """
-        waiting, put_off, pause = list(self._batches(jobs)), list[MicroBatch](), PAUSES[0]
+        waiting, put_off, pause = self._batches(jobs), list[MicroBatch[int]](), PAUSES[0]
 
-        def read_all(work: MicroBatch) -> list[Task]:
-            return [jobs[i].read() for i in work.indices]
+        def read_all(work: MicroBatch[int]) -> list[Task]:
+            return [jobs[i].read() for i in work.items]
 
         with Prefetcher(read_all) as ahead:
             while waiting or put_off:
@@ -221,49 +196,38 @@ class Engine:
                     time.sleep(pause)
                     waiting, put_off, pause = put_off, [], min(1.2 * pause, PAUSES[1])
                 work = waiting.pop(0)
-                now, later = turn(work.indices)
+                now, later = turn(work.items)
                 if later:
-                    put_off.append(replace(work, indices=tuple(later)))
+                    put_off.append(replace(work, items=tuple(later)))
                 if not now:
                     continue
                 pause = PAUSES[0]
                 # States may have come since, from a job that was killed.
                 part, *others = self._alike(jobs, now)
-                waiting[:0] = [replace(work, indices=tuple(other)) for other in others]
-                work = replace(work, indices=tuple(part))
+                waiting[:0] = [replace(work, items=tuple(other)) for other in others]
+                work = replace(work, items=tuple(part))
                 # Where memory is so short that tiles are needed, nothing is read before it is used.
                 ample = waiting and work.tile is None and waiting[0].tile is None
                 following = waiting[0] if ample else None
                 read = partial(ahead.take, work, following)
                 made, failure = self._attempt(jobs, work, read, progress)
                 if failure is None:
-                    yield from zip(work.indices, made, strict=True)
+                    yield from zip(work.items, made, strict=True)
                     continue
-                smaller = work.halves() or (
-                    self._with_less_memory(jobs, work) if failure.out_of_memory else []
-                )
+                smaller = work.smaller(out_of_memory=failure.out_of_memory)
                 if smaller:
                     log.warning("%s; going on with %s", failure.reason, smaller[0])
                     waiting[:0] = smaller
                 else:
                     yield (
-                        work.indices[0],
+                        work.items[0],
                         StylizeResult(None, failure.reason, self._facts(work, jobs, 0.0)),
                     )
-
-    def _with_less_memory(
-        self, jobs: Sequence[StylizeRequest], work: MicroBatch
-    ) -> list[MicroBatch]:
-        """How a single picture is tried again after it ran out of memory; nothing if there is no way."""
-        job = jobs[work.indices[0]]
-        width, height = job.size
-        less = less_memory(job.settings, width, height, work.history, work.tile)
-        return [] if less is None else [replace(work, history=less[0], tile=less[1])]
 
     def _attempt(
         self,
         jobs: Sequence[StylizeRequest],
-        work: MicroBatch,
+        work: MicroBatch[int],
         read: Callable[[], Sequence[Task]],
         progress: Progress | None,
     ) -> tuple[list[StylizeResult], Failure | None]:
@@ -276,7 +240,7 @@ class Engine:
             raise
         except Exception as error:
             # What is tried next must stand outside: the traceback keeps all tensors alive.
-            log.info("a batch of %d pictures failed", len(work.indices), exc_info=True)
+            log.info("a batch of %d pictures failed", len(work.items), exc_info=True)
             reason = (str(error).splitlines() or ["no reason given"])[0]
             if not isinstance(error, UserError):
                 reason = f"{type(error).__name__}: {reason}"
@@ -293,9 +257,9 @@ class Engine:
         return [], failure
 
     def _made(
-        self, result: Result, work: MicroBatch, jobs: Sequence[StylizeRequest], seconds: float
+        self, result: Result, work: MicroBatch[int], jobs: Sequence[StylizeRequest], seconds: float
     ) -> StylizeResult:
-        count = len(work.indices)
+        count = len(work.items)
         facts = self._facts(work, jobs, seconds / count)
         facts["iterations"] = sum(level.iterations for level in result.levels)
         facts["rollbacks"] = result.rollbacks
@@ -308,13 +272,13 @@ class Engine:
             }
             for level in result.levels
         ]
-        return StylizeResult(result, result.reason, facts, work.indices)
+        return StylizeResult(result, result.reason, facts, work.items)
 
     def _facts(
-        self, work: MicroBatch, jobs: Sequence[StylizeRequest], seconds: float
+        self, work: MicroBatch[int], jobs: Sequence[StylizeRequest], seconds: float
     ) -> dict[str, Any]:
-        wanted = jobs[work.indices[0]].settings.history
-        files = [path for i in work.indices for path in jobs[i].targets]
+        wanted = jobs[work.items[0]].settings.history
+        files = [path for i in work.items for path in jobs[i].targets]
         threads = frozenset().union(*(self._target_threads.get(path, ()) for path in files))
         short = f"history {work.history} in place of {wanted}, for want of memory"
         return {
@@ -325,7 +289,7 @@ class Engine:
             "threads": torch.get_num_threads(),
             # With how many the styles' targets were computed, if with one number and it is known.
             "target_threads": next(iter(threads)) if len(threads) == 1 else None,
-            "batch_size": len(work.indices),
+            "batch_size": len(work.items),
             "tile": work.tile,
             "history": work.history,
             # What is not as the settings say, and why.
@@ -336,35 +300,28 @@ class Engine:
             "peak_memory_mb": round(peak_memory_mb(self.device), 1),
         }
 
-    def _batches(self, jobs: Sequence[StylizeRequest]) -> Iterator[MicroBatch]:
-        """Jobs that go together and fit into memory together."""
+    def _batches(self, jobs: Sequence[StylizeRequest]) -> list[MicroBatch[int]]:
+        """Indices of jobs that go together and fit into memory together."""
+
+        def describe(index: int) -> BatchInput:
+            job = jobs[index]
+            return BatchInput(job.settings, job.size, str(job.weights), job.region_names)
+
         # What was freed meanwhile is not in use.
         release_memory(self.device)
-        groups: dict[tuple[Any, ...], list[int]] = {}
-        for index, job in enumerate(jobs):
-            key = (
-                job.size,
-                job.region_names,
-                batch_key(job.settings),
-                str(job.weights),
+        free = free_bytes(self.device)
+        batches = list(
+            split_batches(
+                range(len(jobs)),
+                describe,
+                self.device.type,
+                free,
+                most=self.batch_size,
+                tile=self.tile,
             )
-            groups.setdefault(key, []).append(index)
-        for members in groups.values():
-            first = jobs[members[0]]
-            width, height = first.size
-            wanted = min(len(members), self.batch_size or len(members))
-            budget = plan_batch(
-                first.settings,
-                width,
-                height,
-                self.device,
-                wanted,
-                self.tile,
-                len(first.region_names),
-            )
-            for start in range(0, len(members), budget.batch):
-                part = members[start : start + budget.batch]
-                yield MicroBatch(tuple(part), budget.history, budget.tile)
+        )
+        log_shortage(batches, free, self.tile)
+        return batches
 
     def _alike(self, jobs: Sequence[StylizeRequest], members: Sequence[int]) -> Iterator[list[int]]:
         """Split a batch whose saved states have no point of the descent in common."""
@@ -380,11 +337,11 @@ class Engine:
     def _stylize(
         self,
         everything: Sequence[StylizeRequest],
-        work: MicroBatch,
+        work: MicroBatch[int],
         read: Callable[[], Sequence[Task]],
         progress: Progress | None,
     ) -> list[Result]:
-        jobs = [everything[i] for i in work.indices]
+        jobs = [everything[i] for i in work.items]
         settings = jobs[0].settings
         encoder = self.encoder(settings, jobs[0].weights, settings.layers, half=self.half)
         label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].label} and {len(jobs) - 1} more"
@@ -413,7 +370,9 @@ class Engine:
                 tile=work.tile,
             )
 
-    def _keeper(self, jobs: Sequence[StylizeRequest], work: MicroBatch) -> FileCheckpointer | None:
+    def _keeper(
+        self, jobs: Sequence[StylizeRequest], work: MicroBatch[int]
+    ) -> FileCheckpointer | None:
         folders = [job.checkpoint for job in jobs if job.checkpoint is not None]
         if len(folders) < len(jobs):
             return None

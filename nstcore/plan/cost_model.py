@@ -8,7 +8,7 @@ takes less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from nstcore.config.run import Config
@@ -22,7 +22,7 @@ from nstcore.core.encoders.layers import (
     deepest,
     gram_flops,
 )
-from nstcore.core.pyramid import Size, levels, picture_size
+from nstcore.core.pyramid import Size, image_size, levels
 from nstcore.core.settings import Settings
 
 TFLOPS = {"gpu": 2.0, "cpu": 0.1}
@@ -53,14 +53,24 @@ def cell_flops(settings: Settings, native: Size | None = None) -> float:
         settings: of the cell.
         native: width and height of its content; None where they are not known.
     """
-    size = picture_size(native or SHAPES[settings.size_by], settings)
-    style = tuple(layer for layer, weight in settings.style_layers.items() if weight > 0)
+    size = image_size(native or SHAPES[settings.size_by], settings)
+    style = settings.used_style_layers
     last = deepest(settings.layers)
-    # One more for the targets of the level.
-    return sum(
-        (iterations + 1) * iteration_flops(settings.encoder, last, style, *level)
-        for level, iterations in levels(settings, size)
+    return sum_iterations(
+        settings, size, lambda level: iteration_flops(settings.encoder, last, style, *level)
     )
+
+
+def sum_iterations(settings: Settings, size: Size, cost: Callable[[Size], float]) -> float:
+    """What all iterations of an image cost, in whatever unit.
+
+    Args:
+        settings: of the image.
+        size: of the finished image.
+        cost: of one iteration at the size of a level.
+    """
+    # One more for the targets of the level.
+    return sum((iterations + 1) * cost(level) for level, iterations in levels(settings, size))
 
 
 @lru_cache(maxsize=4096)

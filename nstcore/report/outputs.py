@@ -21,7 +21,7 @@ from nstcore.contact_sheet import (
 )
 from nstcore.contact_sheet.layout import MAX_AREA
 from nstcore.contact_sheet.page import Page
-from nstcore.core.pyramid import picture_size
+from nstcore.core.pyramid import image_size
 from nstcore.core.settings import Settings
 from nstcore.jobs.prepare import write_grid
 from nstcore.plan import compared, paths
@@ -277,7 +277,7 @@ def _expected_metrics(plan: Plan, sizes: InputSizes) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for cell in plan.cells():
         native = sizes.contents.get(cell.content)
-        width, height = picture_size(native, cell.settings) if native else (None, None)
+        width, height = image_size(native, cell.settings) if native else (None, None)
         axes = dict(cell.axes)
         identity = {"style": axes.pop("style"), "content": axes.pop("content")}
         identity |= {"setting": cell.point.name, "seed": axes.pop("seed")}

@@ -8,7 +8,8 @@ that converges early takes less.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,16 +17,18 @@ from pathlib import Path
 from nstcore.config.run import Config
 from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.weights import locate
-from nstcore.core.pyramid import Size, area, levels, picture_size
-from nstcore.core.settings import Settings, batch_key
+from nstcore.core.pyramid import Size, area, image_size
+from nstcore.core.settings import Settings
 from nstcore.core.tile_grid import receptive_margin, stride, tile_grid
 from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.images import fit_size
 from nstcore.images.masks import read_guide
 from nstcore.images.reading import upright_size
 from nstcore.plan import paths, preparation
+from nstcore.plan.cost_model import cell_flops, sum_iterations
 from nstcore.plan.plan import Cell, Plan
-from nstcore.resources.memory_model import MEMORY_SHARE, Budget, fit_batch, peak_bytes
+from nstcore.resources.memory_model import MEMORY_SHARE
+from nstcore.resources.micro_batches import BatchInput, MicroBatch, split_batches
 from nstcore.resources.throughput import Throughput, evaluation_key_of_encoder, iteration_key
 
 JOB_SECONDS = 0.3
@@ -117,39 +120,18 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class EstimatedBatch:
-    """Pictures of one batch that are made at the same time.
-
-    Attributes:
-        cells: what is made.
-        settings: of the first; those that matter here are the same for all.
-        size: of the pictures.
-        budget: how they are made to fit.
-        bytes: that they take together.
-        fits: whether that is what one batch may take of the free memory.
-    """
-
-    cells: tuple[Cell, ...]
-    settings: Settings
-    size: Size
-    budget: Budget
-    bytes: float
-    fits: bool
-
-
-@dataclass(frozen=True)
 class BatchCost:
-    """What a batch takes.
+    """What a job takes.
 
     Attributes:
-        seconds: None where no speed is known.
+        seconds: None where the speed of the machine is not known.
         bytes: most memory, on a GPU that of the GPU.
-        works: how its pictures are shared out.
+        micro_batches: how its cells are divided.
     """
 
     seconds: float | None
     bytes: float
-    works: Sequence[EstimatedBatch]
+    micro_batches: Sequence[MicroBatch[Cell]]
 
 
 def estimate_batch(
@@ -163,96 +145,72 @@ def estimate_batch(
 
     Args:
         plan: the run.
-        cells: of one batch, as far as they have to be made; those of unreadable pictures are left out.
-        sizes: of the run's pictures.
+        cells: of one batch that are not finished; those of unreadable images are left out.
+        sizes: of the run's images.
         machine: where the job runs.
         rates: how fast that is; None to leave time out.
     """
-    works = list(_works(plan, cells, sizes, machine))
-    most = max((work.bytes for work in works), default=0.0)
+
+    def describe(cell: Cell) -> BatchInput:
+        size = image_size(sizes.contents[cell.content], cell.settings)
+        return BatchInput(
+            cell.settings, size, cell.settings.weights, _region_names(plan, cell.content)
+        )
+
+    readable = [cell for cell in cells if cell.content in sizes.contents]
+    micro_batches = list(
+        split_batches(
+            readable,
+            describe,
+            machine.kind,
+            machine.free,
+            most=plan.config.batch_size,
+            tile=plan.config.tile,
+        )
+    )
+    most = max((batch.bytes for batch in micro_batches), default=0.0)
     if machine.kind != "cuda":
         most += PROCESS_BYTES if rates is None else rates.process_bytes
     if rates is None:
-        return BatchCost(None, most, works)
-    seconds = rates.start + JOB_SECONDS if works else rates.light_start + JOB_SECONDS
-    judge = plan.evaluation
-    for work in works:
-        seconds += descent_seconds(work, rates, machine)
-        seen = fit_size(work.size, judge["size"])
-        written = work.size[0] * work.size[1] * plan.config.output.bits / 8
-        seconds += len(work.cells) * (
-            written * (rates.save + rates.load)
-            + seen[0]
-            * seen[1]
-            * rates.judges[evaluation_key_of_encoder(judge["encoder"], judge["weights"])]
+        return BatchCost(None, most, micro_batches)
+    seconds = JOB_SECONDS + (rates.start if micro_batches else rates.light_start)
+    evaluation = plan.evaluation
+    key = evaluation_key_of_encoder(evaluation["encoder"], evaluation["weights"])
+    for batch in micro_batches:
+        seconds += optimization_seconds(batch, rates, machine)
+        written = area(batch.size) * plan.config.output.bits / 8
+        evaluated = area(fit_size(batch.size, evaluation["size"]))
+        seconds += len(batch.items) * (
+            written * (rates.save + rates.load) + evaluated * rates.judges[key]
         )
-    return BatchCost(seconds, most, works)
+    return BatchCost(seconds, most, micro_batches)
 
 
-def descent_seconds(work: EstimatedBatch, rates: Throughput, machine: Machine) -> float:
-    """Of all iterations of pictures that are made at the same time.
+def optimization_seconds(batch: MicroBatch[Cell], rates: Throughput, machine: Machine) -> float:
+    """Time of all iterations of images that are optimized at the same time."""
+    speed = rates.iterations[iteration_key(batch.settings, machine.precision)]
 
-    Args:
-        work: the pictures.
-        rates: how fast the machine is.
-        machine: where they are made.
-    """
-    speed = rates.iterations[iteration_key(work.settings, machine.precision)]
-    seconds = 0.0
-    for size, iterations in levels(work.settings, work.size):
-        pixels = area(size) * tiles_factor(size, work.budget.tile, work.settings)
-        # One more for the targets of the level.
-        seconds += (iterations + 1) * speed.seconds(pixels, len(work.cells))
-    return seconds
+    def iteration_seconds(size: Size) -> float:
+        pixels = area(size) * tiles_factor(size, batch.tile, batch.settings)
+        return speed.seconds(pixels, len(batch.items))
+
+    return sum_iterations(batch.settings, batch.size, iteration_seconds)
 
 
-def _works(
-    plan: Plan, cells: Iterable[Cell], sizes: InputSizes, machine: Machine
-) -> Iterator[EstimatedBatch]:
-    """How the engine will share out cells: what goes together, as many as fit."""
-    groups: dict[tuple[Size, str, str | None, int], list[Cell]] = {}
-    for cell in cells:
-        settings = cell.settings
-        if cell.content in sizes.contents:
-            size = picture_size(sizes.contents[cell.content], settings)
-            regions = _region_count(plan, cell.content)
-            key = (size, batch_key(settings), settings.weights, regions)
-            groups.setdefault(key, []).append(cell)
-    config = plan.config
-    for (size, _, _, regions), members in groups.items():
-        settings = members[0].settings
-        wanted = min(len(members), config.batch_size or len(members))
-        budget, need = fit_batch(
-            settings, *size, machine.kind, machine.free, wanted, config.tile, regions
-        )
-        for start in range(0, len(members), budget.batch):
-            part = tuple(members[start : start + budget.batch])
-            taken = peak_bytes(
-                settings,
-                *size,
-                len(part),
-                history=budget.history,
-                device=machine.kind,
-                tile=budget.tile,
-                regions=regions,
-            )
-            yield EstimatedBatch(part, settings, size, budget, taken, need <= machine.share)
-
-
-def _region_count(plan: Plan, content: str) -> int:
-    """How many regions a content has; 0 without a guide, or with one that cannot be read."""
+def _region_names(plan: Plan, content: str) -> tuple[str, ...]:
+    """Names of a content's regions; empty without a guide, or with one that cannot be read."""
     guide = plan.contents[content].guide
     files = [guide] if isinstance(guide, str) else list((guide or {}).values())
-    changed = tuple(Path(file).stat().st_mtime_ns for file in files)
-    return _regions_of(json.dumps(guide), changed) if files else 0
+    modified = tuple(Path(file).stat().st_mtime_ns for file in files)
+    return _names_in_guide(json.dumps(guide), modified) if files else ()
 
 
 @lru_cache
-def _regions_of(guide: str, _changed: tuple[int, ...]) -> int:
+def _names_in_guide(guide: str, _modified: tuple[int, ...]) -> tuple[str, ...]:
     try:
-        return len(read_guide(json.loads(guide)).names)
+        return read_guide(json.loads(guide)).names
     except ImageError:
-        return 0
+        return ()
 
 
 def prepared_sizes(plan: Plan, native: Size) -> dict[str, Size]:
@@ -279,68 +237,63 @@ def tiles_factor(size: Size, tile: int | None, settings: Settings) -> float:
     return (1 + FORWARD) * seen / (width * height)
 
 
-def estimate_around(
-    plan: Plan, sizes: InputSizes, rates: Throughput, cores: int, *, again: bool = False
+def estimate_overhead(
+    plan: Plan, sizes: InputSizes, rates: Throughput, cores: int, *, from_scratch: bool = False
 ) -> float:
     """Seconds of all jobs before and after the batches.
 
     Args:
         plan: the run.
-        sizes: of its pictures.
+        sizes: of its images.
         rates: of this machine.
         cores: how many jobs that only handle files run at the same time.
-        again: whether to count what stands in the run's folder already.
+        from_scratch: whether to count also what is in the run's folder already.
     """
     run = Path(plan.config.run_dir)
 
-    def there(pattern: str, **parts: object) -> bool:
-        return not again and (run / pattern.format(**parts)).is_file()
+    def missing(pattern: str, **parts: object) -> bool:
+        return from_scratch or not (run / pattern.format(**parts)).is_file()
 
-    light = heavy = 0.0
+    file_job, torch_job = (JOB_SECONDS + start for start in (rates.light_start, rates.start))
+    parallel = serial = 0.0  # jobs that handle files, and those that compute
     for content, native in sizes.contents.items():
-        missing = [
+        written = [
             size
             for label, size in prepared_sizes(plan, native).items()
-            if not there(paths.CONTENT, content=content, size=label)
+            if missing(paths.CONTENT, content=content, size=label)
         ]
-        if missing:
-            written = sum(map(area, missing))
-            light += rates.light_start + JOB_SECONDS
-            light += area(native) * rates.load + written * rates.save
+        if written:
+            parallel += file_job + area(native) * rates.load + sum(map(area, written)) * rates.save
     requests = preparation.target_requests(plan)
-    for style, pictures in sizes.styles.items():
-        for index, native in enumerate(pictures):
-            if not there(paths.STYLE, style=style, index=index):
-                light += rates.light_start + JOB_SECONDS
-                light += area(native) * (rates.load + rates.save)
-        wanted = [
+    for style, images in sizes.styles.items():
+        for index, native in enumerate(images):
+            if missing(paths.STYLE, style=style, index=index):
+                parallel += file_job + area(native) * (rates.load + rates.save)
+        targets = [
             request
             for name, request in requests.items()
-            if not there(paths.TARGET, style=style, target=name)
+            if missing(paths.TARGET, style=style, target=name)
         ]
-        if wanted:
-            heavy += rates.start + JOB_SECONDS
-            for settings, _, size in wanted:
-                # No style is enlarged.
-                pixels = sum(
-                    min(area(p), area(fit_size(p, size, settings.size_by))) for p in pictures
-                )
-                heavy += FORWARD * pixels * _slowest(rates, settings)
+        serial += torch_job if targets else 0.0
+        for settings, _, size in targets:
+            # No style is enlarged.
+            pixels = sum(min(area(i), area(fit_size(i, size, settings.size_by))) for i in images)
+            serial += FORWARD * pixels * _seconds_per_pixel(rates, settings)
     for encoder in preparation.encoders(plan):
-        if not there(paths.ENCODER, encoder=encoder):
-            heavy += rates.start + JOB_SECONDS
-    shown = sum(
-        area(picture_size(sizes.contents[c.content], c.settings))
-        for c in plan.cells()
-        if c.content in sizes.contents
+        if missing(paths.ENCODER, encoder=encoder):
+            serial += torch_job
+    results = sum(
+        area(image_size(sizes.contents[cell.content], cell.settings))
+        for cell in plan.cells()
+        if cell.content in sizes.contents
     )
-    # The grid, the tables, the sheets, the report, the check; sheets and report read every picture.
-    light += 5 * (rates.light_start + JOB_SECONDS) + 2 * shown * rates.load
-    return light / max(1, cores) + heavy
+    # The grid, the tables, the sheets, the report, the check; sheets and report read every image.
+    parallel += 5 * file_job + 2 * results * rates.load
+    return parallel / max(1, cores) + serial
 
 
-def _slowest(rates: Throughput, settings: Settings) -> float:
-    """Seconds a pixel of an iteration of the encoder of some settings, the slowest that is known."""
+def _seconds_per_pixel(rates: Throughput, settings: Settings) -> float:
+    """Of an iteration with the encoder of some settings, or of the slowest that is known."""
     for precision in ("float32", "bfloat16"):
         speed = rates.iterations.get(iteration_key(settings, precision))
         if speed is not None:
@@ -357,3 +310,43 @@ def missing_weights(plan: Plan) -> list[str]:
         except WeightsError as error:
             lines.append(str(error))
     return lines
+
+
+# --- The speed of a machine, as `cluster.tflops` gives it. ---
+
+
+def measured_tflops(
+    plan: Plan, sizes: InputSizes, machine: Machine, rates: Throughput
+) -> dict[str, float]:
+    """What the cells of this run reach on a machine: encoder -> 10^12 operations a second.
+
+    Small images and small batches use a device badly, so the run's own batches are what counts.
+
+    Args:
+        plan: the run.
+        sizes: of its pictures.
+        machine: the machine.
+        rates: measured of it.
+    """
+    batches: dict[str, list[Cell]] = {}
+    for cell in plan.cells():
+        batches.setdefault(cell.batch, []).append(cell)
+    flops, seconds = defaultdict[str, float](float), defaultdict[str, float](float)
+    for cells in batches.values():
+        for batch in estimate_batch(plan, cells, sizes, machine).micro_batches:
+            encoder = batch.settings.encoder
+            flops[encoder] += len(batch.items) * cell_flops(batch.settings, batch.size)
+            seconds[encoder] += optimization_seconds(batch, rates, machine)
+    return {encoder: 1e-12 * count / seconds[encoder] for encoder, count in flops.items()}
+
+
+def as_yaml(tflops: Mapping[str, float], device: str) -> str:
+    """Lines for a configuration.
+
+    Example:
+        >>> print(as_yaml({"compact": 0.21263}, "a CPU"), end="")
+        cluster:
+          tflops: {compact: 0.213}    # a CPU
+    """
+    values = ", ".join(f"{name}: {value:.3g}" for name, value in sorted(tflops.items()))
+    return f"cluster:\n  tflops: {{{values}}}    # {device}\n"

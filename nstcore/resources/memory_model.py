@@ -7,21 +7,14 @@ with what torch says it keeps and with the peak of real processes.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nstcore.core.encoders.layers import LAYERS, WIDTHS, channels, deepest, stage
+from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
 from nstcore.core.tile_grid import receptive_margin
-from nstcore.resources.free_memory import free_bytes
-
-if TYPE_CHECKING:
-    import torch
-
-log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.6
 """Share of the free memory that one batch may take by our estimate."""
@@ -38,67 +31,25 @@ SLACK = 1.2
 FIXED = 24e6
 """Bytes for kernels, threads and their scratch, whatever the size of the pictures."""
 
-PICTURES = 9
-"""Copies of the picture besides the history: iterate, start, best, its gradient, the current gradient and
-step, the previous ones, and one on the way."""
-
 MATRICES = 8
 """Matrices of the size of a Gram matrix for every style layer: itself, difference, products, slopes."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How a descent is made to fit.
+    """How an optimization fits into memory.
 
     Attributes:
-        batch: pictures optimized at the same time.
+        batch: images at the same time.
         history: curvature pairs of L-BFGS.
-        tile: side of the tiles in pixels without their overlap; None for whole pictures.
+        tile: side of the tiles in pixels without their overlap; None for whole images.
+        fits: whether one image needs no more than ``MEMORY_SHARE`` of the free memory.
     """
 
     batch: int
     history: int
     tile: int | None
-
-
-def plan_batch(
-    settings: Settings,
-    width: int,
-    height: int,
-    device: torch.device,
-    wanted: int | None = None,
-    tile: int | None = None,
-    regions: int = 0,
-) -> Budget:
-    """As many pictures at a time as ``MEMORY_SHARE`` of the free memory holds.
-
-    Where not even one fits, what changes the result comes last: tiles first, because they give the
-    same gradient, and less history only where the buffers of the picture's size do not fit
-    themselves.  The picture is never made smaller.  Where nothing helps, the least of all is tried.
-
-    Args:
-        settings: of all pictures of the batch.
-        width, height: of a picture in pixels, at its finest level.
-        device: where they are optimized; its memory is asked.
-        wanted: how many pictures there are; None for as many as fit.
-        tile: a side of tiles that is given; None to use them only where whole pictures do not fit.
-        regions: of the contents' guides; 0 without.
-    """
-    free = free_bytes(device)
-    budget, need = fit_batch(settings, width, height, device.type, free, wanted, tile, regions)
-    if need > MEMORY_SHARE * free:
-        log.warning(
-            "%d x %d px need about %.1f GB and %.1f GB are free; %s is tried",
-            width,
-            height,
-            need / 1e9,
-            free / 1e9,
-            budget,
-        )
-    elif (budget.history, budget.tile) != (settings.history, tile):
-        fits = MEMORY_SHARE * free / 1e9
-        log.info("%d x %d px: %s to fit %.1f GB", width, height, budget, fits)
-    return budget
+    fits: bool = True
 
 
 def fit_batch(
@@ -107,42 +58,54 @@ def fit_batch(
     height: int,
     device: str,
     free: float,
-    wanted: int | None = None,
+    *,
+    count: int | None = None,
     tile: int | None = None,
     regions: int = 0,
-) -> tuple[Budget, float]:
-    """What :func:`plan_batch` decides where so many bytes are free, on this machine or another.
+) -> Budget:
+    """As many images at a time as ``MEMORY_SHARE`` of the free memory holds.
 
-    Returns:
-        The budget, and the bytes that one picture needs with it: more than ``MEMORY_SHARE`` of
-        ``free`` where nothing helps.
+    Where not even one fits, what changes the result comes last: tiles first, because they give the
+    same gradient, and less history only where the buffers of the image's size do not fit themselves.
+    The image is never made smaller.  Where nothing fits, the least of all is tried.
+
+    Args:
+        settings: of all images of the batch.
+        width, height: of an image in pixels, at its finest level.
+        device: kind of the device: ``cpu``, ``cuda`` or ``mps``.
+        free: bytes that are free there.
+        count: how many images there are; None for as many as fit.
+        tile: side of the tiles; None to use tiles only where whole images do not fit.
+        regions: number of regions in the contents' guides; 0 without.
     """
     available = MEMORY_SHARE * free
-    whole = peak_bytes(settings, width, height, 1, device=device, tile=tile, regions=regions)
+
+    def need(history: int, tile: int | None) -> float:
+        return peak_bytes(
+            settings,
+            width,
+            height,
+            1,
+            history=history,
+            device=device,
+            tile=tile,
+            regions=regions,
+        )
+
+    whole = need(settings.history, tile)
     if whole <= available:
         fixed = shared_bytes(settings)
         fit = int((available - fixed) / (whole - fixed))
-        count = fit if wanted is None else max(1, min(fit, wanted))
-        return Budget(count, settings.history, tile), whole
-    histories = list(_histories(settings))
-    sides: list[int | None] = [tile]
+        return Budget(fit if count is None else max(1, min(fit, count)), settings.history, tile)
+    tiles: list[int | None] = [tile]
     if tile is None:
-        sides += [side for side in TILES if _outer(side, settings) < max(width, height)]
+        tiles += [side for side in TILES if _outer_side(side, settings) < max(width, height)]
+    histories = list(_shorter_histories(settings))
     for history in histories:
-        for side in sides:
-            need = peak_bytes(
-                settings,
-                width,
-                height,
-                1,
-                history=history,
-                device=device,
-                tile=side,
-                regions=regions,
-            )
-            if need <= available:
-                return Budget(1, history, side), need
-    return Budget(1, histories[-1], sides[-1]), need
+        for side in tiles:
+            if need(history, side) <= available:
+                return Budget(1, history, side)
+    return Budget(1, histories[-1], tiles[-1], fits=False)
 
 
 def peak_bytes(
@@ -167,8 +130,7 @@ def peak_bytes(
         tile: side of the tiles in pixels without their overlap; None for whole pictures.
         regions: of the contents' guides; 0 without.
     """
-    pairs = settings.history if history is None else history
-    copies = PICTURES + (2 * pairs if settings.optimizer == "lbfgs" else 0)
+    copies = OPTIMIZERS[settings.optimizer].image_copies(settings, history)
     content = sum(
         _area(layer, width, height) * _width_of(layer, settings)
         for layer, weight in settings.content_layers.items()
@@ -176,7 +138,9 @@ def peak_bytes(
     )
     seen_width, seen_height = width, height
     if tile is not None:
-        seen_width, seen_height = (min(side, _outer(tile, settings)) for side in (width, height))
+        seen_width, seen_height = (
+            min(side, _outer_side(tile, settings)) for side in (width, height)
+        )
         copies += 1  # the gradient that the tiles add up to
     values = (
         3 * width * height * copies
@@ -285,7 +249,7 @@ _SHORT = re.compile(
 )
 
 
-def _histories(settings: Settings) -> Iterator[int]:
+def _shorter_histories(settings: Settings) -> Iterator[int]:
     """Ever fewer curvature pairs: halves, so that a little more or less memory changes nothing."""
     history = settings.history
     yield history
@@ -294,7 +258,7 @@ def _histories(settings: Settings) -> Iterator[int]:
         yield history
 
 
-def _outer(tile: int, settings: Settings) -> int:
+def _outer_side(tile: int, settings: Settings) -> int:
     """Side in pixels of what a tile is computed from."""
     return tile + 2 * receptive_margin(settings.layers)
 
@@ -333,9 +297,9 @@ def less_memory(
     """
     seen = max(width, height) if tile is None else tile
     for side in TILES:
-        if side < seen and _outer(side, settings) < max(width, height):
+        if side < seen and _outer_side(side, settings) < max(width, height):
             return history, side
-    for shorter in _histories(settings):
+    for shorter in _shorter_histories(settings):
         if shorter < history:
             return shorter, tile
     return None

@@ -5,26 +5,143 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
-from nstcore.core.pyramid import Size, area, picture_size, smallest_side
-from nstcore.images import fit_size
+import numpy as np
+
+from nstcore.config.run import Output
+from nstcore.core.encoders.layers import (
+    EVAL_CONTENT_LAYER,
+    EVAL_HELD_OUT_LAYERS,
+    EVAL_STYLE_LAYERS,
+    VGG19_WIDTHS,
+    channels,
+)
+from nstcore.core.optimizers import OPTIMIZERS
+from nstcore.core.pyramid import Size, area, image_size, smallest_side
+from nstcore.images import fit_size, save_picture
 from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy
-from nstcore.plan import paths
-from nstcore.plan.plan import Plan
+from nstcore.plan import paths, preparation
+from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import refined_sizes
 from nstcore.plan.values import format_size
-from nstcore.resources.disk import Disk, existing
-from nstcore.resources.estimate import EstimatedBatch, InputSizes, Machine
+from nstcore.resources.estimate import InputSizes, Machine, prepared_sizes
+from nstcore.resources.micro_batches import MicroBatch
+
+RECORD_BYTES, ENTRY_BYTES = 4000, 350
+"""Of a cell's record: without its trace, and each of the trace's entries, one in ten iterations."""
+
+ENCODER_BYTES = {"vgg19": 80_100_000, "compact": 4_000_000}
+"""Of an encoder's weights in a run's folder: convolutions in single precision."""
+
+THUMBNAIL_SIDE = 320
+"""Of the report's pictures, in pixels; no pixel of theirs takes more than a byte."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Most bytes that a run's files take, by what they are.
+
+    Attributes:
+        pictures: of the cells.
+        records: of the cells, in the run's folder and in the store.
+        inputs: prepared pictures, weights and style targets.
+        report: with its thumbnails.
+        states: of what is under way, until it is finished.
+        sheets: contact sheets.
+    """
+
+    pictures: float
+    records: float
+    inputs: float
+    report: float
+    states: float
+    sheets: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.pictures + self.records + self.inputs + self.report + self.states + self.sheets
+
+
+def estimate_disk(
+    plan: Plan,
+    cells: Sequence[Cell],
+    sizes: InputSizes,
+    batches: Iterable[MicroBatch[Cell]],
+    sheets: float = 0.0,
+) -> Disk:
+    """Most bytes that a run's files take.
+
+    Args:
+        plan: the run.
+        cells: those that are still to be made.
+        sizes: of the run's pictures.
+        batches: how the cells are divided.
+        sheets: bytes of the contact sheets.
+    """
+    pictures = records = 0.0
+    for cell in cells:
+        if cell.content not in sizes.contents:
+            continue
+        settings = cell.settings
+        size = image_size(sizes.contents[cell.content], settings)
+        pictures += area(size) * picture_bytes(plan.config.output)
+        entries = sum(iterations // 10 + 1 for iterations in settings.level_iterations())
+        records += 2 * (RECORD_BYTES + entries * ENTRY_BYTES)
+    # A picture of 16 bits stays one when it is prepared.
+    inputs = 6.0 * sum(
+        area(size)
+        for native in sizes.contents.values()
+        for size in prepared_sizes(plan, native).values()
+    )
+    inputs += 6.0 * sum(area(native) for style in sizes.styles.values() for native in style)
+    for _, layers, _ in preparation.target_requests(plan).values():
+        values = sum(channels(layer, VGG19_WIDTHS) ** 2 for layer in layers)
+        inputs += 4.0 * values * sum(len(pictures) for pictures in sizes.styles.values())
+    inputs += sum(ENCODER_BYTES[name] for name, _ in preparation.encoders(plan).values())
+    report = float(len(cells) * THUMBNAIL_SIDE**2)
+    # A state is written before the one before it goes.
+    states = max((2 * len(batch.items) * _state_bytes(batch) for batch in batches), default=0.0)
+    return Disk(pictures, records, inputs, report, states, sheets)
+
+
+def _state_bytes(batch: MicroBatch[Cell]) -> float:
+    """Size of the saved state of one image."""
+    optimizer = OPTIMIZERS[batch.settings.optimizer]
+    return 12.0 * area(batch.size) * optimizer.saved_copies(batch.settings, batch.history)
+
+
+@lru_cache
+def picture_bytes(output: Output) -> float:
+    """Most bytes that a pixel of a finished picture takes: those of white noise.
+
+    Painted pictures take about two thirds of it as PNG.
+    """
+    side = 128
+    noise = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
+    with tempfile.TemporaryDirectory(prefix="nst-plan-") as folder:
+        path = Path(folder) / f"noise.{output.format}"
+        alpha = noise[..., 0] if output.preserve_alpha else None
+        save_picture(path, noise, bits=output.bits, quality=output.quality, alpha=alpha)
+        return path.stat().st_size / side**2
+
+
+def existing(folder: Path | str) -> Path:
+    """The nearest folder above, or this one, that exists already."""
+    path = Path(os.path.abspath(folder))
+    return next(parent for parent in (path, *path.parents) if os.path.isdir(parent))
 
 
 def preflight_warnings(
     plan: Plan,
     sizes: InputSizes,
-    works: Sequence[EstimatedBatch],
+    batches: Sequence[MicroBatch[Cell]],
     machine: Machine | None,
     disk: Disk,
 ) -> list[str]:
@@ -33,13 +150,13 @@ def preflight_warnings(
     Args:
         plan: the run.
         sizes: of its pictures.
-        works: how the cells that are still to be made are shared out.
+        batches: how the cells that are not finished are divided.
         machine: where; None if the configuration's device is not there.
         disk: what their files take.
     """
     found = [*too_many_pixels(plan, sizes), *too_narrow(plan, sizes), *long_names(plan)]
     if machine is not None:
-        found += too_little_memory(works, machine)
+        found += too_little_memory(batches, machine)
     return [*found, *too_little_disk(plan, disk)]
 
 
@@ -86,7 +203,7 @@ def too_narrow(plan: Plan, sizes: InputSizes) -> Iterator[str]:
             )
         told: set[str] = set()
         for settings in (cell.settings for cell in plan.cells(content=content)):
-            width, height = picture_size(native, settings)
+            width, height = image_size(native, settings)
             least = smallest_side(settings.layers)
             label = paths.size_label(settings)
             if min(width, height) < least and label not in told:
@@ -106,29 +223,27 @@ def _least(native: Size, short: int, by: SizeBy) -> int:
     return size
 
 
-def too_little_memory(works: Iterable[EstimatedBatch], machine: Machine) -> Iterator[str]:
+def too_little_memory(batches: Iterable[MicroBatch[Cell]], machine: Machine) -> Iterator[str]:
     """Pictures that do not fit even in tiles, and those for which the history has to be cut."""
-    told: set[tuple[Size, str]] = set()
-    for work in works:
-        settings, budget = work.settings, work.budget
-        width, height = work.size
-        kind = "fits" if work.fits else "short"
-        if (work.size, kind) in told:
+    warned: set[tuple[Size, bool]] = set()
+    for batch in batches:
+        settings, reduced = batch.settings, batch.history < batch.settings.history
+        if (batch.size, batch.fits) in warned or (batch.fits and not reduced):
             continue
-        where = f"{width} x {height} px with `encoder: {settings.encoder}`"
-        if not work.fits:
-            told.add((work.size, kind))
-            tiles = "" if budget.tile is None else f" even in tiles of {budget.tile} px"
+        warned.add((batch.size, batch.fits))
+        width, height = batch.size
+        image = f"{width} x {height} px with `encoder: {settings.encoder}`"
+        if not batch.fits:
+            tiles = "" if batch.tile is None else f" even in tiles of {batch.tile} px"
             yield (
-                f"memory: {where} takes about {format_size(work.bytes)}{tiles}, and of the "
+                f"memory: {image} takes about {format_size(batch.bytes)}{tiles}, and of the "
                 f"{format_size(machine.free)} that are free a batch takes no more than "
                 f"{format_size(machine.share)}; lower `size`, or free some memory"
             )
-        elif budget.history < settings.history:
-            told.add((work.size, kind))
+        else:
             yield (
-                f"memory: {where} fits only with history {budget.history} in place of "
-                f"{settings.history}, which descends more slowly; lower `size`, or free some memory"
+                f"memory: {image} fits only with history {batch.history} in place of "
+                f"{settings.history}, which converges more slowly; lower `size`, or free some memory"
             )
 
 

@@ -16,12 +16,12 @@ from nstcore.plan.cost_model import SHAPES, cell_seconds, job_seconds
 from nstcore.plan.plan import Cell, Plan
 from nstcore.resources.estimate import (
     PROCESS_BYTES,
-    EstimatedBatch,
     InputSizes,
     Machine,
     estimate_batch,
 )
 from nstcore.resources.memory_model import MEMORY_SHARE
+from nstcore.resources.micro_batches import MicroBatch
 
 TIME_FACTOR = 1.5
 """Time that is asked for over the time that is expected: nodes differ, and file systems are busy."""
@@ -86,12 +86,12 @@ def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
         cells: of one batch.
         attempt: 1, and one more each time that the job is tried again.
     """
-    works = _works(plan, cells)
-    held = PIXEL_BYTES * _held_pixels(works) + SNAKEMAKE_BYTES
+    batches = _micro_batches(plan, cells)
+    held = PIXEL_BYTES * _held_pixels(batches) + SNAKEMAKE_BYTES
     growth = MEMORY_GROWTH ** (attempt - 1)
     if plan.config.device == "cpu":
         processes = MEMORY_FACTOR * (PROCESS_BYTES + held)
-        needed = growth * (_device_bytes(works) + processes)
+        needed = growth * (_device_bytes(batches) + processes)
     else:
         needed = growth * (GPU_HOST_BYTES + held)
     return math.ceil(needed / 1e6)
@@ -102,32 +102,32 @@ def gpu_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
     if plan.config.device == "cpu":
         return 0
     growth = MEMORY_GROWTH ** (attempt - 1)
-    return math.ceil(growth * _device_bytes(_works(plan, cells)) / 1e6)
+    return math.ceil(growth * _device_bytes(_micro_batches(plan, cells)) / 1e6)
 
 
-def _works(plan: Plan, cells: Sequence[Cell]) -> list[EstimatedBatch]:
-    """How a job shares out its cells, each content taken to be square."""
+def _micro_batches(plan: Plan, cells: Sequence[Cell]) -> list[MicroBatch[Cell]]:
+    """How a job divides its cells, each content taken to have one shape."""
     kind = "cpu" if plan.config.device == "cpu" else "cuda"
     machine = Machine(kind, 1e9 * plan.config.cluster.memory_gb)
-    works: list[EstimatedBatch] = []
+    found: list[MicroBatch[Cell]] = []
     for by, shape in SHAPES.items():
         members = [cell for cell in cells if cell.settings.size_by == by]
         sizes = InputSizes({cell.content: shape for cell in members}, {}, ())
-        works += estimate_batch(plan, members, sizes, machine).works
-    return works
+        found += estimate_batch(plan, members, sizes, machine).micro_batches
+    return found
 
 
-def _device_bytes(works: Sequence[EstimatedBatch]) -> float:
+def _device_bytes(batches: Sequence[MicroBatch[Cell]]) -> float:
     """Memory that a job takes where it computes, in bytes, with room for the estimate to be wrong."""
     # It takes this share of what it finds free, and leaves the rest for what was not counted.
-    return max((work.bytes for work in works), default=0.0) / MEMORY_SHARE
+    return max((batch.bytes for batch in batches), default=0.0) / MEMORY_SHARE
 
 
-def _held_pixels(works: Sequence[EstimatedBatch]) -> float:
+def _held_pixels(batches: Sequence[MicroBatch[Cell]]) -> float:
     """Pixels of all pictures that a job holds at the same time, whose cells come in the plan's order."""
-    cells = [cell for work in works for cell in work.cells]
-    together = max((len(work.cells) for work in works), default=0)
-    largest = max((area(work.size) for work in works), default=0)
+    cells = [cell for batch in batches for cell in batch.items]
+    together = max((len(batch.items) for batch in batches), default=0)
+    largest = max((area(batch.size) for batch in batches), default=0)
     contents = len({(cell.content, cell.settings.size) for cell in cells})
     # Contents as they are read and as they are seen: of two batches, and what is kept; then results.
     sources = 2 * min(contents, 2 * together + KEPT)

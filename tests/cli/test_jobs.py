@@ -16,8 +16,7 @@ from nstcore.config.loader import parse_config
 from nstcore.core.settings import Settings
 from nstcore.plan.cost_model import cell_flops
 from nstcore.plan.plan import Plan
-from nstcore.resources.calibrate import as_yaml, measured_tflops
-from nstcore.resources.estimate import InputSizes, Machine
+from nstcore.resources.estimate import InputSizes, Machine, as_yaml, measured_tflops
 from nstcore.resources.throughput import IterationTime, Throughput, iteration_key
 
 

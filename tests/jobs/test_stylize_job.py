@@ -311,12 +311,12 @@ def test_pictures_that_go_together_share_a_batch() -> None:
         for j, s in enumerate(settings)
     ]
     batches = list(Engine("cpu", 1)._batches(jobs))
-    assert sorted(index for batch in batches for index in batch.indices) == list(range(8))
+    assert sorted(index for batch in batches for index in batch.items) == list(range(8))
     for batch in batches:
-        assert len({jobs[i].size for i in batch.indices}) == 1
-        assert len({jobs[i].settings.pooling for i in batch.indices}) == 1
+        assert len({jobs[i].size for i in batch.items}) == 1
+        assert len({jobs[i].settings.pooling for i in batch.items}) == 1
     assert len(batches) == 4
-    assert all(len(batch.indices) == 1 for batch in Engine("cpu", 1, 1)._batches(jobs))
+    assert all(len(batch.items) == 1 for batch in Engine("cpu", 1, 1)._batches(jobs))
 
 
 def test_json_knows_no_nan() -> None:

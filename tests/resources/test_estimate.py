@@ -17,18 +17,18 @@ from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
-from nstcore.resources.disk import estimate_disk
 from nstcore.resources.estimate import (
     JOB_SECONDS,
     BatchCost,
     InputSizes,
     Machine,
-    estimate_around,
     estimate_batch,
+    estimate_overhead,
     tiles_factor,
 )
 from nstcore.resources.memory_model import peak_bytes
 from nstcore.resources.microbenchmark import measure_throughput
+from nstcore.resources.preflight import estimate_disk
 from nstcore.resources.throughput import (
     IterationTime,
     Throughput,
@@ -61,7 +61,7 @@ def test_every_iteration_of_every_level_counts_once_for_all_that_go_together(
     found = cost(plan, PLENTY, unit_rates(plan))
     # One batch of three: 50 + 20 + 10 iterations and one more a level for its targets.
     assert found.seconds == pytest.approx(83 + JOB_SECONDS)
-    assert [work.budget.batch for work in found.works] == [3]
+    assert [len(batch.items) for batch in found.micro_batches] == [3]
     by_picture = unit_rates(plan, iterations={})
     for key in unit_rates(plan).iterations:
         by_picture.iterations[key] = IterationTime(0.0, 1.0, 0.0)
@@ -70,7 +70,7 @@ def test_every_iteration_of_every_level_counts_once_for_all_that_go_together(
 
 def test_what_differs_in_more_than_weights_does_not_go_together(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, sweep={"axes": {"size": [64, 96], "style_weight": [1, 2]}})
-    assert [len(work.cells) for work in cost(plan, PLENTY).works] == [2, 2]
+    assert [len(batch.items) for batch in cost(plan, PLENTY).micro_batches] == [2, 2]
 
 
 def test_less_memory_makes_smaller_batches_that_take_longer(tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_less_memory_makes_smaller_batches_that_take_longer(tmp_path: Path) -> N
     rates = unit_rates(plan)
     ample = cost(plan, PLENTY, rates)
     tight = cost(plan, Machine("cpu", 1.01 * need / 0.6), rates)
-    assert [len(work.cells) for work in ample.works] == [4]
-    assert [len(work.cells) for work in tight.works] == [2, 2]
+    assert [len(batch.items) for batch in ample.micro_batches] == [4]
+    assert [len(batch.items) for batch in tight.micro_batches] == [2, 2]
     assert tight.bytes == pytest.approx(need)
     assert ample.bytes > tight.bytes
     assert tight.seconds is not None
@@ -102,9 +102,9 @@ def test_a_gpu_is_estimated_where_there_is_none(tmp_path: Path) -> None:
 def test_the_configurations_batch_size_and_tiles_count(tmp_path: Path) -> None:
     axes = {"axes": {"style_weight": [1, 2, 3]}}
     plan = make_plan(tmp_path, sweep=axes, batch_size=2, tile=64)
-    works = cost(plan, PLENTY).works
-    assert [len(work.cells) for work in works] == [2, 1]
-    assert {work.budget.tile for work in works} == {64}
+    batches = cost(plan, PLENTY).micro_batches
+    assert [len(batch.items) for batch in batches] == [2, 1]
+    assert {batch.tile for batch in batches} == {64}
 
 
 def test_tiles_cost_what_is_computed_twice() -> None:
@@ -130,24 +130,24 @@ def test_an_unreadable_picture_costs_only_its_own_cells(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"no picture")
     sizes = InputSizes.of(plan)
     assert [line.split(":")[0] for line in sizes.problems] == ["contents.photo"]
-    assert cost(plan, PLENTY).works == []
-    assert whole.works
+    assert cost(plan, PLENTY).micro_batches == []
+    assert whole.micro_batches
 
 
 def test_what_stands_there_already_is_not_prepared_again(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, settings={"size": 64}, evaluation={"size": 64})
     sizes = InputSizes.of(plan)
     rates = unit_rates(plan, start=100.0, light_start=1.0)
-    fresh = estimate_around(plan, sizes, rates, 1)
+    fresh = estimate_overhead(plan, sizes, rates, 1)
     for encoder in preparation.encoders(plan):
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
     prepare.make_targets(plan, "paint", threads=1)
-    after = estimate_around(plan, sizes, rates, 1)
+    after = estimate_overhead(plan, sizes, rates, 1)
     # Two starts of torch, for the weights and the targets, and two without it.
     assert fresh - after == pytest.approx(202 + 4 * JOB_SECONDS, abs=0.1)
-    assert estimate_around(plan, sizes, rates, 1, again=True) == pytest.approx(fresh)
+    assert estimate_overhead(plan, sizes, rates, 1, from_scratch=True) == pytest.approx(fresh)
 
 
 @pytest.mark.parametrize(("form", "bits"), [("png", 8), ("png", 16), ("jpg", 8)])

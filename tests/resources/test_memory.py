@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +21,15 @@ from nstcore.resources import memory_model as memory
 from nstcore.resources.memory_model import (
     LEAST_HISTORY,
     Budget,
+    fit_batch,
     is_out_of_memory,
     kept_values,
     less_memory,
     peak_bytes,
-    plan_batch,
 )
 
 HISTORY = Settings().history
-CPU = torch.device("cpu")
 BIG: dict[str, Any] = {"size": 4096, "pyramid_start": 4096}
-
-Free = Callable[[float], None]
-
-
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> Free:
-    """Make it so that one batch may take so many bytes."""
-
-    def leave(count: float) -> None:
-        # A byte more: dividing by the share and multiplying again rounds.
-        monkeypatch.setattr(memory, "free_bytes", lambda device: (count + 1) / memory.MEMORY_SHARE)
-
-    return leave
-
 
 CASES: list[dict[str, Any]] = [
     {"encoder": "vgg19"},
@@ -180,53 +163,53 @@ def test_so_it_is_with_regions(encoder: str) -> None:
     check_peak(384, 2, regions=4, encoder=encoder, history=5)
 
 
-class TestPlan:
-    def test_as_many_as_fit_and_no_more_than_there_are(self, free: Free) -> None:
-        free(peak_bytes(Settings(), 256, 256, 7))
-        assert plan_batch(Settings(), 256, 256, CPU) == Budget(7, HISTORY, None)
-        assert plan_batch(Settings(), 256, 256, CPU, wanted=3) == Budget(3, HISTORY, None)
-        assert plan_batch(Settings(), 256, 256, CPU, wanted=9).batch == 7
-        assert plan_batch(Settings(), 256, 256, CPU, regions=30).batch < 7
-        free(peak_bytes(Settings(), 256, 256, 7) - 1000)
-        assert plan_batch(Settings(), 256, 256, CPU).batch == 6
+def fit(available: float, settings: Settings, width: int, height: int, **options: Any) -> Budget:
+    """What fits where one batch may take so many bytes."""
+    # A byte more: dividing by the share and multiplying again rounds.
+    free = (available + 1) / memory.MEMORY_SHARE
+    return fit_batch(settings, width, height, "cpu", free, **options)
 
-    def test_tiles_come_first(self, free: Free) -> None:
+
+class TestFit:
+    def test_as_many_as_fit_and_no_more_than_there_are(self) -> None:
+        seven = peak_bytes(Settings(), 256, 256, 7)
+        assert fit(seven, Settings(), 256, 256) == Budget(7, HISTORY, None)
+        assert fit(seven, Settings(), 256, 256, count=3) == Budget(3, HISTORY, None)
+        assert fit(seven, Settings(), 256, 256, count=9).batch == 7
+        assert fit(seven, Settings(), 256, 256, regions=30).batch < 7
+        assert fit(seven - 1000, Settings(), 256, 256).batch == 6
+
+    def test_tiles_come_first(self) -> None:
         settings = Settings(**BIG)
         whole = peak_bytes(settings, 4096, 3072, 1)
-        free(whole)
-        assert plan_batch(settings, 4096, 3072, CPU) == Budget(1, HISTORY, None)
+        assert fit(whole, settings, 4096, 3072) == Budget(1, HISTORY, None)
         for side in memory.TILES:
             need = peak_bytes(settings, 4096, 3072, 1, tile=side)
             assert need < whole
-            free(need)
-            assert plan_batch(settings, 4096, 3072, CPU) == Budget(1, HISTORY, side)
+            assert fit(need, settings, 4096, 3072) == Budget(1, HISTORY, side)
 
-    def test_less_history_where_the_picture_itself_is_too_large(self, free: Free) -> None:
+    def test_less_history_where_the_image_itself_is_too_large(self) -> None:
         settings = Settings(**BIG)
         for history, found in ((12, 10), (8, 5), (5, 5)):
-            free(peak_bytes(settings, 4096, 4096, 1, history=history, tile=256))
-            budget = plan_batch(settings, 4096, 4096, CPU)
-            assert (budget.batch, budget.history) == (1, found)
+            need = peak_bytes(settings, 4096, 4096, 1, history=history, tile=256)
+            budget = fit(need, settings, 4096, 4096)
+            assert (budget.batch, budget.history, budget.fits) == (1, found, True)
             assert budget.tile is not None
 
-    def test_where_nothing_fits_the_least_is_tried(
-        self, free: Free, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        free(0)
-        assert plan_batch(Settings(**BIG), 4096, 4096, CPU) == Budget(1, 5, 256)
-        assert "GB are free" in caplog.text
-        # Adam has no history to shorten, and a picture no larger than a tile gains nothing by it.
-        small = plan_batch(Settings(optimizer="adam"), 256, 256, CPU)
-        assert small == Budget(1, HISTORY, None)
-        assert plan_batch(Settings(**BIG, history=3), 4096, 4096, CPU).history == 3
+    def test_where_nothing_fits_the_least_is_tried(self) -> None:
+        assert fit(0, Settings(**BIG), 4096, 4096) == Budget(1, 5, 256, fits=False)
+        # Adam has no history to shorten, and an image no larger than a tile gains nothing by it.
+        small = fit(0, Settings(optimizer="adam"), 256, 256)
+        assert small == Budget(1, HISTORY, None, fits=False)
+        assert fit(0, Settings(**BIG, history=3), 4096, 4096).history == 3
 
-    def test_a_tile_that_is_given_stays(self, free: Free) -> None:
+    def test_a_tile_that_is_given_stays(self) -> None:
         settings = Settings(**BIG)
-        free(peak_bytes(settings, 4096, 4096, 3, tile=512))
-        assert plan_batch(settings, 4096, 4096, CPU, tile=512) == Budget(3, HISTORY, 512)
-        assert plan_batch(settings, 4096, 4096, CPU, wanted=2, tile=512) == Budget(2, HISTORY, 512)
-        free(peak_bytes(settings, 4096, 4096, 1, history=5, tile=512))
-        assert plan_batch(settings, 4096, 4096, CPU, tile=512) == Budget(1, 5, 512)
+        need = peak_bytes(settings, 4096, 4096, 3, tile=512)
+        assert fit(need, settings, 4096, 4096, tile=512) == Budget(3, HISTORY, 512)
+        assert fit(need, settings, 4096, 4096, count=2, tile=512) == Budget(2, HISTORY, 512)
+        need = peak_bytes(settings, 4096, 4096, 1, history=5, tile=512)
+        assert fit(need, settings, 4096, 4096, tile=512) == Budget(1, 5, 512)
 
     def test_after_running_out_it_is_tried_with_less_and_less(self) -> None:
         settings = Settings(**BIG)
@@ -237,16 +220,10 @@ class TestPlan:
             *((HISTORY, side) for side in (None, 1024, 512, 256)),
             (LEAST_HISTORY, 256),
         ]
-        # Tiles are of no use to a picture that fits into one.
+        # Tiles are of no use to an image that fits into one.
         assert less_memory(settings, 300, 200, HISTORY, None) == (LEAST_HISTORY, None)
         adam = Settings(**BIG, optimizer="adam")
         assert less_memory(adam, 300, 200, HISTORY, None) is None
-
-    def test_what_was_chosen_is_said(self, free: Free, caplog: pytest.LogCaptureFixture) -> None:
-        free(peak_bytes(Settings(**BIG), 4096, 4096, 1, tile=512))
-        with caplog.at_level(logging.INFO):
-            plan_batch(Settings(**BIG), 4096, 4096, CPU)
-        assert "tile=512" in caplog.text
 
 
 # Each attempt is a process of its own, forked when all is loaded, whose address space hardly grows.

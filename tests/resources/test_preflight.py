@@ -17,10 +17,11 @@ from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, PictureTooSmall
 from nstcore.images import decode, fit_size
 from nstcore.images.image import megapixels_problem
-from nstcore.resources.disk import Disk, existing
 from nstcore.resources.estimate import InputSizes, Machine, estimate_batch, missing_weights
 from nstcore.resources.memory_model import peak_bytes
 from nstcore.resources.preflight import (
+    Disk,
+    existing,
     long_names,
     too_little_disk,
     too_little_memory,
@@ -82,13 +83,13 @@ def test_memory_too_small_even_in_tiles(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, settings={"size": 4096})
     sizes = InputSizes.of(plan)
     small = Machine("cpu", 5e8)
-    works = estimate_batch(plan, plan.cells(), sizes, small).works
-    (line,) = too_little_memory(works, small)
+    batches = estimate_batch(plan, plan.cells(), sizes, small).micro_batches
+    (line,) = too_little_memory(batches, small)
     assert "4096 x 3072 px" in line
     assert "even in tiles" in line
     large = Machine("cpu", 1e12)
     assert not list(
-        too_little_memory(estimate_batch(plan, plan.cells(), sizes, large).works, large)
+        too_little_memory(estimate_batch(plan, plan.cells(), sizes, large).micro_batches, large)
     )
 
 
@@ -97,8 +98,8 @@ def test_memory_that_needs_a_shorter_history(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, settings=settings)
     need = peak_bytes(Settings(**settings), 4096, 3072, 1, history=50, tile=256)
     machine = Machine("cpu", 1.05 * need / 0.6)
-    works = estimate_batch(plan, plan.cells(), InputSizes.of(plan), machine).works
-    (line,) = too_little_memory(works, machine)
+    batches = estimate_batch(plan, plan.cells(), InputSizes.of(plan), machine).micro_batches
+    (line,) = too_little_memory(batches, machine)
     assert "history 50 in place of 100" in line
 
 
