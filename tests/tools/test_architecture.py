@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tools.draw_architecture import arrows, draw, files_of, imports_of, layers, reduced
+import pytest
+
+from tools.draw_architecture import ROOT, arrows, draw, files_of, imports_of, layers, reduced
 
 
 def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
@@ -37,3 +40,12 @@ def test_every_package_and_module_has_a_box() -> None:
     titles = {element.text for element in drawn.iter() if element.get("class") == "name"}
     assert {str(title).removesuffix("/").removesuffix(".py") for title in titles} == set(names)
     assert "core" in arrows(names)["jobs"]
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.stem)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:nstcore|tools|workflow|benchmarks|profiles)/[\w/.]*)`", page.read_text()
+    )
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
