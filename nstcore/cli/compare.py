@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nstcore.compare.comparison import Compared, Comparison, compare_runs
-from nstcore.compare.limits import ThresholdResult, check_thresholds, parse_thresholds
-from nstcore.compare.stages import write_comparison
-from nstcore.compare.tables import summary
-from nstcore.compare.words import change_text, interval_text, overview
+from nstcore.compare.changes import change_text, interval_text
+from nstcore.compare.comparison import Comparison, RunComparison, compare_runs
+from nstcore.compare.comparison_files import summary, write_comparison
+from nstcore.compare.thresholds import (
+    ThresholdResult,
+    check_thresholds,
+    parse_thresholds,
+)
 
 WITHIN, EXCEEDED, MISTAKE = 0, 1, 2
 
@@ -54,7 +57,7 @@ def show(comparison: Comparison, outcomes: Sequence[ThresholdResult]) -> None:
     for one in comparison.compared:
         for line in one.warnings:
             console.print(f"[yellow]warning:[/] {escape(line)}")
-        for line in overview(one):
+        for line in one.overview():
             console.print(escape(line))
         if console.is_terminal:
             console.print(metric_table(one))
@@ -70,7 +73,7 @@ def show(comparison: Comparison, outcomes: Sequence[ThresholdResult]) -> None:
 HEADS = ("cells", "median", "middle half", "95 % interval", "largest")
 
 
-def rows_of(one: Compared) -> list[list[str]]:
+def rows_of(one: RunComparison) -> list[list[str]]:
     """For each metric its name and the texts below `HEADS`; all but ``cells`` are relative changes."""
     rows = []
     for name, change in one.changes.items():
@@ -92,7 +95,7 @@ def rows_of(one: Compared) -> list[list[str]]:
     return rows
 
 
-def metric_table(one: Compared) -> Table:
+def metric_table(one: RunComparison) -> Table:
     """How every metric changed, for a terminal."""
     table = Table("metric", box=None, pad_edge=False)
     for head in HEADS:

@@ -1,6 +1,6 @@
 """Runs beside each other: what was changed, and what became of every cell.
 
-``runs`` reads, ``align`` finds the cells that belong together, ``changes`` and ``facts`` say how they
-differ, ``limits`` what of that is too much; ``comparison`` puts them together, ``tables``, ``words``
-and ``page`` show it.
+``runs`` reads them, ``alignment`` finds the cells that belong together, ``changes`` says how metrics
+differ, ``comparison`` puts it together with what the records tell, ``thresholds`` says what of it
+is too much, and ``comparison_files`` writes the page, the table and the summary.
 """

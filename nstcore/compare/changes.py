@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from nstcore.compare.align import Alignment, has_seeds, identity
+from nstcore.compare.alignment import Alignment, identity
 from nstcore.config.run import SEED
 
 Values = NDArray[np.float64]
@@ -28,8 +28,8 @@ STATISTICS: Mapping[str, Callable[[Values], float]] = {
     "min": lambda values: float(np.min(values)),
     "max": lambda values: float(np.max(values)),
 }
-FEWEST = 3
-"""Of fewer than this nothing can be said about the spread."""
+MIN_VALUES = 3
+"""Of fewer values there is no interval."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Change:
 
     def quantile(self, share: float, *, relative: bool = True) -> float:
         """A quantile of the changes; NaN without any."""
-        with np.errstate(invalid="ignore"):  # between two infinite changes there is nothing
-            return float(np.quantile(self._there(relative), share)) if self.count else math.nan
+        with np.errstate(invalid="ignore"):  # between two infinite changes there is no value
+            return float(np.quantile(self._known(relative), share)) if self.count else math.nan
 
     def statistic(self, name: str, *, relative: bool) -> float:
         """Median, mean, minimum or maximum of the changes; NaN without any.
@@ -80,7 +80,7 @@ class Change:
             relative: whether of the relative changes or of the differences.
         """
         compute = STATISTICS[name]
-        return compute(self._there(relative)) if self.count else math.nan
+        return compute(self._known(relative)) if self.count else math.nan
 
     @property
     def largest(self) -> int | None:
@@ -89,7 +89,7 @@ class Change:
             return None
         return int(np.argmax(np.where(np.isfinite(self.a), np.abs(self.relative), -1)))
 
-    def _there(self, relative: bool) -> Values:
+    def _known(self, relative: bool) -> Values:
         values = self.relative if relative else self.differences
         return values[np.isfinite(self.a)]
 
@@ -103,23 +103,23 @@ def relative_change(a: Values, b: Values) -> Values:
 
 def change_of(alignment: Alignment, metric: str) -> Change:
     """How a metric changed over all cells that are finished in both runs."""
-    a, b = paired(alignment, metric)
-    groups = groups_of(alignment)
+    a, b = paired_values(alignment, metric)
+    groups = seed_groups(alignment)
     table_a, table_b = (_by_seed(alignment, groups, values) for values in (a, b))
     mean_a, mean_b = _means(table_a, table_b)
     interval: tuple[float, float] | None = None
     seeds = int(np.isfinite(table_a).any(axis=0).sum())
-    there = np.isfinite(mean_a)
-    over = ("cells", int(there.sum()))
-    if seeds >= FEWEST:
+    finite = np.isfinite(mean_a)
+    over = ("cells", int(finite.sum()))
+    if seeds >= MIN_VALUES:
         over = ("seeds", seeds)
         interval = interval_over_seeds(table_a, table_b)
-    elif over[1] >= FEWEST:
-        interval = interval_over_cells(relative_change(mean_a, mean_b)[there])
+    elif over[1] >= MIN_VALUES:
+        interval = interval_over_cells(relative_change(mean_a, mean_b)[finite])
     return Change(metric, groups, mean_a, mean_b, interval, over)
 
 
-def paired(alignment: Alignment, metric: str) -> tuple[Values, Values]:
+def paired_values(alignment: Alignment, metric: str) -> tuple[Values, Values]:
     """A metric of both runs for each cell of the baseline, NaN unless both cells are finished."""
     baseline, run = alignment.baseline, alignment.run
     a = np.full(len(baseline), np.nan)
@@ -132,13 +132,13 @@ def paired(alignment: Alignment, metric: str) -> tuple[Values, Values]:
         for cell, partner in alignment.pairs:
             if baseline.status[cell] == run.status[partner] == "ok":
                 a[cell], b[cell] = mine[cell], theirs[partner]
-    there = np.isfinite(a) & np.isfinite(b)
-    return np.where(there, a, np.nan), np.where(there, b, np.nan)
+    both = np.isfinite(a) & np.isfinite(b)
+    return np.where(both, a, np.nan), np.where(both, b, np.nan)
 
 
-def groups_of(alignment: Alignment) -> list[list[int]]:
-    """The cells of the baseline that are repetitions of each other with other seeds."""
-    if not has_seeds(alignment):
+def seed_groups(alignment: Alignment) -> list[list[int]]:
+    """The cells of the baseline in groups that differ only in their seed."""
+    if not alignment.has_seeds:
         return [[cell] for cell in range(len(alignment.baseline))]
     keys = [key for key in alignment.keys if key != SEED]
     found: dict[tuple[str, ...], list[int]] = {}
@@ -149,7 +149,7 @@ def groups_of(alignment: Alignment) -> list[list[int]]:
 
 def _by_seed(alignment: Alignment, groups: Sequence[Sequence[int]], values: Values) -> Values:
     """(G, S) a value for each group and seed, NaN where there is none; one column without seeds."""
-    if not has_seeds(alignment):
+    if not alignment.has_seeds:
         return values[:, None]
     baseline = alignment.baseline
     place = {seed: n for n, seed in enumerate(baseline.values[SEED])}
@@ -162,10 +162,10 @@ def _by_seed(alignment: Alignment, groups: Sequence[Sequence[int]], values: Valu
 
 def _means(a: Values, b: Values) -> tuple[Values, Values]:
     """(..., S) -> (...): means over the seeds that both have; NaN where there are none."""
-    there = np.isfinite(a) & np.isfinite(b)
-    count = there.sum(axis=-1)
+    both = np.isfinite(a) & np.isfinite(b)
+    count = both.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_a, mean_b = (np.where(there, values, 0.0).sum(axis=-1) / count for values in (a, b))
+        mean_a, mean_b = (np.where(both, values, 0.0).sum(axis=-1) / count for values in (a, b))
     return mean_a, mean_b
 
 
@@ -177,7 +177,7 @@ def interval_over_cells(changes: Values) -> tuple[float, float] | None:
 
 
 def interval_over_seeds(a: Values, b: Values) -> tuple[float, float] | None:
-    """The same where seeds are drawn anew: all cells of a seed stay together.
+    """As `interval_over_cells`, but resampling seeds: all cells of a seed stay together.
 
     Args:
         a, b: (G, S) values of both runs for each group of cells and each seed.
@@ -215,3 +215,35 @@ def _bootstrap(data: NDArray[np.generic], statistic: object) -> tuple[float, flo
     ).confidence_interval
     low, high = float(result.low), float(result.high)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+# --- In words, for terminals and logs. ---
+
+
+def count_text(count: int, thing: str) -> str:
+    """``1 pair``, ``12 pairs``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def change_text(value: float, *, relative: bool) -> str:
+    """A change with its sign: ``+5.3 %`` or ``-0.0123``; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "from zero" if value > 0 else "below zero from zero"
+    if value == 0:
+        return "0 %" if relative else "0"
+    if not relative:
+        return f"{value:+.4g}"
+    percent = 100 * value
+    return f"{percent:+.1f} %" if abs(percent) < 1000 else f"{percent:+.3g} %"
+
+
+def interval_text(change: Change) -> str:
+    """``-1.0 % … +2.0 % (12 cells)``; a dash where there is no interval."""
+    what, count = change.over
+    over = count_text(count, what.removesuffix("s"))
+    if change.interval is None:
+        return f"– ({over})"
+    low, high = (change_text(end, relative=True) for end in change.interval)
+    return f"{low} … {high} ({over})"

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nstcore.compare import facts
-from nstcore.compare.align import Alignment, align, check_ignored
-from nstcore.compare.changes import Change, change_of
+from nstcore.compare.alignment import Alignment, align, check_ignored, disjoint_settings
+from nstcore.compare.changes import Change, change_of, count_text
 from nstcore.compare.runs import Run, read_runs
 from nstcore.config.run import SEED
 from nstcore.core.metrics import metric_named
 from nstcore.errors import UserError
+from nstcore.plan.record import CellRecord
 
 BROKEN, MENDED, UNFINISHED, MISSING, BOTH = "broken", "mended", "unfinished", "missing", "both"
 GONE, ADDED = "gone", "added"
 
+STATES = {
+    BROKEN: "finished in {a}, not in {b}",
+    MENDED: "finished in {b}, not in {a}",
+    UNFINISHED: "finished in neither",
+    MISSING: "without a record in one of them",
+    GONE: "gone: only in {a}",
+    ADDED: "added: only in {b}",
+}
+"""The states of cells that cannot be compared, the worst first, in words."""
+
 
 @dataclass(frozen=True)
-class Compared:
+class RunComparison:
     """One run beside the baseline."""
 
     alignment: Alignment
@@ -62,33 +72,60 @@ class Compared:
                 found.append(MENDED if theirs == "ok" else UNFINISHED)
         return found
 
+    def state_text(self, state: str) -> str:
+        """What a state means, with the names of the two runs."""
+        return STATES[state].replace("{a}", self.baseline.name).replace("{b}", self.run.name)
+
     @cached_property
     def counts(self) -> dict[str, int]:
-        """The counts on which there may be a limit, see ``nstcore.config.expressions.COUNTS``."""
+        """The counts that thresholds may name, see ``nstcore.config.expressions.COUNTS``."""
         status = self.run.status
         return {
             "pairs": len(self.alignment.pairs),
-            "identical": facts.identical(self.alignment),
+            "identical": sum(
+                _same_image(self.baseline.record(mine), self.run.record(theirs))
+                for mine, theirs in self.alignment.pairs
+            ),
             "broken": self.states.count(BROKEN),
             "failed": status.count("failed") + status.count("diverged"),
             "missing": status.count("missing"),
-            "gone": len(self.alignment.gone),
+            "gone": self.states.count(GONE),
             "added": len(self.alignment.added),
         }
 
     @cached_property
-    def same_judge(self) -> bool:
-        """Whether metrics of the pictures may be compared at all."""
-        return facts.same_judge(self.alignment)
+    def same_evaluation(self) -> bool:
+        """Whether the images of both runs were measured at one size by one encoder."""
+        return len(_evaluations(self.baseline) | _evaluations(self.run)) <= 1
 
     def comparable(self, metric: str) -> bool:
         """Whether a metric means the same in both runs."""
-        return self.same_judge or bool(metric_named(metric).recorded_as)
+        return self.same_evaluation or bool(metric_named(metric).recorded_as)
 
     @cached_property
     def warnings(self) -> list[str]:
-        """What a reader must know first."""
-        return facts.warnings_of(self.alignment)
+        """What a reader must know before looking at any number."""
+        lines = []
+        if not self.same_evaluation:
+            lines.append(
+                "The runs were measured in different ways: do not compare their metrics. Give both the "
+                "same `evaluation` (encoder, weights and size)."
+            )
+        a, b = self.baseline.name, self.run.name
+        for kind, name in self._changed_inputs():
+            lines.append(f"The {kind} {name} is another image in {b} than in {a}.")
+        if not self.alignment.pairs:
+            reasons = " and ".join(disjoint_settings(self.alignment))
+            why = f": they have no value in common of {reasons}" if reasons else ""
+            lines.append(f"No cell of {b} is one of {a}{why}.")
+        return lines
+
+    def _changed_inputs(self) -> list[tuple[str, str]]:
+        """``content`` or ``style``, and the id under which the runs have different images."""
+        mine, theirs = _input_digests(self.baseline), _input_digests(self.run)
+        return sorted(
+            {key[:2] for key in mine if key in theirs and set(mine[key]) != set(theirs[key])}
+        )
 
     @cached_property
     def changed(self) -> dict[str, tuple[str, str]]:
@@ -97,8 +134,32 @@ class Compared:
 
     @cached_property
     def made_with(self) -> dict[str, tuple[str, str]]:
-        """The same of versions, devices, and settings that only one of the runs knows."""
-        return {**facts.made_with(self.alignment), **facts.known_to_one(self.alignment)}
+        """As `changed`, of versions and devices, and of settings that only one of the runs knows."""
+        mine, theirs = _versions(self.baseline), _versions(self.run)
+        found = {
+            name: (", ".join(mine[name]), ", ".join(theirs[name]))
+            for name in mine
+            if name in theirs and set(mine[name]) != set(theirs[name])
+        }
+        a, b = self.baseline.values, self.run.values
+        found |= {name: (", ".join(a[name]), "–") for name in a if name not in b}
+        return found | {name: ("–", ", ".join(b[name])) for name in b if name not in a}
+
+    def overview(self) -> Iterator[str]:
+        """What to say of the run before its metrics, line by line."""
+        counts = self.counts
+        yield (
+            f"{self.run.name} against {self.baseline.name}: {count_text(counts['pairs'], 'pair')} of "
+            f"cells, {counts['identical']} with identical images"
+        )
+        for name, (before, after) in self.changed.items():
+            yield f"changed: {name} {before} → {after}"
+        for name, (before, after) in self.made_with.items():
+            yield f"made with: {name} {before} → {after}"
+        for state in STATES:
+            count = counts["added"] if state == ADDED else self.states.count(state)
+            if count:
+                yield f"{count_text(count, 'cell')} {self.state_text(state)}"
 
 
 @dataclass(frozen=True)
@@ -108,11 +169,11 @@ class Comparison:
     Attributes:
         baseline: the first run.
         compared: the others.
-        ignored: settings that were declared to differ.
+        ignored: settings that may differ between cells that belong together.
     """
 
     baseline: Run
-    compared: Sequence[Compared]
+    compared: Sequence[RunComparison]
     ignored: Sequence[str]
 
     @property
@@ -127,21 +188,18 @@ class Comparison:
         return [name for name in self.baseline.metric_names if name in names]
 
     @cached_property
-    def telling(self) -> list[str]:
-        """The settings that cells of the runs have to be told apart by, ``seed`` last."""
-        named = [
-            name
-            for name in dict.fromkeys(name for run in self.runs for name in run.values)
-            if any(len(run.values.get(name, [])) > 1 for run in self.runs)
-        ]
-        return [name for name in named if name != SEED] + [name for name in named if name == SEED]
+    def varying_settings(self) -> list[str]:
+        """The settings of which a run has several values, ``seed`` last."""
+        known = dict.fromkeys(name for run in self.runs for name in run.values)
+        varying = [n for n in known if any(len(run.values.get(n, [])) > 1 for run in self.runs)]
+        return sorted(varying, key=lambda name: name == SEED)
 
-    def words(self, run: Run, cell: int, *, seed: bool = True) -> str:
+    def cell_text(self, run: Run, cell: int, *, seed: bool = True) -> str:
         """What a cell is, in words, perhaps without its seed."""
-        own: Mapping[str, str] = run.settings[cell]
+        own = run.settings[cell]
         rest = [
             f"{name} {own[name]}"
-            for name in self.telling
+            for name in self.varying_settings
             if name in own and len(run.values[name]) > 1 and (seed or name != SEED)
         ]
         return ", ".join([f"{run.content[cell]} in the style {run.style[cell]}", *rest])
@@ -155,11 +213,65 @@ def compare_runs(folders: Sequence[Path], ignore: Collection[str] = ()) -> Compa
         ignore: settings in which cells that belong together may differ.
 
     Raises:
-        UserError: if there are too few runs, one cannot be read, or cells cannot be told apart.
+        UserError: if there are too few runs, one cannot be read, or cells have the same identity.
     """
     if len(folders) < 2:
         raise UserError("compare: give the folders of at least two runs, the baseline first")
     baseline, *others = runs = read_runs(folders)
     check_ignored(ignore, runs)
-    compared = [Compared(align(baseline, run, ignore)) for run in others]
+    compared = [RunComparison(align(baseline, run, ignore)) for run in others]
     return Comparison(baseline, compared, list(dict.fromkeys(ignore)))
+
+
+# --- What the records tell. ---
+
+
+def _same_image(one: CellRecord | None, other: CellRecord | None) -> bool:
+    """Whether two images are equal, to the pixel where the records have it, else to the byte."""
+    if one is None or other is None or one.image is None or other.image is None:
+        return False
+    if one.image.pixels and other.image.pixels:
+        return one.image.pixels == other.image.pixels
+    return one.image.sha256 is not None and one.image.sha256 == other.image.sha256
+
+
+def _evaluations(run: Run) -> set[str]:
+    """How finished cells were measured, in words; the place of the weights' file does not matter."""
+    found = set()
+    for cell, status in enumerate(run.status):
+        record = run.record(cell)
+        if record and record.evaluation and status == "ok":
+            parts = sorted(record.evaluation.items())
+            found.add(", ".join(f"{k} {v}" for k, v in parts if k not in ("source", "path")))
+    return found
+
+
+def _input_digests(run: Run) -> dict[tuple[str, str, str], list[str]]:
+    """``content`` or ``style``, id and size -> digests of the decoded images.
+
+    A content is prepared at each size, which gives another image.
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for cell in range(len(run)):
+        record = run.record(cell)
+        if record is None or record.inputs is None:
+            continue
+        content, style = record.inputs.content, record.inputs.style
+        size = f"{content.width}x{content.height}"
+        found.setdefault(("content", run.content[cell], size), []).append(content.digest)
+        parts = " ".join(f"{part.digest} {part.weight}" for part in style)
+        found.setdefault(("style", run.style[cell], ""), []).append(parts)
+    return found
+
+
+def _versions(run: Run) -> dict[str, dict[str, None]]:
+    """Program or ``device`` -> its versions, in the order of the cells."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in range(len(run)):
+        record = run.record(cell)
+        if record is None:
+            continue
+        device = record.optimization.device
+        for name, value in {**record.versions, **({"device": device} if device else {})}.items():
+            found.setdefault(name, {})[value] = None
+    return found

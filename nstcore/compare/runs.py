@@ -19,14 +19,14 @@ from nstcore.results.tables import Grid, metric_names, metrics_of, read_grid, re
 
 @dataclass(frozen=True)
 class Run:
-    """One run as far as it is there.
+    """One run, finished or not.
 
     Attributes:
-        name: what it is called here, different for every run that is compared.
-        folder: where it stands.
+        name: different for every run that is compared.
+        folder: where it is.
         metrics: one row a cell, in grid order.
-        records: of the cells; of one without a record there is one with the status ``missing``.
-        settings: of each cell the text of every setting that is known, ``seed`` among them.
+        records: of the cells; a cell without one has one with the status ``missing``.
+        settings: the text of every known setting of each cell, ``seed`` among them.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Run:
 
     @cached_property
     def image(self) -> list[str]:
-        """Path of each cell's picture, from the folder."""
+        """Path of each cell's image, from the folder."""
         return [str(image) for image in self.metrics["image"]]
 
     @cached_property
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def metric_names(self) -> list[str]:
-        """What was measured."""
+        """Columns of the metrics."""
         return metric_names(self.metrics)
 
     def record(self, cell: int) -> CellRecord | None:
@@ -78,10 +78,10 @@ class Run:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read runs and give each a name of its own: its folder's, or the path where that is not enough.
+    """Read runs and give each a unique name: its folder's, or the path where folders have one name.
 
     Raises:
-        StoreError: a folder holds no run, or a run no cell.
+        StoreError: a folder is not a run, or a run has no cells.
     """
     names = [folder.name or folder.resolve().name for folder in folders]
     paths = [folder.as_posix() for folder in folders]
@@ -100,22 +100,22 @@ def read_run(folder: Path, name: str) -> Run:
     """Read one run.
 
     Raises:
-        StoreError: it is no run, or has no cell.
+        StoreError: it is not a run, or has no cells.
     """
     table = folder / "grid.tsv"
     if not table.is_file():
         raise StoreError(
-            f"{folder}: is no run (it has no grid.tsv); give a folder such as results/demo"
+            f"{folder}: not a run, as it has no grid.tsv; give a folder such as results/demo"
         )
     grid = read_grid(table)
     if not grid.rows:
-        raise StoreError(f"{table}: holds no cell")
+        raise StoreError(f"{table}: has no cells")
     records = [record.without_trace() for record, _ in records_of(grid, folder)]
     return Run(name, folder, metrics_of(grid, records), records, _settings(grid, records))
 
 
 def _settings(grid: Grid, records: Sequence[CellRecord]) -> list[dict[str, str]]:
-    """The settings of every cell; of one without a record those that its neighbours tell."""
+    """The settings of every cell; for a cell without a record, what its neighbours share."""
     texts = [
         {name: display_text(name, value) for name, value in record.settings.items()}
         for record in records
@@ -130,7 +130,7 @@ def _settings(grid: Grid, records: Sequence[CellRecord]) -> list[dict[str, str]]
             if kind not in likely:
                 alike = [o for r, o in known if tuple(r[axis] for axis in bundles) == kind]
                 likely[kind] = _shared(alike)
-            # Without a neighbour nobody knows what a bundle sets: its name then stands for that.
+            # Without a neighbour nobody knows what a bundle sets: its name then stands for it.
             axes = [a for a in grid.axes if a not in bundles or not likely[kind]]
             own = {**likely[kind], **{axis: display_text(axis, row[axis]) for axis in axes}}
         found.append({**own, SEED: str(int(row["seed"]))})
@@ -138,7 +138,7 @@ def _settings(grid: Grid, records: Sequence[CellRecord]) -> list[dict[str, str]]
 
 
 def _shared(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """What all of several cells have."""
+    """The settings that several cells share."""
     if not settings:
         return {}
     first, *others = settings

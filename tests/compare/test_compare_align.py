@@ -156,7 +156,8 @@ def test_pictures_that_came_and_went(tmp_path: Path) -> None:
     before = write_run(tmp_path, run="before", styles=["night", "wave"], contents=["cat"])
     after = write_run(tmp_path, run="after", styles=["wave", "glass", "ink"], contents=["cat"])
     (one,) = compare_runs([before, after]).compared
-    assert [one.baseline.style[cell] for cell in one.alignment.gone] == ["night"] * 3
+    gone = [n for n, partner in enumerate(one.alignment.partners) if partner is None]
+    assert [one.baseline.style[cell] for cell in gone] == ["night"] * 3
     assert {one.run.style[cell] for cell in one.alignment.added} == {"glass", "ink"}
     assert one.states == ["gone"] * 3 + ["both"] * 3
 
@@ -172,8 +173,8 @@ def test_the_same_id_of_another_picture_is_warned_of(tmp_path: Path) -> None:
     (one,) = compare_runs([before, after]).compared
     assert len(one.alignment.pairs) == 12
     assert one.warnings == [
-        "The content cat is another picture in after than in before.",
-        "The style night is another picture in after than in before.",
+        "The content cat is another image in after than in before.",
+        "The style night is another image in after than in before.",
     ]
 
 
@@ -244,7 +245,7 @@ def test_other_ways_of_measuring_are_warned_of(tmp_path: Path) -> None:
     before, after = (write_run(tmp_path, run=run) for run in ("before", "after"))
     edit(after, lambda record: record["evaluation"].update(source="elsewhere/vgg19.pth"))
     (one,) = compare_runs([before, after]).compared
-    assert one.same_judge
+    assert one.same_evaluation
     edit(after, lambda record: record["evaluation"].update(size=512))
     (one,) = compare_runs([before, after]).compared
     assert "measured in different ways" in one.warnings[0]
@@ -298,7 +299,7 @@ def test_what_is_no_run(tmp_path: Path, what: str) -> None:
 def test_words_name_what_tells_cells_apart(tmp_path: Path) -> None:
     before = write_run(tmp_path, run="before", seeds=(0, 1))
     comparison = compare_runs([before, before])
-    words = {comparison.words(comparison.baseline, cell) for cell in range(24)}
+    words = {comparison.cell_text(comparison.baseline, cell) for cell in range(24)}
     assert len(words) == 24
     assert "cat in the style night, style_weight 1, seed 0" in words
     assert json.dumps(sorted(words))

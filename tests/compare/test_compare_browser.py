@@ -12,8 +12,8 @@ from PIL import Image
 from synthetic import write_run
 
 from nstcore.compare.comparison import compare_runs
-from nstcore.compare.limits import check_thresholds, parse_thresholds
-from nstcore.compare.stages import write_comparison
+from nstcore.compare.comparison_files import write_comparison
+from nstcore.compare.thresholds import check_thresholds, parse_thresholds
 
 pytestmark = pytest.mark.browser
 

@@ -21,9 +21,9 @@ class Alignment:
     Attributes:
         baseline: what is compared with.
         run: what is compared.
-        keys: the settings by which cells find each other: known to both runs, not ignored, not changed
-            as a whole.
-        changed: setting -> its one value in the baseline and its one value in the run.
+        keys: the settings by which cells are matched: known to both runs, not ignored, not changed as a
+            whole.
+        changed: setting -> its only value in the baseline and its only value in the run.
         partners: for each cell of the baseline its cell of the run, None where there is none.
         added: the cells of the run that the baseline does not have.
     """
@@ -41,23 +41,9 @@ class Alignment:
         return [(a, b) for a, b in enumerate(self.partners) if b is not None]
 
     @property
-    def gone(self) -> list[int]:
-        """The cells that only the baseline has."""
-        return [a for a, b in enumerate(self.partners) if b is None]
-
-
-def check_ignored(ignore: Collection[str], runs: Sequence[Run]) -> None:
-    """Refuse to ignore what no run has.
-
-    Raises:
-        UserError: with the name that was probably meant.
-    """
-    known = list(dict.fromkeys(name for run in runs for name in run.values))
-    for name in ignore:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            meant = f"; did you mean `{close[0]}`?" if close else f"; there are: {', '.join(known)}"
-            raise UserError(f"ignore: no run has a setting `{name}`{meant}")
+    def has_seeds(self) -> bool:
+        """Whether the baseline has several seeds, and cells are matched by them."""
+        return SEED in self.keys and len(self.baseline.values[SEED]) > 1
 
 
 def align(baseline: Run, run: Run, ignore: Collection[str] = ()) -> Alignment:
@@ -69,7 +55,7 @@ def align(baseline: Run, run: Run, ignore: Collection[str] = ()) -> Alignment:
         ignore: settings in which two cells that belong together may differ.
 
     Raises:
-        UserError: several cells of a run cannot be told apart.
+        UserError: several cells of a run have the same identity.
     """
     common = [name for name in baseline.values if name in run.values and name not in ignore]
     changed = {
@@ -90,8 +76,22 @@ def align(baseline: Run, run: Run, ignore: Collection[str] = ()) -> Alignment:
     )
 
 
+def check_ignored(ignore: Collection[str], runs: Sequence[Run]) -> None:
+    """Refuse to ignore a setting that no run has.
+
+    Raises:
+        UserError: with the name that was probably meant.
+    """
+    known = list(dict.fromkeys(name for run in runs for name in run.values))
+    for name in ignore:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(known)}"
+            raise UserError(f"ignore: no run has a setting `{name}`; {meant}")
+
+
 def identity(run: Run, cell: int, keys: Sequence[str]) -> Identity:
-    """What a cell is recognized by: style, content, and the text of each key, empty if unknown."""
+    """What cells are matched by: style, content, and the text of each key, empty if unknown."""
     own = run.settings[cell]
     return (run.style[cell], run.content[cell], *(own.get(key, "") for key in keys))
 
@@ -101,48 +101,43 @@ def _by_identity(run: Run, keys: Sequence[str], ignore: Collection[str]) -> dict
     for cell in range(len(run)):
         found.setdefault(identity(run, cell, keys), []).append(cell)
     for (style, content, *_), cells in found.items():
-        apart = {
+        different = {
             name: values
             for name in run.values
             if len(values := dict.fromkeys(run.settings[c].get(name, "") for c in cells)) > 1
         }
-        # Two names for one setting, as of a bundle, are one cell: its pictures are the same. Of cells
-        # without a record it may not be known what they are.
-        if apart and any(run.status[cell] != "missing" for cell in cells):
-            raise UserError(_ambiguous(run, f"{content} in the style {style}", apart, ignore))
+        # Two names for one setting, as of a bundle, are one cell: the images are the same.  The settings
+        # of cells without a record may be unknown.
+        if different and any(run.status[cell] != "missing" for cell in cells):
+            raise UserError(_ambiguity(run, f"{content} in the style {style}", different, ignore))
     return {key: cells[0] for key, cells in found.items()}
 
 
-def _ambiguous(
-    run: Run, cell: str, apart: Mapping[str, Collection[str]], ignore: Collection[str]
+def _ambiguity(
+    run: Run, cell: str, different: Mapping[str, Collection[str]], ignore: Collection[str]
 ) -> str:
-    listed = " and ".join(f"`{name}` ({', '.join(values)})" for name, values in apart.items())
-    left = [name for name in apart if name in ignore]
-    if left:
-        hint = f"do not ignore `{left[0]}`, or compare with a run that has one value of it"
+    listed = " and ".join(f"`{name}` ({', '.join(values)})" for name, values in different.items())
+    ignored = [name for name in different if name in ignore]
+    if ignored:
+        hint = f"do not ignore `{ignored[0]}`, or compare with a run that has one value of it"
     else:
         hint = "which the other run does not know; compare with a run that has one value of it"
-    return f"{run.folder}: several cells are {cell} and differ in {listed} only: {hint}"
+    return f"{run.folder}: several cells are {cell} and differ only in {listed}: {hint}"
 
 
-def without_partner(alignment: Alignment) -> list[str]:
-    """Why no cell has a partner: what of two runs has no value in common."""
+def disjoint_settings(alignment: Alignment) -> list[str]:
+    """The settings of which two runs have no value in common, so that no cell has a partner."""
     a, b = alignment.baseline, alignment.run
     values = [("style", a.style, b.style), ("content", a.content, b.content)]
     values += [(key, a.values[key], b.values[key]) for key in alignment.keys]
     return [
-        f"`{name}` ({_few(mine)} / {_few(theirs)})"
+        f"`{name}` ({_first_four(mine)} / {_first_four(theirs)})"
         for name, mine, theirs in values
         if not set(mine) & set(theirs)
     ]
 
 
-def _few(values: Sequence[str]) -> str:
+def _first_four(values: Sequence[str]) -> str:
     different = list(dict.fromkeys(values))
     more = f" and {len(different) - 4} more" if len(different) > 4 else ""
     return ", ".join(different[:4]) + more
-
-
-def has_seeds(alignment: Alignment) -> bool:
-    """Whether the baseline has several seeds, and they tell cells apart."""
-    return SEED in alignment.keys and len(alignment.baseline.values[SEED]) > 1

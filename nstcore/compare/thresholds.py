@@ -1,0 +1,110 @@
+"""Whether runs exceed the thresholds that they were given, such as ``style_loss > +5%``."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nstcore.compare.changes import change_text, count_text
+from nstcore.compare.comparison import Comparison, RunComparison
+from nstcore.config.expressions import COUNTS, Threshold, parse_threshold
+from nstcore.errors import ConfigError, UserError
+
+
+@dataclass(frozen=True)
+class ThresholdResult:
+    """The result of one threshold for one run.
+
+    Attributes:
+        threshold: what was checked.
+        run: name of the run.
+        exceeded: whether the run exceeds it.
+        value: the value and what it is of, in words.
+        problem: why it cannot be checked, in which case it does not count as kept; None if it was.
+    """
+
+    threshold: Threshold
+    run: str
+    exceeded: bool
+    value: str
+    problem: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The result in one line."""
+        if self.problem is not None:
+            return f"{self.run}: {self.threshold.text} cannot be checked: {self.problem}"
+        verdict = "exceeded" if self.exceeded else "within"
+        return f"{self.run}: {self.threshold.text} {verdict}: {self.value}"
+
+
+def parse_thresholds(texts: Iterable[str]) -> list[Threshold]:
+    """Read thresholds, with all mistakes at once.
+
+    Raises:
+        ConfigError: one line for each mistake.
+    """
+    found, problems = [], []
+    for text in texts:
+        try:
+            found.append(parse_threshold(text))
+        except ValueError as error:
+            problems.append(f"fail-if: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def check_thresholds(
+    comparison: Comparison, thresholds: Sequence[Threshold], only: RunComparison | None = None
+) -> list[ThresholdResult]:
+    """Check runs against thresholds.
+
+    Args:
+        comparison: the runs.
+        thresholds: on metrics and counts.
+        only: the run to check; None for every run that is compared.
+
+    Raises:
+        UserError: if a threshold is on a metric that no run has.
+    """
+    known = [*comparison.metrics, *COUNTS]
+    for one in thresholds:
+        if one.name not in known:
+            close = difflib.get_close_matches(one.name, known, n=1)
+            meant = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(known)}"
+            raise UserError(f"fail-if: the runs have no metric `{one.name}` in common; {meant}")
+    runs = comparison.compared if only is None else [only]
+    return [_check(run, one) for one in thresholds for run in runs]
+
+
+def _check(compared: RunComparison, threshold: Threshold) -> ThresholdResult:
+    def result(exceeded: bool, value: str = "", problem: str | None = None) -> ThresholdResult:
+        return ThresholdResult(threshold, compared.run.name, exceeded, value, problem)
+
+    name, relative = threshold.name, threshold.relative
+    if threshold.counts:
+        count = compared.counts[name]
+        return result(threshold.beyond(count), f"{count} {COUNTS[name]}")
+    change = compared.changes.get(name)
+    if change is None or not change.count:
+        return result(False, problem="no two cells that belong together have it")
+    if not compared.comparable(name):
+        return result(False, problem="the runs were measured in different ways")
+    cells = count_text(change.count, "cell")
+    if threshold.statistic == "any":
+        values = change.relative if relative else change.differences
+        beyond = [v for v in values[np.isfinite(change.a)].tolist() if threshold.beyond(v)]
+        text = f"{len(beyond)} of {cells}"
+        if beyond:
+            text += f", up to {change_text(max(beyond, key=abs), relative=relative)}"
+        return result(bool(beyond), text)
+    value = change.statistic(threshold.statistic, relative=relative)
+    if math.isnan(value):
+        return result(False, problem="changes from zero have no such statistic")
+    text = f"{change_text(value, relative=relative)} ({threshold.statistic} of {cells})"
+    return result(threshold.beyond(value), text)
