@@ -1,4 +1,4 @@
-"""What a descent leaves behind: the results, and the states in between that it can go on from."""
+"""The results of an optimization, and the states in between from which it can continue."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nstcore.core.minimize import TRACE_COLUMNS, MinimizeResult
 Pixels = NDArray[np.float32]
 
 DIVERGED = (
-    "no finite loss was found: weights or learning rate are too large, or the start is no picture"
+    "no finite loss was found: weights or learning rate are too large, or the start is not an image"
 )
 
 
 @dataclass(frozen=True)
 class LevelReport:
-    """One level: its size in pixels, the picture's iterations, the seconds of the whole batch."""
+    """One level: its size in pixels, the image's iterations, the seconds of the whole batch."""
 
     width: int
     height: int
@@ -31,7 +31,7 @@ class LevelReport:
 
 @dataclass(frozen=True)
 class Result:
-    """One finished picture.
+    """One finished image.
 
     Attributes:
         image: (H, W, 3) float32 in [0, 1].
@@ -39,7 +39,7 @@ class Result:
         reason: one line, for ``diverged``.
         levels: coarse to fine.
         trace: column -> values, one a recorded iteration.
-        rollbacks: how often the picture went back to an earlier state.
+        rollbacks: how often the image went back to an earlier state.
     """
 
     image: Pixels
@@ -57,35 +57,33 @@ class OptimizerState:
     Attributes:
         level: of the pyramid.
         iteration: how many of its iterations are done.
-        rows: for each picture, its tensors by name.
-        facts: for each picture, what is known of the levels before, for JSON.
+        images: for each image, its tensors by name.
+        history: for each image, the :class:`History` of the levels before, for JSON.
         seconds: spent on this level so far.
     """
 
     level: int
     iteration: int
-    rows: Sequence[Mapping[str, Tensor]]
-    facts: Sequence[Mapping[str, Any]]
+    images: Sequence[Mapping[str, Tensor]]
+    history: Sequence[Mapping[str, Any]]
     seconds: float
 
 
 class Checkpointer(Protocol):
-    """Who saves the state of a batch; see ``nstcore.jobs.checkpoint``."""
+    """Saves the state of a batch; see ``nstcore.jobs.checkpoint``."""
 
     def load(self) -> OptimizerState | None:
-        """The state to go on from, if there is one."""
+        """The newest saved state, if there is one."""
 
     def due(self) -> bool:
-        """Whether the state shall be saved now; asked after every iteration."""
+        """Whether to save the state now; asked after every iteration."""
 
     def save(self, saved: OptimizerState) -> None:
-        """Save it; may raise an exception to end the descent."""
+        """Save a state; may raise an exception to stop."""
 
 
 @dataclass
-class _Entry:
-    """What is known of one picture."""
-
+class _ImageHistory:
     levels: list[LevelReport] = field(default_factory=list)
     trace: dict[str, list[float]] = field(default_factory=dict)
     rollbacks: int = 0
@@ -93,49 +91,49 @@ class _Entry:
 
 
 class History:
-    """Levels, traces and mishaps of the pictures of a batch, level after level."""
+    """Levels, traces, rollbacks and failures of the images of a batch."""
 
-    def __init__(self, entries: list[_Entry]) -> None:
+    def __init__(self, entries: list[_ImageHistory]) -> None:
         self._entries = entries
 
     @classmethod
-    def of(cls, count: int, facts: Sequence[Mapping[str, Any]] | None = None) -> History:
-        """An empty journal of ``count`` pictures, or one that goes on from :meth:`facts`."""
-        if facts is None:
-            return cls([_Entry() for _ in range(count)])
+    def of(cls, count: int, saved: Sequence[Mapping[str, Any]] | None = None) -> History:
+        """An empty history of ``count`` images, or the one that :meth:`to_json` gave."""
+        if saved is None:
+            return cls([_ImageHistory() for _ in range(count)])
         return cls(
             [
-                _Entry(
+                _ImageHistory(
                     [LevelReport(**level) for level in one["levels"]],
                     {name: list(values) for name, values in one["trace"].items()},
                     int(one["rollbacks"]),
                     bool(one["failed"]),
                 )
-                for one in facts
+                for one in saved
             ]
         )
 
-    def facts(self) -> list[dict[str, Any]]:
-        """Everything, for each picture, for JSON."""
+    def to_json(self) -> list[dict[str, Any]]:
+        """Everything, for each image."""
         return [asdict(entry) for entry in self._entries]
 
     def end_level(
-        self, level: int, done: int, size: tuple[int, int], outcome: MinimizeResult, seconds: float
+        self, level: int, done: int, size: tuple[int, int], result: MinimizeResult, seconds: float
     ) -> None:
-        """Take in what a level ended with.
+        """Add a finished level.
 
         Args:
             level: of the pyramid.
-            done: iterations that the levels before may take at most.
+            done: most iterations of the levels before.
             size: width and height.
-            outcome: of the descent.
+            result: of its minimizer.
             seconds: of the level.
         """
-        taken, failed = outcome.iterations.tolist(), outcome.failed.tolist()
-        rollbacks = outcome.rollbacks.tolist()
-        for i, table in enumerate(outcome.trace.tables(len(taken))):
+        iterations, failed = result.iterations.tolist(), result.failed.tolist()
+        rollbacks = result.rollbacks.tolist()
+        for i, table in enumerate(result.trace.tables(len(iterations))):
             entry = self._entries[i]
-            entry.levels.append(LevelReport(*size, taken[i], seconds))
+            entry.levels.append(LevelReport(*size, iterations[i], seconds))
             entry.rollbacks += rollbacks[i]
             entry.failed |= failed[i]
             for column, values in zip(TRACE_COLUMNS, table.T.tolist(), strict=True):
@@ -144,7 +142,7 @@ class History:
             entry.trace.setdefault("level", []).extend([float(level)] * len(table))
 
     def results(self, finished: Pixels) -> list[Result]:
-        """The results, with the pictures (N, H, W, 3)."""
+        """The results, with the finished images (N, H, W, 3)."""
         return [
             Result(
                 image,

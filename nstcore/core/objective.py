@@ -11,12 +11,16 @@ from torch import Tensor
 
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import Guide
+from nstcore.core.initialization import generator, white_noise
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.losses.base import Losses, StyleLoss
 from nstcore.core.losses.content import ContentLoss
 from nstcore.core.losses.total_variation import TVLoss
+from nstcore.core.minimize import Evaluate
 from nstcore.core.moments import Moments, layer_moments, loss_space
 from nstcore.core.settings import Settings
+
+NOISE_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ def build_objective(
     """The objective that some settings ask for, at one size.
 
     With ``normalization: gradient`` the style weights are still to be balanced; see
-    :func:`~nstcore.core.gradient_balance.balance_gradients`.
+    :func:`balance_gradients`.
 
     Args:
         encoder: the network.
@@ -211,3 +215,48 @@ def _layer_weights(given: Mapping[str, float], settings: Settings) -> dict[str, 
     used = {layer: weight for layer, weight in given.items() if weight != 0}
     total = 1 if settings.normalization == "gatys" else sum(used.values())
     return {layer: weight / total for layer, weight in used.items()}
+
+
+# --- `normalization: gradient`: weights as ratios of gradient norms ---
+
+
+def balance_gradients(
+    objective: Objective, height: int, width: int, evaluator: Callable[[Objective], Evaluate]
+) -> Objective:
+    r"""Multiply an objective's style weights by :func:`gradient_ratio`.
+
+    Then the ratio of the weights as given is, at white noise, that of
+    :math:`\|w_s \nabla L_s\|` to :math:`\|w_c \nabla L_c\|`.
+
+    Args:
+        objective: with weights as given.
+        height, width: of its images.
+        evaluator: how an objective is evaluated: in tiles, among grey images.
+    """
+    ratio = gradient_ratio(objective, height, width, evaluator)
+    return objective.weighted(style=objective.style_weight * ratio)
+
+
+def gradient_ratio(
+    objective: Objective, height: int, width: int, evaluator: Callable[[Objective], Evaluate]
+) -> Tensor:
+    r""":math:`\|\nabla L_c\| / \|\nabla L_s\|` of every image, with respect to the pixels: (N,).
+
+    It is taken at white noise, the start of Gatys et al.  At the start of ``init: content`` the content's
+    gradient is zero, and near it as small as the distance, so that weights would mean what
+    ``init_noise`` happens to be.  The noise depends on nothing but the size: after continuing from a
+    saved state the ratio is the same.
+
+    Where a gradient vanishes even there, as that of a black content, the ratio is 1.
+    """
+    one = torch.ones_like(objective.content_weight)
+    noise = white_noise(height, width, generator(NOISE_SEED)).to(one)
+    images = noise.expand(len(one), -1, -1, -1).contiguous()
+    norms = []
+    for name in ("content", "style"):
+        weights = {"content": 0 * one, "style": 0 * one, "tv": 0 * one} | {name: one}
+        _, gradient = evaluator(objective.weighted(**weights))(images)
+        norms.append(gradient.flatten(1).double().norm(dim=1))
+    ratio = norms[0] / norms[1]
+    usable = torch.isfinite(ratio) & (ratio > 0)
+    return torch.where(usable, ratio, 1.0).to(one)

@@ -1,4 +1,4 @@
-"""How large a cell's picture is, and the levels of its pyramid; no torch and no file."""
+"""The size of a cell's image and the levels of its pyramid, without torch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ Size = tuple[int, int]
 
 
 def image_size(native: Size, settings: Settings) -> Size:
-    """Width and height of a cell's picture, of a content of some native size."""
+    """Width and height of a cell's image, from the size of its content's file."""
     return fit_size(native, settings.size, settings.size_by)
 
 
 def levels(settings: Settings, size: Size) -> list[tuple[Size, int]]:
-    """Size and iterations of every level of a picture, coarse to fine, as ``stylize`` goes through them.
+    """Size and iterations of every level of an image, coarse to fine; the last one has its full size.
 
-    Args:
-        settings: of the picture.
-        size: of the finished picture.
+    Coarse levels that are too small for the encoder, such as those of a panorama, are left out.
     """
     all_levels = [
         (fit_size(size, wanted, settings.size_by), iterations)
@@ -30,15 +28,17 @@ def levels(settings: Settings, size: Size) -> list[tuple[Size, int]]:
             settings.level_sizes(), settings.level_iterations(), strict=True
         )
     ]
+    # By area, a fitted image fitted again may become a pixel wider.
+    all_levels[-1] = (size, all_levels[-1][1])
     smallest = smallest_side(settings.layers)
     return [level for level in all_levels if min(level[0]) >= smallest] or all_levels[-1:]
 
 
 def smallest_side(layers: Iterable[str]) -> int:
-    """Pixels that the short side of a picture needs to get through the encoder's poolings."""
+    """Pixels that the short side of an image needs to get through the encoder's poolings."""
     return 1 << (stage(deepest(layers)) - 1)
 
 
 def area(size: Size) -> int:
-    """Pixels of a picture."""
+    """Number of pixels."""
     return size[0] * size[1]

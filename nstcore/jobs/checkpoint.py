@@ -198,9 +198,9 @@ class FileCheckpointer:
         try:
             facts = [
                 {"journal": said, "seconds": saved.seconds, "torch": torch.__version__}
-                for said in saved.facts
+                for said in saved.history
             ]
-            write_states(self.folders, (saved.level, saved.iteration), saved.rows, facts)
+            write_states(self.folders, (saved.level, saved.iteration), saved.images, facts)
         except OSError as error:
             # A full disk, or another run that has just made the same picture and cleared its states away.
             trouble = f"; the newest state could not be saved ({error})"

@@ -366,7 +366,7 @@ class Engine:
                 tasks,
                 device=self.device,
                 progress=report,
-                keeper=self._keeper(jobs, work),
+                checkpointer=self._keeper(jobs, work),
                 tile=work.tile,
             )
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from objectives import objective_of
 
-from nstcore.core.gradient_balance import NOISE_SEED, balanced, gradient_ratio
 from nstcore.core.initialization import generator, white_noise
 from nstcore.core.moments import style_moments
-from nstcore.core.objective import Objective
+from nstcore.core.objective import NOISE_SEED, Objective, balance_gradients, gradient_ratio
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments
@@ -52,7 +51,7 @@ def whole(objective: Objective) -> Any:
 @pytest.mark.parametrize("statistic", ["gram", "w2"])
 def test_weights_are_the_ratio_of_gradient_norms(make_objective, statistic):
     objective = make_objective(statistic)
-    found = balanced(objective, 40, 56, whole)
+    found = balance_gradients(objective, 40, 56, whole)
     noise = white_noise(40, 56, generator(NOISE_SEED)).double().expand(3, -1, -1, -1)
     leaf = noise.clone().requires_grad_()
     losses = found(leaf)

@@ -50,8 +50,8 @@ class Killing:
 
     def save(self, saved: OptimizerState) -> None:
         # What a file would hold: copies, which later iterations cannot change.
-        rows = [{k: v.detach().clone() for k, v in row.items()} for row in saved.rows]
-        self.saved = replace(saved, rows=rows)
+        rows = [{k: v.detach().clone() for k, v in row.items()} for row in saved.images]
+        self.saved = replace(saved, images=rows)
         raise Killed
 
 
@@ -81,10 +81,10 @@ def _interrupted(encoder: Any, tasks: list[Task], lives: Sequence[int]) -> list[
     for iterations in lives:
         keeper = Killing(iterations, saved)
         with pytest.raises(Killed):
-            stylize(encoder, tasks, keeper=keeper)
+            stylize(encoder, tasks, checkpointer=keeper)
         saved = keeper.saved
         assert saved is not None
-    return stylize(encoder, tasks, keeper=Killing(0, saved))
+    return stylize(encoder, tasks, checkpointer=Killing(0, saved))
 
 
 def _same(results: Sequence[Result], others: Sequence[Result]) -> None:

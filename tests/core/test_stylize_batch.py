@@ -310,7 +310,7 @@ def test_style_start_has_the_styles_colours(random_vgg, task):
     np.testing.assert_allclose(start.mean(0), style.mean(0), atol=0.05)
     spread = np.linalg.norm(np.cov(style.T) - np.cov(start.T)) / np.linalg.norm(np.cov(style.T))
     assert spread < 0.3  # cutting to [0, 1] takes a part of the covariance away
-    with pytest.raises(ValueError, match="style's picture"):
+    with pytest.raises(ValueError, match="style's image"):
         stylize(random_vgg(), [Task(one.content, one.styles, one.settings)])
 
 
@@ -330,7 +330,7 @@ def test_a_file_is_the_start_at_the_coarsest_size(random_vgg, task, waves):
     one = task(init="file", init_file="start.png", iterations=1, start=start)
     (result,) = stylize(random_vgg(), [one])
     np.testing.assert_allclose(result.image, resize(start, (WIDTH, HEIGHT)), atol=1e-6)
-    with pytest.raises(ValueError, match="picture to start from"):
+    with pytest.raises(ValueError, match="image to start from"):
         stylize(random_vgg(), [Task(one.content, one.styles, one.settings)])
 
 

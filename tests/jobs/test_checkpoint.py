@@ -99,8 +99,8 @@ def test_a_damaged_state_is_left_for_the_one_before(tmp_path: Path, damage: str,
     found = keeper.load()
     assert found is not None
     assert (found.level, found.iteration, found.seconds) == (0, 10, 1.5)
-    assert [float(row["x"][0, 0, 0]) for row in found.rows] == [1.0, 2.0]
-    assert [facts["number"] for facts in found.facts] == [1.0, 2.0]
+    assert [float(row["x"][0, 0, 0]) for row in found.images] == [1.0, 2.0]
+    assert [facts["number"] for facts in found.history] == [1.0, 2.0]
     assert "damaged" in caplog.text
 
 
