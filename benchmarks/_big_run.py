@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nstcore.images import load_float
-from nstcore.images.saving import save_picture
+from nstcore.images.saving import write_image
 from nstcore.jobs.prepare import (
     make_targets,
     prepare_content,
@@ -167,7 +167,7 @@ def _record_of(
 def _write_cell(path: Path, pixels: NDArray[np.float32], record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     embedded = {name: value for name, value in record.items() if name not in ("trace", "metrics")}
-    save_picture(path, pixels, record=embedded)
+    write_image(path, pixels, record=embedded)
     if record["image"] is not None:
         height, width = pixels.shape[:2]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

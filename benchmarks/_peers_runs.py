@@ -39,7 +39,7 @@ from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments
-from nstcore.images import fit_size, load_float, read_record, resize, save_picture
+from nstcore.images import fit_size, load_float, read_record, resize, write_image
 
 TOLERANCE = 0.1
 """Of the shortest descent's length."""
@@ -99,7 +99,7 @@ class Bench:
                 pixels = load_float(path)
                 size = fit_size((pixels.shape[1], pixels.shape[0]), self.options.size)
                 # From files of this size neither program has to resize anything.
-                save_picture(self.folder / kind / f"{path.stem}.png", resize(pixels, size))
+                write_image(self.folder / kind / f"{path.stem}.png", resize(pixels, size))
                 pictures[path.stem] = load_float(self.folder / kind / f"{path.stem}.png")
         for content, pixels in sized["contents"].items():
             for style, painted in sized["styles"].items():

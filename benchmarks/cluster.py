@@ -53,7 +53,7 @@ from _outlook import (
 )
 
 from nstcore.cli.workflow import command
-from nstcore.images import save_picture
+from nstcore.images import write_image
 
 if TYPE_CHECKING:
     from slurm_cluster import Cluster
@@ -78,7 +78,7 @@ def write_grid(folder: Path, contents: int, weights: int) -> dict[str, Any]:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for index in range(count):
             name = f"{kind[:-1]}{index:05d}.png"
-            save_picture(folder / kind / name, picture(24, 32, index + 10_000 * (kind == "styles")))
+            write_image(folder / kind / name, picture(24, 32, index + 10_000 * (kind == "styles")))
     config = {
         "run": "cells",
         "contents": "contents",

@@ -52,7 +52,7 @@ from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments
-from nstcore.images import fit_size, load_float, resize, save_picture
+from nstcore.images import fit_size, load_float, resize, write_image
 from nstcore.plan.keys import ALGORITHM
 from nstcore.store.files import write_json
 
@@ -316,7 +316,7 @@ def measure_pair(
         print(f"{names[0]} x {names[1]}: {name} in {time.perf_counter() - began:.0f} s", flush=True)
         if options.pictures is not None:
             for point, picture in zip(row["sweeps"][name], pictures, strict=True):
-                save_picture(options.pictures / picture_name(*names, name, point), picture)
+                write_image(options.pictures / picture_name(*names, name, point), picture)
     row["same_content"] = {name: same_content(row, name) for name in encoders if name != "vgg19"}
     row["recovered"] = {
         name: {

@@ -46,7 +46,7 @@ from _peers_runs import EVAL_LAYERS, GRIDS, Bench, reach, run_crowson, run_grid,
 
 from nstcore.core.encoders.weights import read_state
 from nstcore.core.settings import Settings
-from nstcore.plan.keys import file_sha256
+from nstcore.store.files import file_sha256
 
 
 def measure_all(bench: Bench) -> dict[str, Any]:

@@ -41,8 +41,8 @@ from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments
-from nstcore.images import fit_size, load_float, resize, save_picture
-from nstcore.plan.keys import file_sha256
+from nstcore.images import fit_size, load_float, resize, write_image
+from nstcore.store.files import file_sha256
 
 TRIALS = 4
 """Pictures, at most, from which the style weight is interpolated."""
@@ -123,7 +123,7 @@ def find(
         weight = float(np.exp(_next(known, wanted)))
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
-        save_picture(options.pictures / f"{name}-{own.encoder}-{own.statistic}.png", image)
+        write_image(options.pictures / f"{name}-{own.encoder}-{own.statistic}.png", image)
     return Row(
         name,
         own.encoder,
@@ -154,7 +154,7 @@ def run_crowson(
     """The other program on its own defaults, a whole process."""
     _crowson.write_weights(read_state(options.weights), folder / "torch")
     for name, pixels in zip(("content", "style"), pictures, strict=True):
-        save_picture(folder / f"{name}.png", pixels)
+        write_image(folder / f"{name}.png", pixels)
     files = (str(folder / "content.png"), str(folder / "style.png"))
     cost = timed_process(
         _crowson.command(options.peer_python, files, options.size, options.device),
@@ -165,7 +165,7 @@ def run_crowson(
     image = resize(load_float(folder / _crowson.OUTPUT), (width, height))
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
-        save_picture(options.pictures / "crowson.png", image)
+        write_image(options.pictures / "crowson.png", image)
     judged = judge(image)
     return Row(
         "style-transfer-pytorch", "vgg19", "w2", 0, cost.seconds, 0, *asdict(judged).values()

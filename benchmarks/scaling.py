@@ -50,7 +50,7 @@ from nstcore.core.encoders.layers import deepest
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments
-from nstcore.images import read_record, save_picture
+from nstcore.images import read_record, write_image
 
 OVERHEAD_GOAL = 0.05
 """Most of the demo's run that may go into anything but optimization."""
@@ -173,7 +173,7 @@ def measure_cells(
             (folder / kind).mkdir()
             for index in range(pairs):
                 seed = index + (100 if kind == "styles" else 0)
-                save_picture(folder / kind / f"{kind[:-1]}{index}.png", picture(48, 64, seed))
+                write_image(folder / kind / f"{kind[:-1]}{index}.png", picture(48, 64, seed))
         config = {
             "run": "cells",
             "contents": "contents",
@@ -208,8 +208,8 @@ def measure_tight(options: argparse.Namespace) -> dict[str, Any]:
     size, iterations = max(options.size), Settings().history + 2
     with tempfile.TemporaryDirectory(prefix="nst-bench-") as name:
         folder = Path(name)
-        save_picture(folder / "content.png", picture(size, size))
-        save_picture(folder / "style.png", picture(size, size, 1))
+        write_image(folder / "content.png", picture(size, size))
+        write_image(folder / "style.png", picture(size, size, 1))
         settings = {
             "size": size,
             "encoder": options.encoder[0],

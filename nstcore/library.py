@@ -20,7 +20,7 @@ from nstcore.config.loader import resolve_settings
 from nstcore.core.color_modes import finished_picture, seen_picture, seen_style
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, UserError
-from nstcore.images import decode, fit_size, load_float, quantize, resize, save_picture, to_float
+from nstcore.images import decode, fit_size, load_float, quantize, resize, to_float, write_image
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
 from nstcore.plan.snapshot import NAME as SNAPSHOT
@@ -65,7 +65,7 @@ def save_image(image: NDArray[Any], path: Path | str, *, bits: int = 8, quality:
     Raises:
         ImageError: the format cannot hold the image, or ``image`` is not one.
     """
-    save_picture(path, _checked("image", image), bits=bits, quality=quality)
+    write_image(path, _checked("image", image), bits=bits, quality=quality)
 
 
 def load_encoder(

@@ -21,13 +21,12 @@ from nstcore.core.encoders.weights import locate
 from nstcore.errors import ImageError, UserError
 from nstcore.jobs import prepare
 from nstcore.plan import paths, preparation
-from nstcore.plan.keys import file_sha256
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import most_refined, refined_settings
 from nstcore.plan.snapshot import read_plan
 from nstcore.plan.values import format_duration, format_size, format_value
 from nstcore.store.cells import Store
-from nstcore.store.files import write_json
+from nstcore.store.files import file_sha256, write_json
 
 if TYPE_CHECKING:
     from nstcore.report.outputs import SheetForecast

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from nstcore.errors import ImageError
-from nstcore.images.image import Pixels
-from nstcore.images.srgb_profile import SRGB_PROFILE
+from nstcore.images.image import IntegerPixels, is_opaque
 
 logger = logging.getLogger(__name__)
+
+SRGB_PROFILE = Path(__file__).with_name("srgb.icc").read_bytes()
+"""The sRGB profile (ICC v4.3) in every file we write: always the same bytes, without a date of making."""
 
 _PROFILE_SPACES = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 _SPACE_NAMES = {1: "gray", 3: "rgb", 4: "cmyk"}
@@ -26,7 +28,6 @@ def parse_background(background: str) -> tuple[int, int, int]:
 
     Raises:
         ImageError: when it is no opaque colour.
-
     """
     try:
         color = ImageColor.getrgb(background)
@@ -39,7 +40,7 @@ def parse_background(background: str) -> tuple[int, int, int]:
     return color
 
 
-def to_srgb(color: Pixels, profile: bytes | None, path: Path) -> Pixels:
+def to_srgb(color: IntegerPixels, profile: bytes | None, path: Path) -> IntegerPixels:
     """Convert to sRGB, keeping the bit depth.
 
     A profile that is damaged, or for another kind of colour, is reported in the log and passed
@@ -52,7 +53,6 @@ def to_srgb(color: Pixels, profile: bytes | None, path: Path) -> Pixels:
 
     Returns:
         ``(H, W, 3)``, same dtype.
-
     """
     if profile and profile != SRGB_PROFILE:
         converted = _apply_profile(color, profile, path)
@@ -61,7 +61,7 @@ def to_srgb(color: Pixels, profile: bytes | None, path: Path) -> Pixels:
     return _without_profile(color)
 
 
-def _apply_profile(color: Pixels, profile: bytes, path: Path) -> Pixels | None:
+def _apply_profile(color: IntegerPixels, profile: bytes, path: Path) -> IntegerPixels | None:
     """``color`` in sRGB, or None where the profile cannot be used."""
     channels = color.shape[2]
     wanted = _PROFILE_SPACES.get(profile[16:20])
@@ -87,7 +87,7 @@ def _apply_profile(color: Pixels, profile: bytes, path: Path) -> Pixels | None:
         return None
 
 
-def _transform(color: Pixels, profile: bytes) -> Pixels:
+def _transform(color: IntegerPixels, profile: bytes) -> IntegerPixels:
     """Through littleCMS, relative colorimetric with black point compensation."""
     flags = int(imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION)
     channels = color.shape[2]
@@ -109,7 +109,7 @@ def _transform(color: Pixels, profile: bytes) -> Pixels:
         intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         flags=flags,
     )
-    return cast(Pixels, converted[0][color[:, :, 0]] if channels == 1 else converted)
+    return cast(IntegerPixels, converted[0][color[:, :, 0]] if channels == 1 else converted)
 
 
 def _is_srgb(profile: bytes) -> bool:
@@ -123,20 +123,22 @@ def _is_srgb(profile: bytes) -> bool:
     return bool(np.abs(moved).max() < 257)
 
 
-def _without_profile(color: Pixels) -> Pixels:
+def _without_profile(color: IntegerPixels) -> IntegerPixels:
     channels = color.shape[2]
     if channels == 3:
         return color
     if channels == 1:
-        return cast(Pixels, np.repeat(color, 3, axis=2))
+        return cast(IntegerPixels, np.repeat(color, 3, axis=2))
     # Each ink darkens what black leaves: (1 - C)(1 - K).
     full_scale = np.iinfo(color.dtype).max
     paper = (full_scale - color).astype(np.uint32)
     rgb = (paper[:, :, :3] * paper[:, :, 3:] + full_scale // 2) // full_scale
-    return cast(Pixels, rgb.astype(color.dtype))
+    return cast(IntegerPixels, rgb.astype(color.dtype))
 
 
-def flatten(rgb: Pixels, alpha: Pixels | None, background: tuple[int, int, int]) -> Pixels:
+def flatten(
+    rgb: IntegerPixels, alpha: IntegerPixels | None, background: tuple[int, int, int]
+) -> IntegerPixels:
     """Lay ``rgb`` over a plain background: ``alpha·rgb + (1 - alpha)·background``.
 
     The mixture is made of sRGB values, as browsers and image editors do.
@@ -145,10 +147,9 @@ def flatten(rgb: Pixels, alpha: Pixels | None, background: tuple[int, int, int])
         rgb: ``(H, W, 3)``, not multiplied by alpha.
         alpha: ``(H, W)`` of the same dtype, or None where all is opaque.
         background: 8-bit sRGB.
-
     """
     full_scale = int(np.iinfo(rgb.dtype).max)
-    if alpha is None or bool((alpha == full_scale).all()):
+    if alpha is None or is_opaque(alpha):
         return rgb
     behind = np.array(background, dtype=np.uint32) * np.uint32(full_scale // 255)
     cover = alpha[:, :, None].astype(np.uint32)
@@ -157,15 +158,15 @@ def flatten(rgb: Pixels, alpha: Pixels | None, background: tuple[int, int, int])
     mixed += behind * (np.uint32(full_scale) - cover)
     mixed += np.uint32(full_scale // 2)
     mixed //= np.uint32(full_scale)
-    return cast(Pixels, mixed.astype(rgb.dtype))
+    return cast(IntegerPixels, mixed.astype(rgb.dtype))
 
 
-def unmultiply(rgb: Pixels, alpha: Pixels) -> Pixels:
+def unmultiply(rgb: IntegerPixels, alpha: IntegerPixels) -> IntegerPixels:
     """Divide colours by the alpha that they were multiplied with (TIFF's "associated" alpha)."""
     full_scale = int(np.iinfo(rgb.dtype).max)
     cover = np.maximum(alpha, 1)[:, :, None].astype(np.uint32)
     plain = (rgb.astype(np.uint32) * np.uint32(full_scale) + cover // 2) // cover
-    return cast(Pixels, np.minimum(plain, full_scale).astype(rgb.dtype))
+    return cast(IntegerPixels, np.minimum(plain, full_scale).astype(rgb.dtype))
 
 
 _TRANSPOSES: dict[int, Any] = {
@@ -180,6 +181,6 @@ _TRANSPOSES: dict[int, Any] = {
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo an EXIF orientation (TIFF 6.0, tag 274); unknown values leave the picture as it is."""
+    """Undo an EXIF orientation (TIFF 6.0, tag 274); unknown values leave the image as it is."""
     transpose = _TRANSPOSES.get(orientation)
     return pixels if transpose is None else transpose(pixels)

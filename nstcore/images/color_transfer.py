@@ -1,11 +1,11 @@
-r"""The colours of one picture given to another, and luminance apart from chroma.
+r"""The colours of one image given to another, and luminance apart from chroma.
 
 Gatys, Bethge, Hertzmann & Shechtman, *Preserving Color in Neural Artistic Style Transfer*, arXiv
-1606.05897, below "the article": either the style picture gets the content's colours before its style
+1606.05897, below "the article": either the style image gets the content's colours before its style
 is taken (section 3, colour histogram matching), or only the luminance is stylized and the content's
 chroma returns at the end (section 4, luminance-only transfer).
 
-Pictures are ``(H, W, 3)`` float32, sRGB values nominally in [0, 1]; what is computed of them is float64.
+Images are ``(H, W, 3)`` float32, sRGB values nominally in [0, 1]; what is computed of them is float64.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 ColorMatch = Literal["cholesky", "pca", "symmetric", "histogram"]
 LuminanceSpace = Literal["yiq", "lab"]
 
-Pixels = NDArray[np.float32]
+FloatPixels = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 LEAST_VARIANCE = 1e-4
-"""Variance below which a colour direction of a picture counts as empty: 0.01², under 3 of 255 levels.
+"""Variance below which a colour direction of an image counts as empty: 0.01², under 3 of 255 levels.
 
-A grey scan has some chroma too, of rounding and of JPEG; stretched to another picture's chroma that
+A grey scan has some chroma too, of rounding and of JPEG; stretched to another image's chroma that
 would be coloured noise."""
 
 _BAND = 1 << 20
-"""Pixels that are worked on at a time."""
+"""FloatPixels that are worked on at a time."""
 
 # FCC NTSC standard (SMPTE, 1987), as in the article's luminance-only transfer and in Python's colorsys.
 _YIQ = np.array(
@@ -48,20 +48,20 @@ _CORNER = 6 / 29
 """Where CIE Lab's cube root becomes a straight line (CIE 15:2004, eq. 8.6)."""
 
 
-# --- the colours of one picture given to another -------------------------------------------------
+# --- the colours of one image given to another -------------------------------------------------
 
 
-def match_colors(picture: Pixels, target: Pixels, method: ColorMatch) -> Pixels:
-    r"""A picture with another's colours.
+def match_colors(image: FloatPixels, target: FloatPixels, method: ColorMatch) -> FloatPixels:
+    r"""An image with another's colours.
 
     The linear methods map each pixel by :math:`x \mapsto A x + b`, so that mean and covariance become
     the target's (the article's eq. 1 to 3); see :func:`linear_map`.  ``histogram`` does the same with
     ``symmetric`` and then gives each of the target's principal axes the target's own distribution.
     Red, green and blue matched each for itself would tear apart what goes together in the target: a
-    colourful picture would keep greens and violets where the target is all brown.
+    colourful image would keep greens and violets where the target is all brown.
 
     Args:
-        picture: ``(H, W, 3)``; where it has next to no variance in some direction, as a grey one in
+        image: ``(H, W, 3)``; where it has next to no variance in some direction, as a grey one in
             its chroma, none is made up: see ``LEAST_VARIANCE``.
         target: ``(H', W', 3)``, of any size, grey or plain too.
         method: ``cholesky``, ``pca``, ``symmetric`` or ``histogram``.
@@ -70,16 +70,16 @@ def match_colors(picture: Pixels, target: Pixels, method: ColorMatch) -> Pixels:
         ``(H, W, 3)``, not clipped: linear methods may leave [0, 1] a little.
     """
     if method == "histogram":
-        return _match_along_axes(match_colors(picture, target, "symmetric"), target)
-    mean, covariance = color_moments(picture)
+        return _match_along_axes(match_colors(image, target, "symmetric"), target)
+    mean, covariance = color_moments(image)
     wanted_mean, wanted_covariance = color_moments(target)
     matrix = linear_map(covariance, wanted_covariance, method)
-    return _in_bands(lambda band: (band - mean) @ matrix.T + wanted_mean, picture)
+    return _in_bands(lambda band: (band - mean) @ matrix.T + wanted_mean, image)
 
 
-def color_moments(picture: Pixels) -> tuple[Values, Values]:
-    """Mean (3,) and covariance (3, 3) of a picture's colours, over all of its pixels."""
-    flat = picture.reshape(-1, 3)
+def color_moments(image: FloatPixels) -> tuple[Values, Values]:
+    """Mean (3,) and covariance (3, 3) of an image's colours, over all of its pixels."""
+    flat = image.reshape(-1, 3)
     starts = range(0, len(flat), _BAND)
     mean = sum(flat[i : i + _BAND].sum(0, dtype=np.float64) for i in starts) / len(flat)
     covariance = np.zeros((3, 3))
@@ -133,18 +133,18 @@ def _triangular(root: Values) -> Values:
     return np.asarray(upper.T * signs)
 
 
-def _match_along_axes(picture: Pixels, target: Pixels) -> Pixels:
+def _match_along_axes(image: FloatPixels, target: FloatPixels) -> FloatPixels:
     """Colours with the target's distribution along each of its principal axes."""
     axes = np.linalg.eigh(color_moments(target)[1])[1]
-    along, wanted = (_in_bands(lambda band: band @ axes, p) for p in (picture, target))
+    along, wanted = (_in_bands(lambda band: band @ axes, p) for p in (image, target))
     matched = np.stack([_match_values(along[..., i], wanted[..., i]) for i in range(3)], axis=-1)
     return np.asarray(matched @ axes.T, dtype=np.float32)
 
 
-def _match_values(values: Pixels, target: Pixels) -> Values:
+def _match_values(values: FloatPixels, target: FloatPixels) -> Values:
     """Values with the target's distribution, in their own order; equal ones stay equal.
 
-    A level goes to the target's quantile of the middle of its share, so that a plain picture becomes
+    A level goes to the target's quantile of the middle of its share, so that a plain image becomes
     the target's median.
     """
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -157,20 +157,20 @@ def _match_values(values: Pixels, target: Pixels) -> Values:
 # --- luminance apart from chroma -----------------------------------------------------------------
 
 
-def luminance(picture: Pixels, space: LuminanceSpace) -> Pixels:
+def luminance(image: FloatPixels, space: LuminanceSpace) -> FloatPixels:
     """Luminance ``(H, W)`` in [0, 1]: Y of YIQ, or a hundredth of L* of CIE Lab."""
     if space == "yiq":
-        return _in_bands(lambda band: band @ _YIQ[0], picture)
-    return _in_bands(lambda band: _lab(band)[..., 0] / 100, picture)
+        return _in_bands(lambda band: band @ _YIQ[0], image)
+    return _in_bands(lambda band: _lab(band)[..., 0] / 100, image)
 
 
-def match_luminance(values: Pixels, target: Pixels) -> Pixels:
-    r"""Luminances with another picture's mean and deviation, clipped to [0, 1].
+def match_luminance(values: FloatPixels, target: FloatPixels) -> FloatPixels:
+    r"""Luminances with another image's mean and deviation, clipped to [0, 1].
 
     :math:`\frac{\sigma'}{\sigma} (L - \mu) + \mu'` (the article's section 4).
 
     Args:
-        values: ``(H, W)``; a plain picture's stay equal.
+        values: ``(H, W)``; a plain image's stay equal.
         target: ``(H', W')``.
     """
     mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
@@ -179,19 +179,19 @@ def match_luminance(values: Pixels, target: Pixels) -> Pixels:
     return np.asarray(np.clip(matched, 0, 1), dtype=np.float32)
 
 
-def grey(values: Pixels) -> Pixels:
-    """The grey picture ``(H, W, 3)`` of luminances ``(H, W)``."""
+def grey(values: FloatPixels) -> FloatPixels:
+    """The grey image ``(H, W, 3)`` of luminances ``(H, W)``."""
     return np.repeat(values[..., None], 3, axis=2)
 
 
-def with_luminance(picture: Pixels, values: Pixels, space: LuminanceSpace) -> Pixels:
-    """A picture with other luminances and its own chroma.
+def with_luminance(image: FloatPixels, values: FloatPixels, space: LuminanceSpace) -> FloatPixels:
+    """An image with other luminances and its own chroma.
 
     Chroma that a colour of the new luminance cannot have in sRGB is lessened, at the same hue in the
     space, and no more than it has to be: clipping channels instead would change luminance and hue.
 
     Args:
-        picture: ``(H, W, 3)``.
+        image: ``(H, W, 3)``.
         values: ``(H, W)``, clipped to [0, 1].
         space: in which luminance is exchanged.
 
@@ -200,7 +200,7 @@ def with_luminance(picture: Pixels, values: Pixels, space: LuminanceSpace) -> Pi
     """
     exchange = _exchange_y if space == "yiq" else _exchange_lightness
     return _in_bands(
-        lambda band, new: np.clip(exchange(band, np.clip(new, 0, 1)), 0, 1), picture, values
+        lambda band, new: np.clip(exchange(band, np.clip(new, 0, 1)), 0, 1), image, values
     )
 
 
@@ -256,11 +256,11 @@ def _linear(lab: Values) -> Values:
     return np.asarray(ratios @ np.linalg.inv(_XYZ).T)
 
 
-def _in_bands(function: Callable[..., Values], *pictures: Pixels) -> Pixels:
-    """A function of float64 rows applied to pictures of one size, some rows at a time."""
-    rows = max(1, _BAND // pictures[0].shape[1])
+def _in_bands(function: Callable[..., Values], *images: FloatPixels) -> FloatPixels:
+    """A function of float64 rows applied to images of one size, some rows at a time."""
+    rows = max(1, _BAND // images[0].shape[1])
     parts = [
-        function(*(p[i : i + rows].astype(np.float64) for p in pictures)).astype(np.float32)
-        for i in range(0, len(pictures[0]), rows)
+        function(*(p[i : i + rows].astype(np.float64) for p in images)).astype(np.float32)
+        for i in range(0, len(images[0]), rows)
     ]
     return np.concatenate(parts)

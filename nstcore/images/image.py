@@ -1,4 +1,4 @@
-"""The decoded picture, and the step between integer pixels and float32."""
+"""The decoded image, and the step between integer pixels and float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAMAGED = "is damaged or cut short; copy or export it again"
 
 
 @dataclass(frozen=True, eq=False)
-class Raster:
+class RawImage:
     """Pixels as stored in a file.
 
     Attributes:
@@ -26,17 +26,16 @@ class Raster:
         alpha: ``(H, W)`` of the same dtype, full scale = opaque, or None.
         profile: the ICC profile that ``color`` is in, or None for sRGB.
         orientation: EXIF orientation still to be undone, 1 to 8.
-
     """
 
-    color: Pixels
-    alpha: Pixels | None = None
+    color: IntegerPixels
+    alpha: IntegerPixels | None = None
     profile: bytes | None = None
     orientation: int = 1
 
 
 def megapixels_problem(width: int, height: int) -> str | None:
-    """What is wrong with a picture of this size, or None."""
+    """What is wrong with an image of this size, or None."""
     if width * height <= MAX_PIXELS:
         return None
     return (
@@ -45,28 +44,27 @@ def megapixels_problem(width: int, height: int) -> str | None:
     )
 
 
-# --- The decoded picture, and the step between integer pixels and float32. ---
+# --- The decoded image, and the step between integer pixels and float32. ---
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+IntegerPixels = NDArray[np.uint8] | NDArray[np.uint16]
 """Integer pixels: 8 or 16 bits a channel, full scale 255 or 65535."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A decoded picture: upright, in sRGB.
+class DecodedImage:
+    """A decoded image: upright, in sRGB.
 
     Attributes:
         pixels: ``(H, W, 3)`` uint8, or uint16 where the source had more than 8 bits; read-only.
         source_format: ``"PNG"``, ``"JPEG"``, ``"WEBP"`` or ``"TIFF"``.
         path: the file it came from.
         alpha: ``(H, W)`` of the same dtype, full scale = opaque; None where all is opaque.
-
     """
 
-    pixels: Pixels
+    pixels: IntegerPixels
     source_format: str
     path: Path
-    alpha: Pixels | None = None
+    alpha: IntegerPixels | None = None
 
     def __post_init__(self) -> None:
         """Freeze the pixels too, since the digest speaks for them."""
@@ -101,7 +99,7 @@ class Picture:
         return None if self.alpha is None else pixel_digest(self.alpha)
 
 
-def pixel_digest(pixels: Pixels) -> str:
+def pixel_digest(pixels: IntegerPixels) -> str:
     """SHA-256 of shape, dtype and little-endian pixels."""
     header = f"{'x'.join(map(str, pixels.shape))}:{pixels.dtype.name}:"
     little_endian = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
@@ -110,14 +108,19 @@ def pixel_digest(pixels: Pixels) -> str:
     return digest.hexdigest()
 
 
-def shown_digest(pixels: Pixels, alpha: Pixels | None) -> str:
-    """Digest of a finished picture: its colours, and its alpha ``(H, W)`` where not all is opaque."""
-    if alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all()):
+def shown_digest(pixels: IntegerPixels, alpha: IntegerPixels | None) -> str:
+    """Digest of a finished image: its colours, and its alpha ``(H, W)`` where not all is opaque."""
+    if alpha is None or is_opaque(alpha):
         return pixel_digest(pixels)
-    return pixel_digest(cast(Pixels, np.dstack([pixels, alpha])))
+    return pixel_digest(cast(IntegerPixels, np.dstack([pixels, alpha])))
 
 
-def to_float(pixels: Pixels) -> NDArray[np.float32]:
+def is_opaque(alpha: IntegerPixels | None) -> bool:
+    """Whether an alpha channel hides nothing; None stands for no alpha."""
+    return alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all())
+
+
+def to_float(pixels: IntegerPixels) -> NDArray[np.float32]:
     """Scale integer pixels to float32 in [0, 1] by their full scale.
 
     Args:
@@ -125,7 +128,6 @@ def to_float(pixels: Pixels) -> NDArray[np.float32]:
 
     Raises:
         TypeError: for any other kind of number.
-
     """
     if pixels.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"pixels are {pixels.dtype}, expected uint8 or uint16")
@@ -133,7 +135,7 @@ def to_float(pixels: Pixels) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / full_scale
 
 
-def quantize(rgb: NDArray[np.float32], bits: int) -> Pixels:
+def quantize(rgb: NDArray[np.float32], bits: int) -> IntegerPixels:
     """Round float pixels to the nearest integer level; halves go up.
 
     It undoes ``to_float`` exactly.  Finite values outside [0, 1] are clipped: an optimizer that
@@ -145,19 +147,18 @@ def quantize(rgb: NDArray[np.float32], bits: int) -> Pixels:
 
     Raises:
         ValueError: for NaN or infinity, another shape, no pixels, or other bits.
-
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
-        raise ValueError(f"picture has shape {rgb.shape}, expected (H, W, 3) with H, W >= 1")
+        raise ValueError(f"image has shape {rgb.shape}, expected (H, W, 3) with H, W >= 1")
     return levels_of(rgb, bits)
 
 
-def levels_of(values: NDArray[np.float32], bits: int) -> Pixels:
+def levels_of(values: NDArray[np.float32], bits: int) -> IntegerPixels:
     """:func:`quantize` of values of any shape, such as an alpha channel ``(H, W)``."""
     if bits not in (8, 16):
         raise ValueError(f"bits is {bits}, expected 8 or 16")
     if not np.isfinite(values).all():
-        raise ValueError("picture holds NaN or infinity")
+        raise ValueError("image holds NaN or infinity")
     full_scale = 2**bits - 1
     # float32 has 24 bits of mantissa, so that level + 0.5 is still exact enough at 16 bits.
     levels = np.clip(values.astype(np.float32, copy=False), 0.0, 1.0) * np.float32(full_scale)

@@ -1,7 +1,7 @@
-"""Guides: which pixels of a picture belong to which region.
+"""Guides: which pixels of an image belong to which region.
 
-A guide is a picture in flat colours, one for each region, which gives its name (``#rrggbb``); or a
-greyscale picture for each region, white where the region is, with names of one's own.
+A guide is an image in flat colours, one for each region, which gives its name (``#rrggbb``); or a
+greyscale image for each region, white where the region is, with names of one's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NEAR = 32
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """The regions of one picture.
+    """The regions of one image.
 
     Attributes:
         names: sorted.
@@ -62,7 +62,7 @@ class Regions:
 
     @property
     def areas(self) -> dict[str, float]:
-        """Name -> share of the picture."""
+        """Name -> share of the image."""
         shares = self.masks.mean((1, 2), dtype=np.float64) / 255
         return dict(zip(self.names, shares.tolist(), strict=True))
 
@@ -103,12 +103,12 @@ def read_guide(guide: str | Mapping[str, str]) -> Regions:
 
 
 def check_proportions(regions: Regions, where: str, width: int, height: int) -> None:
-    """Make sure that a guide covers its picture.
+    """Make sure that a guide covers its image.
 
     Args:
         regions: the guide at its own size.
         where: what to call it in the error.
-        width, height: of the picture in px.
+        width, height: of the image in px.
 
     Raises:
         ImageError: if the guide has other proportions.
@@ -119,8 +119,8 @@ def check_proportions(regions: Regions, where: str, width: int, height: int) -> 
     wanted = fit_size((width, height), side)
     if max(abs(a - b) for a, b in zip(own, wanted, strict=True)) > 1:
         raise ImageError(
-            f"{where}: has {regions.width} x {regions.height} px, its picture {width} x {height}; a "
-            "guide needs the proportions of its picture"
+            f"{where}: has {regions.width} x {regions.height} px, its image {width} x {height}; a "
+            "guide needs the proportions of its image"
         )
 
 
@@ -176,12 +176,12 @@ def _from_colors(path: Path) -> Regions:
 
 
 def _mask(path: Path, name: str) -> NDArray[np.uint8]:
-    """(H, W) uint8 of one region's greyscale picture."""
+    """(H, W) uint8 of one region's greyscale image."""
     pixels = _eight_bits(path)
     if (pixels != pixels[..., :1]).any():
         raise ImageError(
-            f"{path}: is coloured; the mask of region {name} is a greyscale picture, white where the "
-            "region is (or give one picture in flat colours in place of a map)"
+            f"{path}: is coloured; the mask of region {name} is a greyscale image, white where the "
+            "region is (or give one image in flat colours in place of a map)"
         )
     if not pixels.any():
         raise ImageError(f"{path}: is black everywhere; make it white where region {name} is")

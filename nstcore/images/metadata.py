@@ -1,4 +1,4 @@
-"""The record inside a picture: JSON in the place that each format has for text."""
+"""The record inside an image: JSON in the place that each format has for text."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import tifffile
 from PIL import ExifTags, Image
 
 from nstcore.errors import ImageError
-from nstcore.images import png as png_chunks
-from nstcore.images.pillow_reader import muted_warnings
+from nstcore.images.decoders import muted_warnings
+from nstcore.images.png import find_text
 from nstcore.images.reading import identify, read_file
 
 logger = logging.getLogger(__name__)
@@ -40,12 +40,11 @@ def record_text(record: dict[str, Any], limit: int | None, path: Path) -> str | 
     """The record as ASCII JSON of at most ``limit`` bytes.
 
     Where it is too long the trace is left out first; then the rest is compressed; then there is
-    none, and the log says so: a picture is dearer than the record in it, of which there is a copy
+    none, and the log says so: an image is dearer than the record in it, of which there is a copy
     beside it.
 
     Raises:
         ValueError: for NaN or infinity, which JSON cannot hold.
-
     """
     text = _to_json(record)
     if limit is None or len(text) <= limit:
@@ -78,13 +77,12 @@ def exif_block(text: str) -> bytes:
 
 
 def read_record(path: Path | str) -> dict[str, Any]:
-    """The record that ``save_picture`` embedded; a long one may lack its ``trace``.
+    """The record that ``write_image`` embedded; a long one may lack its ``trace``.
 
-    Nothing is decoded, so that it is quick for a picture of any size.
+    Nothing is decoded, so that it is quick for an image of any size.
 
     Raises:
-        ImageError: when there is none, or the file is no picture or damaged.
-
+        ImageError: when there is none, or the file is no image or damaged.
     """
     path = Path(path)
     data = read_file(path)
@@ -95,7 +93,7 @@ def read_record(path: Path | str) -> dict[str, Any]:
         raise ImageError(f"{path}: is damaged, no record can be read from it") from error
     if text is None:
         raise ImageError(
-            f"{path}: holds no record of how it was made; give a picture as the workflow wrote it"
+            f"{path}: holds no record of how it was made; give an image as the workflow wrote it"
         )
     try:
         if text.startswith(_PACKED):
@@ -106,13 +104,13 @@ def read_record(path: Path | str) -> dict[str, Any]:
     except (ValueError, zlib.error) as error:
         raise ImageError(
             f"{path}: what it holds as description is no record of this workflow; "
-            "give a picture as the workflow wrote it"
+            "give an image as the workflow wrote it"
         ) from error
     return record
 
 
 def _find_in_png(data: bytes) -> str | None:
-    return png_chunks.find_text(data, PNG_KEYWORD)
+    return find_text(data, PNG_KEYWORD)
 
 
 def _find_in_jpeg(data: bytes) -> str | None:

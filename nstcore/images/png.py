@@ -5,20 +5,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-
-import imagecodecs
-import numpy as np
-
-from nstcore.errors import ImageError
-from nstcore.images import png as png_chunks
-from nstcore.images.image import DAMAGED, Raster
-from nstcore.images.pillow_reader import (
-    find_orientation,
-    find_profile,
-    open_image,
-    read_with_pillow,
-)
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -32,7 +18,6 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
     Raises:
         BrokenPng: where the file is cut short, or a critical chunk's checksum does not match.
-
     """
     view = memoryview(data)
     position = len(SIGNATURE)
@@ -75,7 +60,6 @@ def find_text(data: bytes, keyword: str) -> str | None:
 
     Raises:
         BrokenPng: as ``read_chunks``.
-
     """
     wanted = keyword.encode("latin-1") + b"\0"
     for kind, content in read_chunks(data):
@@ -88,34 +72,3 @@ def find_text(data: bytes, keyword: str) -> str | None:
         except (ValueError, IndexError, zlib.error) as error:
             raise BrokenPng(f"its {keyword!r} text is damaged") from error
     return None
-
-
-# --- PNG files of any depth. ---
-
-
-def read_png(data: bytes, path: Path) -> Raster:
-    """Decode a PNG; Pillow drops the low byte of 16-bit colour, so libpng reads those itself.
-
-    Raises:
-        ImageError: when the file is damaged, cut short or too large.
-
-    """
-    try:
-        for _ in png_chunks.read_chunks(data):
-            pass
-    except png_chunks.BrokenPng as error:
-        raise ImageError(f"{path}: the PNG {DAMAGED} ({error})") from None
-    bit_depth = data[24]  # signature 8, chunk head 8, width 4, height 4
-    if bit_depth != 16:
-        return read_with_pillow(data, "PNG", path)
-    with open_image(data, "PNG", path) as image:
-        try:
-            bands = np.atleast_3d(imagecodecs.png_decode(data))  # tRNS becomes an alpha band
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise ImageError(f"{path}: the PNG {DAMAGED}") from error
-        has_alpha = bands.shape[2] in (2, 4)
-        color = bands[:, :, :-1] if has_alpha else bands
-        alpha = bands[:, :, -1] if has_alpha else None
-        return Raster(color, alpha, find_profile(image, path), find_orientation(image, path))

@@ -1,4 +1,4 @@
-"""From a picture file to upright, opaque sRGB pixels."""
+"""From an image file to upright, opaque sRGB pixels."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from nstcore.errors import ImageError
 from nstcore.images import color
-from nstcore.images import png as png_chunks
-from nstcore.images.image import DAMAGED, Picture, Pixels, Raster
-from nstcore.images.pillow_reader import muted_warnings, read_with_pillow
-from nstcore.images.png import read_png
-from nstcore.images.tiff_reader import read_tiff
+from nstcore.images.decoders import muted_warnings, read_png, read_tiff, read_with_pillow
+from nstcore.images.image import (
+    DAMAGED,
+    DecodedImage,
+    IntegerPixels,
+    RawImage,
+    is_opaque,
+    to_float,
+)
+from nstcore.images.png import SIGNATURE
 
-_WANTED = "give a PNG, JPEG, WebP or TIFF picture"
+_WANTED = "give a PNG, JPEG, WebP or TIFF image"
 
-_READERS: dict[str, Callable[[bytes, Path], Raster]] = {
+_READERS: dict[str, Callable[[bytes, Path], RawImage]] = {
     "PNG": read_png,
     "JPEG": lambda data, path: read_with_pillow(data, "JPEG", path),
     "WEBP": lambda data, path: read_with_pillow(data, "WEBP", path),
@@ -33,16 +39,16 @@ _OTHER_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"BM", "a BMP"),
     (b"8BPS", "a Photoshop document"),
     (b"%PDF", "a PDF"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
-    (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the picture itself (run git lfs pull)"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR image"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the image itself (run git lfs pull)"),
 )
 
 
-def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) -> Picture:
-    """Read a picture file whole: upright, in sRGB, laid over a background.
+def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) -> DecodedImage:
+    """Read an image file whole: upright, in sRGB, laid over a background.
 
     * PNG, JPEG, WebP and TIFF are told apart by their content, not by the suffix.
     * The EXIF orientation is undone.
@@ -59,24 +65,21 @@ def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) 
 
     Raises:
         ImageError: one line: the file is missing, empty, damaged, of another kind or too large.
-
     """
     path = Path(path)
     backdrop = color.parse_background(background)
     data = read_file(path)
     source_format = identify(data, path)
-    raster = _READERS[source_format](data, path)
-    rgb = color.to_srgb(raster.color, raster.profile, path)
-    alpha = raster.alpha
-    if alpha is not None and bool((alpha == np.iinfo(alpha.dtype).max).all()):
-        alpha = None
+    raw = _READERS[source_format](data, path)
+    rgb = color.to_srgb(raw.color, raw.profile, path)
+    alpha = None if is_opaque(raw.alpha) else raw.alpha
     if flat:
         rgb = color.flatten(rgb, alpha, backdrop)
     # Copies of their own, so that no view keeps a larger buffer alive.
-    pixels = np.array(color.upright(rgb, raster.orientation), order="C")
+    pixels = np.array(color.upright(rgb, raw.orientation), order="C")
     if alpha is not None:
-        alpha = cast(Pixels, np.array(color.upright(alpha, raster.orientation), order="C"))
-    return Picture(cast(Pixels, pixels), source_format, path, alpha)
+        alpha = cast(IntegerPixels, np.array(color.upright(alpha, raw.orientation), order="C"))
+    return DecodedImage(cast(IntegerPixels, pixels), source_format, path, alpha)
 
 
 def read_file(path: Path) -> bytes:
@@ -84,7 +87,6 @@ def read_file(path: Path) -> bytes:
 
     Raises:
         ImageError: when there is no such file, or it is empty or cannot be read.
-
     """
     try:
         data = path.read_bytes()
@@ -105,9 +107,8 @@ def identify(data: bytes, path: Path) -> str:
 
     Raises:
         ImageError: for anything else.
-
     """
-    if data.startswith(png_chunks.SIGNATURE):
+    if data.startswith(SIGNATURE):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -115,7 +116,7 @@ def identify(data: bytes, path: Path) -> str:
         return "WEBP"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
-    signatures = (png_chunks.SIGNATURE, b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*")
+    signatures = (SIGNATURE, b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*")
     if any(signature.startswith(data) for signature in signatures):
         raise ImageError(f"{path}: {DAMAGED}")
     raise ImageError(f"{path}: is {_name_kind(data)}; {_WANTED}")
@@ -127,24 +128,29 @@ def _name_kind(data: bytes) -> str:
             return name
     if data[4:8] == b"ftyp":
         is_avif = data[8:12] in (b"avif", b"avis")
-        return "an AVIF picture" if is_avif else "a HEIC picture or a video"
+        return "an AVIF image" if is_avif else "a HEIC image or a video"
     start = data[:256].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "a web page (a download that went wrong?)"
     if start.startswith((b"<svg", b"<?xml")):
         return "an SVG or XML document"
-    return "not a picture of a known kind"
+    return "not an image of a known kind"
 
 
-# --- How large a picture is, without decoding it. ---
+def load_float(path: Path | str) -> NDArray[np.float32]:
+    """A prepared or a finished image as ``(H, W, 3)`` float32 in [0, 1], without any transparency.
+
+    Raises:
+        ImageError: when it cannot be read.
+    """
+    return to_float(decode(path, flat=False).pixels)
 
 
 def upright_size(path: Path | str) -> tuple[int, int]:
-    """Width and height of a picture as ``decode`` would give it, from its header where that tells.
+    """Width and height of an image as ``decode`` would give it, from its header where that tells.
 
     Raises:
-        ImageError: as ``decode``, for what is no picture at all; damage further on is not seen.
-
+        ImageError: as ``decode``, for what is no image at all; damage further on is not seen.
     """
     path = Path(path)
     data = read_file(path)
@@ -155,6 +161,6 @@ def upright_size(path: Path | str) -> tuple[int, int]:
             turned = kind != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             width, height = image.size
     except Exception:  # a deep TIFF, which Pillow does not know, or what decode() has a line for
-        picture = decode(path)
-        return picture.width, picture.height
+        decoded = decode(path)
+        return decoded.width, decoded.height
     return (height, width) if turned else (width, height)

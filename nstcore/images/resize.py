@@ -26,7 +26,6 @@ def fit_size(size_wh: tuple[int, int], size: int, by: SizeBy = "long") -> tuple[
 
     Raises:
         ValueError: for sizes below 1 or an unknown ``by``.
-
     """
     width, height = size_wh
     if min(width, height, size) < 1:
@@ -65,10 +64,9 @@ def resize(rgb: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.flo
 
     Raises:
         ValueError: for another shape or a size below 1.
-
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"picture has shape {rgb.shape}, expected (H, W, 3)")
+        raise ValueError(f"image has shape {rgb.shape}, expected (H, W, 3)")
     width, height = size_wh
     if min(width, height) < 1:
         raise ValueError(f"size is {width} x {height}, both must be at least 1")

@@ -25,8 +25,7 @@ from torch import Tensor
 
 from nstcore.core.history import OptimizerState
 from nstcore.jobs.shutdown import Preempted
-from nstcore.plan.keys import file_sha256
-from nstcore.store.files import atomic_path
+from nstcore.store.files import atomic_path, file_sha256
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ import string
 from collections.abc import Mapping
 from pathlib import Path
 
-from nstcore.plan.keys import file_sha256
-from nstcore.store.files import atomic_path
+from nstcore.store.files import atomic_path, file_sha256
 
 log = logging.getLogger(__name__)
 

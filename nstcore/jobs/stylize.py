@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nstcore.core.color_modes import finished_picture
 from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.errors import UserError
-from nstcore.images import load_float, save_picture
+from nstcore.images import load_float, write_image
 from nstcore.images.image import levels_of, quantize, shown_digest
 from nstcore.jobs import prepare
 from nstcore.jobs.background import BackgroundWriter
@@ -380,7 +380,7 @@ class _Session:
         return lambda: self.store.put(
             item.key,
             f".{output.format}",
-            lambda path: save_picture(
+            lambda path: write_image(
                 path,
                 pixels,
                 bits=output.bits,
@@ -399,7 +399,7 @@ class _Session:
         content = prepare.content_facts(self.plan, item.cell.content, settings)
         destination = self._in_run(item.cell.image)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(destination, _placeholder(content["width"], content["height"], reason))
+        write_image(destination, _placeholder(content["width"], content["height"], reason))
         record = {
             **self._identity(item),
             "status": made.result.status if made.result is not None else "failed",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nstcore.config.run import Output
@@ -19,12 +17,6 @@ STATISTICS = 1
 
 EVALUATION = 1
 """Raised whenever the same picture would be measured differently than before."""
-
-
-def file_sha256(path: Path | str) -> str:
-    """sha256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def style_identity(

@@ -38,7 +38,7 @@ from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
 from nstcore.core.tiling import TiledObjective
-from nstcore.images import load_float, save_picture
+from nstcore.images import load_float, write_image
 from nstcore.resources.device import bind_threads, describe
 from nstcore.resources.throughput import (
     IterationTime,
@@ -166,7 +166,7 @@ def file_speed(side: int = 512) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="nst-probe-") as folder:
         path = Path(folder) / "picture.png"
         started = time.perf_counter()
-        save_picture(path, pixels)
+        write_image(path, pixels)
         written = time.perf_counter()
         load_float(path)
         read = time.perf_counter()

@@ -23,7 +23,7 @@ from nstcore.core.encoders.layers import (
 )
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.pyramid import Size, area, image_size, smallest_side
-from nstcore.images import fit_size, save_picture
+from nstcore.images import fit_size, write_image
 from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy
 from nstcore.plan import paths, preparation
@@ -128,7 +128,7 @@ def picture_bytes(output: Output) -> float:
     with tempfile.TemporaryDirectory(prefix="nst-plan-") as folder:
         path = Path(folder) / f"noise.{output.format}"
         alpha = noise[..., 0] if output.preserve_alpha else None
-        save_picture(path, noise, bits=output.bits, quality=output.quality, alpha=alpha)
+        write_image(path, noise, bits=output.bits, quality=output.quality, alpha=alpha)
         return path.stat().st_size / side**2
 
 

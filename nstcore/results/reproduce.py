@@ -14,13 +14,14 @@ import numpy as np
 from nstcore.config.loader import parse_config
 from nstcore.core.encoders.weights import PACKAGED_SOURCE, TORCHVISION_SOURCE, locate
 from nstcore.errors import ConfigError, StoreError, UserError, WeightsError
-from nstcore.images import Pixels, decode, read_record
+from nstcore.images import IntegerPixels, decode, read_record
 from nstcore.images.image import shown_digest
 from nstcore.plan import paths
 from nstcore.plan.inputs import ContentSource, Guide, StyleSource
-from nstcore.plan.keys import ALGORITHM, file_sha256
+from nstcore.plan.keys import ALGORITHM
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord, ContentInput, FinishedRecord, Inputs, StyleInput
+from nstcore.store.files import file_sha256
 
 CONTENT, STYLE = "content", "style"
 """Ids in the plan; names of pictures count for nothing."""
@@ -382,12 +383,12 @@ def is_as_recorded(picture: Path, record: FinishedRecord) -> bool | None:
     return shown_digest(found.pixels, found.alpha) == recorded
 
 
-def _shown(path: Path) -> Pixels:
+def _shown(path: Path) -> IntegerPixels:
     """Colours and, where not all is opaque, alpha of a picture: ``(H, W, 3 or 4)``."""
     picture = decode(path, flat=False)
     if picture.alpha is None:
         return picture.pixels
-    return cast(Pixels, np.dstack([picture.pixels, picture.alpha]))
+    return cast(IntegerPixels, np.dstack([picture.pixels, picture.alpha]))
 
 
 def unlike(then: CellRecord, now: CellRecord) -> list[str]:

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nstcore.plan.keys import file_sha256
-from nstcore.store.files import atomic_path, retry_io, write_json
+from nstcore.store.files import atomic_path, file_sha256, retry_io, write_json
 
 log = logging.getLogger(__name__)
 

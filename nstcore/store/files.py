@@ -53,9 +53,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-# --- Writing files so that a reader sees the old one or the new one, never half of one. ---
-
-
 @contextmanager
 def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is synced and takes its place.
@@ -116,3 +113,9 @@ def write_json(path: Path | str, value: Any) -> None:
         ValueError: for NaN or infinity, which JSON cannot hold.
     """
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def file_sha256(path: Path | str) -> str:
+    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

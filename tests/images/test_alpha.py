@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nstcore.errors import ImageError
-from nstcore.images import decode, load_float, prepare, read_record, save_picture
+from nstcore.images import decode, load_float, prepare, read_record, write_image
 
 BACKGROUND = "#204060"
 BEHIND = np.array([0x20, 0x40, 0x60])
@@ -193,7 +193,7 @@ def test_alpha_is_written_and_read_by_others(tmp_path: Path, suffix: str, bits: 
     rgb, alpha = random.random((30, 40, 3), np.float32), random.random((30, 40), np.float32)
     alpha[:5] = 0  # colours under what is fully transparent stay too
     path = tmp_path / f"glass{suffix}"
-    save_picture(path, rgb, bits=bits, alpha=alpha, record={"schema": 1})
+    write_image(path, rgb, bits=bits, alpha=alpha, record={"schema": 1})
     top = 2**bits - 1
     wanted = np.floor(np.dstack([rgb, alpha]).astype(np.float64) * top + 0.5)
     if (suffix, bits) == (".png", 16):
@@ -217,7 +217,7 @@ def test_alpha_is_written_and_read_by_others(tmp_path: Path, suffix: str, bits: 
 def test_a_jpeg_has_no_transparency(tmp_path: Path) -> None:
     path = tmp_path / "glass.jpg"
     with pytest.raises(ImageError, match=r"no transparency; write \.png"):
-        save_picture(path, np.zeros((2, 2, 3), np.float32), alpha=np.ones((2, 2), np.float32))
+        write_image(path, np.zeros((2, 2, 3), np.float32), alpha=np.ones((2, 2), np.float32))
     assert not path.exists()
 
 

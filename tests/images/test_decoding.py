@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from nstcore.errors import ImageError
-from nstcore.images import Picture, decode, to_float
+from nstcore.images import DecodedImage, decode, to_float
 
 
 def check_one_line(error: pytest.ExceptionInfo[ImageError], path: Path) -> str:
@@ -146,7 +146,7 @@ def test_digest_is_that_of_the_contract(tmp_path: Path, ramp8: NDArray[np.uint8]
     Image.fromarray(ramp8).save(path)
     expected = hashlib.sha256(b"16x24x3:uint8:" + ramp8.tobytes()).hexdigest()
     assert decode(path).digest == expected
-    deep = Picture(ramp8.astype(">u2"), "PNG", path)
+    deep = DecodedImage(ramp8.astype(">u2"), "PNG", path)
     expected = hashlib.sha256(b"16x24x3:uint16:" + ramp8.astype("<u2").tobytes()).hexdigest()
     assert deep.digest == expected
 
@@ -192,7 +192,7 @@ def png(width: int, height: int, bits: int, kind: int, raw: bytes) -> bytes:
     ("content", "says"),
     [
         (b"", "empty"),
-        (b"hello, I am a text file", "not a picture of a known kind"),
+        (b"hello, I am a text file", "not an image of a known kind"),
         (b"GIF89a" + bytes(100), "a GIF"),
         (b"BM" + bytes(100), "a BMP"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"),

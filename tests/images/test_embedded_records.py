@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nstcore.errors import ImageError
-from nstcore.images import decode, read_record, save_picture
+from nstcore.images import decode, read_record, write_image
 
 SUFFIXES = [".png", ".jpg", ".tif", ".webp"]
 
@@ -43,10 +43,10 @@ def record_with_trace(iterations: int) -> dict[str, Any]:
 def test_there_and_back(tmp_path: Path, noise: NDArray[np.float32], suffix: str, bits: int) -> None:
     path = tmp_path / f"picture{suffix}"
     record = record_with_trace(20)
-    save_picture(path, noise, bits=bits, record=record)
+    write_image(path, noise, bits=bits, record=record)
     assert read_record(path) == record
     without = tmp_path / f"without{suffix}"
-    save_picture(without, noise, bits=bits)
+    write_image(without, noise, bits=bits)
     assert decode(path).digest == decode(without).digest
 
 
@@ -70,14 +70,14 @@ def test_there_and_back(tmp_path: Path, noise: NDArray[np.float32], suffix: str,
 )
 def test_any_json_object(tmp_path: Path, record: dict[str, Any], suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, np.zeros((2, 2, 3), dtype=np.float32), record=record)
+    write_image(path, np.zeros((2, 2, 3), dtype=np.float32), record=record)
     assert read_record(path) == record
 
 
 def test_others_find_it_where_it_belongs(tmp_path: Path, noise: NDArray[np.float32]) -> None:
     record = {"schema": 1, "name": "Tübingen"}
     for suffix in SUFFIXES:
-        save_picture(tmp_path / f"picture{suffix}", noise, record=record)
+        write_image(tmp_path / f"picture{suffix}", noise, record=record)
     with Image.open(tmp_path / "picture.png") as image:
         assert json.loads(image.text["nst"]) == record  # type: ignore[attr-defined]
     for suffix in (".jpg", ".webp"):
@@ -95,7 +95,7 @@ def test_100_kilobytes(tmp_path: Path, noise: NDArray[np.float32], suffix: str) 
     record = record_with_trace(1300)
     assert len(json.dumps(record)) > 100_000
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, noise, record=record)
+    write_image(path, noise, record=record)
     found = read_record(path)
     if suffix == ".jpg":
         assert found == {key: value for key, value in record.items() if key != "trace"}
@@ -109,7 +109,7 @@ def test_a_long_record_without_trace_is_compressed(
 ) -> None:
     record = {"note": "again and again " * 10_000}
     path = tmp_path / "picture.jpg"
-    save_picture(path, noise, record=record)
+    write_image(path, noise, record=record)
     assert read_record(path) == record
 
 
@@ -119,7 +119,7 @@ def test_what_fits_nowhere_is_left_out_and_the_picture_kept(
     record = {"note": np.random.default_rng(0).bytes(90_000).hex()}
     path = tmp_path / "picture.jpg"
     with caplog.at_level(logging.WARNING):
-        save_picture(path, noise, record=record)
+        write_image(path, noise, record=record)
     assert "too long" in caplog.text
     assert decode(path).width == 30
     with pytest.raises(ImageError, match="no record"):
@@ -131,7 +131,7 @@ def test_a_huge_record_leaves_a_picture_that_pillow_opens(
     tmp_path: Path, noise: NDArray[np.float32], suffix: str
 ) -> None:
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, noise, record=record_with_trace(40_000))
+    write_image(path, noise, record=record_with_trace(40_000))
     assert read_record(path)["key"] == "0" * 64
     with Image.open(path) as image:
         image.load()
@@ -140,7 +140,7 @@ def test_a_huge_record_leaves_a_picture_that_pillow_opens(
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_record(tmp_path: Path, noise: NDArray[np.float32], suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, noise)
+    write_image(path, noise)
     with pytest.raises(ImageError) as error:
         read_record(path)
     assert str(error.value).startswith(f"{path}: holds no record")
@@ -163,7 +163,7 @@ def test_someone_elses_comments(tmp_path: Path) -> None:
 def test_what_is_no_picture(tmp_path: Path) -> None:
     path = tmp_path / "cell.json"
     path.write_text("{}")
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         read_record(path)
     with pytest.raises(ImageError, match="no such file"):
         read_record(tmp_path / "nowhere.png")
@@ -172,7 +172,7 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_damaged_picture(tmp_path: Path, noise: NDArray[np.float32], suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, noise, record={"note": "x" * 3000})
+    write_image(path, noise, record={"note": "x" * 3000})
     data = path.read_bytes()
     messages: list[str] = []
     for kept in range(1, len(data), max(1, len(data) // 97)):
@@ -190,14 +190,14 @@ def test_a_damaged_picture(tmp_path: Path, noise: NDArray[np.float32], suffix: s
 
 def test_nan_in_the_record(tmp_path: Path, noise: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        save_picture(tmp_path / "picture.png", noise, record={"loss": float("nan")})
+        write_image(tmp_path / "picture.png", noise, record={"loss": float("nan")})
     assert not (tmp_path / "picture.png").exists()
 
 
 def test_a_picture_too_large_to_decode_still_tells(tmp_path: Path) -> None:
     """read_record looks at the file's structure alone."""
     path = tmp_path / "large.png"
-    save_picture(path, np.zeros((2, 2, 3), dtype=np.float32), record={"schema": 1})
+    write_image(path, np.zeros((2, 2, 3), dtype=np.float32), record={"schema": 1})
     data = bytearray(path.read_bytes())
     data[16:24] = struct.pack(">II", 50_000, 50_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
@@ -212,10 +212,10 @@ def test_the_file_does_not_depend_on_the_clock(
 ) -> None:
     for suffix in SUFFIXES:
         first, second = tmp_path / f"1{suffix}", tmp_path / f"2{suffix}"
-        save_picture(first, noise, record={"schema": 1})
+        write_image(first, noise, record={"schema": 1})
         with monkeypatch.context() as patched:
             patched.setattr(time, "time", lambda: 1e9)
-            save_picture(second, noise, record={"schema": 1})
+            write_image(second, noise, record={"schema": 1})
         assert first.read_bytes() == second.read_bytes()
 
 
@@ -224,7 +224,7 @@ def test_jpeg_segments_stay_in_bounds(tmp_path: Path) -> None:
     noise = np.random.default_rng(4).random((200, 300, 3), dtype=np.float32)
     record = {"note": "x" * 64_980}
     path = tmp_path / "picture.jpg"
-    save_picture(path, noise, record=record, quality=100)
+    write_image(path, noise, record=record, quality=100)
     assert read_record(path) == record
     with Image.open(io.BytesIO(path.read_bytes())) as image:
         image.load()

@@ -153,5 +153,5 @@ def test_a_guide_covers_its_picture(size: tuple[int, int], fits: bool) -> None:
     if fits:
         check_proportions(regions, "cat_guide.png", 451, 300)
         return
-    with pytest.raises(ImageError, match=r"cat_guide\.png: has .* px, its picture 451 x 300"):
+    with pytest.raises(ImageError, match=r"cat_guide\.png: has .* px, its image 451 x 300"):
         check_proportions(regions, "cat_guide.png", 451, 300)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from nstcore.images import decode
-from nstcore.images.srgb_profile import SRGB_PROFILE
+from nstcore.images.color import SRGB_PROFILE
 
 WHITE = (0.3127, 0.3290)
 SRGB = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from nstcore.errors import ImageError
-from nstcore.images import decode, quantize, save_picture, to_float
+from nstcore.images import decode, quantize, to_float, write_image
 
 LOSSLESS = [(".png", 8), (".png", 16), (".tif", 8), (".tiff", 16), (".webp", 8)]
 
@@ -24,14 +24,14 @@ def test_nearest_level_and_back(
     tmp_path: Path, noise: NDArray[np.float32], suffix: str, bits: int
 ) -> None:
     path = tmp_path / "new" / f"picture{suffix}"
-    save_picture(path, noise, bits=bits)
+    write_image(path, noise, bits=bits)
     picture = decode(path)
     assert picture.bits == bits
     step = 1 / (2**bits - 1)
     assert np.abs(to_float(picture.pixels) - noise).max() <= step / 2 + 1e-7
     # Once more, and nothing moves.
     again = tmp_path / f"again{suffix}"
-    save_picture(again, to_float(picture.pixels), bits=bits)
+    write_image(again, to_float(picture.pixels), bits=bits)
     assert decode(again).digest == picture.digest
     assert again.read_bytes() == path.read_bytes()
 
@@ -62,7 +62,7 @@ def test_oversteps_are_clipped() -> None:
 
 def test_16_bit_png_as_pypng_reads_it(tmp_path: Path, noise: NDArray[np.float32]) -> None:
     path = tmp_path / "deep.png"
-    save_picture(path, noise, bits=16, record={"schema": 1})
+    write_image(path, noise, bits=16, record={"schema": 1})
     width, height, rows, info = png.Reader(bytes=path.read_bytes()).asDirect()
     assert (width, height, info["bitdepth"], info["planes"]) == (30, 20, 16, 3)
     values = np.array([list(row) for row in rows]).reshape(20, 30, 3)
@@ -71,7 +71,7 @@ def test_16_bit_png_as_pypng_reads_it(tmp_path: Path, noise: NDArray[np.float32]
 
 def test_16_bit_tiff_as_tifffile_reads_it(tmp_path: Path, noise: NDArray[np.float32]) -> None:
     path = tmp_path / "deep.tif"
-    save_picture(path, noise, bits=16)
+    write_image(path, noise, bits=16)
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages[0]
         assert page.photometric == tifffile.PHOTOMETRIC.RGB
@@ -84,7 +84,7 @@ def test_8_bits_as_pillow_reads_them(
     tmp_path: Path, noise: NDArray[np.float32], suffix: str
 ) -> None:
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, noise, record={"schema": 1})
+    write_image(path, noise, record={"schema": 1})
     with Image.open(path) as image:
         assert image.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(image), quantize(noise, 8))
@@ -96,7 +96,7 @@ def test_jpeg_has_full_colour_resolution(tmp_path: Path, suffix: str) -> None:
     picture = np.zeros((16, 16, 3), dtype=np.float32)
     picture[:, ::2, 0] = picture[:, 1::2, 1] = 1
     path = tmp_path / f"columns{suffix}"
-    save_picture(path, picture, quality=95)
+    write_image(path, picture, quality=95)
     decoded = to_float(decode(path).pixels)
     assert np.abs(decoded - picture).mean() < 0.03
     with Image.open(path) as image:
@@ -107,20 +107,20 @@ def test_a_noisy_jpeg_at_the_best_quality(tmp_path: Path) -> None:
     """With optimize=True Pillow's buffer is too small for it."""
     noise = np.random.default_rng(4).random((200, 300, 3), dtype=np.float32)
     path = tmp_path / "noise.jpg"
-    save_picture(path, noise, quality=100, record={"note": "x" * 60_000})
+    write_image(path, noise, quality=100, record={"note": "x" * 60_000})
     assert np.abs(to_float(decode(path).pixels) - noise).mean() < 0.01
 
 
 def test_quality_matters(tmp_path: Path, noise: NDArray[np.float32]) -> None:
     for quality in (30, 95):
-        save_picture(tmp_path / f"{quality}.jpg", noise, quality=quality)
+        write_image(tmp_path / f"{quality}.jpg", noise, quality=quality)
     assert (tmp_path / "30.jpg").stat().st_size < (tmp_path / "95.jpg").stat().st_size * 0.7
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
 def test_srgb_profile_is_embedded(tmp_path: Path, noise: NDArray[np.float32], suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
-    save_picture(path, noise)
+    write_image(path, noise)
     with Image.open(path) as image:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
     assert "sRGB" in ImageCms.getProfileDescription(profile)
@@ -143,7 +143,7 @@ def test_what_a_format_cannot_hold(
 ) -> None:
     path = tmp_path / name
     with pytest.raises(ImageError) as error:
-        save_picture(path, noise, **options)  # type: ignore[arg-type]
+        write_image(path, noise, **options)  # type: ignore[arg-type]
     message = str(error.value)
     assert message.startswith(f"{path}: ")
     assert says in message
@@ -163,11 +163,11 @@ def test_what_a_format_cannot_hold(
 def test_longest_sides(tmp_path: Path, suffix: str, shape: tuple[int, int, int]) -> None:
     path = tmp_path / f"long{suffix}"
     with pytest.raises(ImageError, match=r"at most .* write \.png or \.tif"):
-        save_picture(path, np.zeros(shape, dtype=np.float32))
+        write_image(path, np.zeros(shape, dtype=np.float32))
     shorter = tuple(side - 1 if side > 3 else side for side in shape)
-    save_picture(path, np.zeros(shorter, dtype=np.float32))
+    write_image(path, np.zeros(shorter, dtype=np.float32))
     assert max(decode(path).pixels.shape) == max(shape) - 1
-    save_picture(tmp_path / "long.png", np.zeros(shape, dtype=np.float32))
+    write_image(tmp_path / "long.png", np.zeros(shape, dtype=np.float32))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -176,21 +176,21 @@ def test_not_a_number(tmp_path: Path, noise: NDArray[np.float32], bad: float, su
     noise[3, 4, 1] = bad
     path = tmp_path / f"picture{suffix}"
     with pytest.raises(ValueError, match="NaN or infinity"):
-        save_picture(path, noise)
+        write_image(path, noise)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (4, 4, 1), (0, 4, 3), (1, 4, 4, 3)])
 def test_other_shapes(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
-        save_picture(tmp_path / "picture.png", np.zeros(shape, dtype=np.float32))
+        write_image(tmp_path / "picture.png", np.zeros(shape, dtype=np.float32))
 
 
 def test_a_failed_write_leaves_the_old_picture(
     tmp_path: Path, noise: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "picture.png"
-    save_picture(path, noise)
+    write_image(path, noise)
     before = path.read_bytes()
 
     def full_disk(*_: object) -> None:
@@ -198,7 +198,7 @@ def test_a_failed_write_leaves_the_old_picture(
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
-        save_picture(path, 1 - noise)
+        write_image(path, 1 - noise)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -209,5 +209,5 @@ def test_odd_sizes_and_layouts(tmp_path: Path) -> None:
     for (suffix, bits), step in product(LOSSLESS, (1, 2)):
         view = base.transpose(1, 2, 0)[::step, ::-1]
         path = tmp_path / f"view{suffix}"
-        save_picture(path, view, bits=bits)  # type: ignore[arg-type]
+        write_image(path, view, bits=bits)  # type: ignore[arg-type]
         np.testing.assert_array_equal(decode(path).pixels, quantize(view.copy(), bits))

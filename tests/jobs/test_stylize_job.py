@@ -17,7 +17,7 @@ from nstcore.config.loader import parse_config
 from nstcore.core.history import LevelReport, Result
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError, UserError
-from nstcore.images import read_record, save_picture
+from nstcore.images import read_record, write_image
 from nstcore.jobs import engine as engine_module
 from nstcore.jobs import prepare
 from nstcore.jobs import stylize as batch_module
@@ -32,12 +32,11 @@ from nstcore.jobs.engine import (
 from nstcore.jobs.shutdown import ShutdownSignal
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import paths, preparation
-from nstcore.plan.keys import file_sha256
 from nstcore.plan.plan import Plan
 from nstcore.results.finalize import finalize
 from nstcore.store.cells import Store
 from nstcore.store.claims import Claims
-from nstcore.store.files import write_json
+from nstcore.store.files import file_sha256, write_json
 
 
 class Stand:
@@ -227,10 +226,10 @@ def test_a_picture_is_written_while_the_next_is_made(
 
     def save(*arguments: Any, **options: Any) -> None:
         waited.append(second.wait(60))
-        save_picture(*arguments, **options)
+        write_image(*arguments, **options)
 
     monkeypatch.setattr(engine_module, "Engine", Signalling)
-    monkeypatch.setattr(batch_module, "save_picture", save)
+    monkeypatch.setattr(batch_module, "write_image", save)
     assert run(plan) == (0, 6, 0)
     assert waited == [True] * 6
 

@@ -15,7 +15,7 @@ from PIL import Image
 from nstcore.cli import main
 from nstcore.config.loader import parse_config
 from nstcore.core.encoders.compact import WEIGHTS_PATH
-from nstcore.images import decode, read_record, save_picture
+from nstcore.images import decode, read_record, write_image
 from nstcore.jobs.prepare import make_targets
 from nstcore.jobs.single import make_picture, prepare_inputs
 from nstcore.jobs.stylize import stylize_batch
@@ -246,14 +246,14 @@ class TestWhatHasChanged:
         record["versions"]["torch"] = "1.0"
         pixels = decode(Path("made.png")).pixels.astype(np.float32) / 255
         pixels[5, 6, 0] += 3 / 255 if pixels[5, 6, 0] < 0.5 else -3 / 255
-        save_picture(Path("made.png"), pixels, record=record)
+        write_image(Path("made.png"), pixels, record=record)
         status, text = said("made.png")
         assert status == 1
         assert "in 1 of 3264 pixels, by at most 3 of 255 levels" in text
         assert "made.png was changed after it was made" in text
         # Without the digest nobody knows, and the other version is the likely cause.
         del record["image"]["pixels"]
-        save_picture(Path("made.png"), pixels, record=record)
+        write_image(Path("made.png"), pixels, record=record)
         status, text = said("made.png", "--force")
         assert status == 1
         assert "not as it was then: torch 1.0, now " in text

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.plan.keys import file_sha256
 from nstcore.store.cells import Store, Stored, link
+from nstcore.store.files import file_sha256
 
 KEY = hashlib.sha256(b"a cell").hexdigest()
 RECORD: dict[str, Any] = {"key": KEY, "image": {"width": 4, "height": 3, "bits": 8}, "trace": {}}

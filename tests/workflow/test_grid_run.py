@@ -19,7 +19,7 @@ import pytest
 from workbench import CORES, ROOT, Bench, write_picture
 
 from nstcore.core.encoders.compact import COMPACT_SHA256
-from nstcore.plan.keys import file_sha256
+from nstcore.store.files import file_sha256
 
 NOTHING = "Nothing to be done"
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from workbench import Bench
 
-from nstcore.plan.keys import file_sha256
+from nstcore.store.files import file_sha256
 
 NOTHING = "Nothing to be done"
 

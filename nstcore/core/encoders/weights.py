@@ -11,8 +11,7 @@ from typing import Any
 
 from nstcore.core.encoders.layers import LAYERS, torchvision_index
 from nstcore.errors import WeightsError
-from nstcore.plan.keys import file_sha256
-from nstcore.store.files import atomic_path, write_json
+from nstcore.store.files import atomic_path, file_sha256, write_json
 
 log = logging.getLogger(__name__)
 
