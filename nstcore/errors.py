@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake in what the user gave us; ``str(error)`` is one readable line."""
+    """A mistake in what the user supplied; ``str(error)`` is one readable line."""
 
 
 class ConfigError(UserError):
@@ -23,23 +23,23 @@ class ConfigError(UserError):
 
 
 class ImageError(UserError):
-    """A picture cannot be read, is damaged, or cannot be written as asked."""
+    """An image cannot be read, is damaged, or cannot be written as asked."""
 
 
-class PictureTooSmall(ImageError, ValueError):
-    """A picture is smaller than the encoder's poolings need."""
+class ImageTooSmall(ImageError, ValueError):
+    """An image is smaller than the encoder's poolings need."""
 
 
 class WeightsError(UserError):
-    """An encoder's weights cannot be had or are not what they claim to be."""
+    """An encoder's weights are missing, damaged, or belong to another network."""
 
 
 class StoreError(UserError):
-    """A file in the results folder or the store does not match what its record says."""
+    """A file in the results folder or the store is damaged or does not match its record."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the name that is meant, or those to choose from."""
+    """The end of a message about an unknown name: the closest known name, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(str(name), names, n=1)
     return f"did you mean `{close[0]}`?" if close else f"choose from: {', '.join(names) or 'none'}"

@@ -14,7 +14,7 @@ from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS
 from nstcore.core.pyramid import smallest_side
 from nstcore.core.settings import Settings
-from nstcore.errors import ImageError, PictureTooSmall
+from nstcore.errors import ImageError, ImageTooSmall
 from nstcore.images import decode, fit_size
 from nstcore.images.image import megapixels_problem
 from nstcore.resources.estimate import InputSizes, Machine, estimate_batch, missing_weights
@@ -75,7 +75,7 @@ def test_the_encoder_itself_draws_the_line_there() -> None:
     encoder = load_compact()
     least = smallest_side(EVAL_STYLE_LAYERS)
     encoder(torch.rand(1, 3, least, 64), list(EVAL_STYLE_LAYERS))
-    with pytest.raises(PictureTooSmall):
+    with pytest.raises(ImageTooSmall):
         encoder(torch.rand(1, 3, least - 1, 64), list(EVAL_STYLE_LAYERS))
 
 

@@ -22,7 +22,7 @@ from nstcore.core.encoders.layers import (
     stage,
     torchvision_index,
 )
-from nstcore.errors import PictureTooSmall
+from nstcore.errors import ImageTooSmall
 
 Pooling = Literal["max", "avg", "l2"]
 Padding = Literal["zeros", "replicate", "reflect"]
@@ -144,7 +144,7 @@ class VGG(nn.Module):
         last = deepest(wanted)
         smallest = 2 ** (stage(last) - 1)
         if min(image.shape[-2:]) < smallest:
-            raise PictureTooSmall(
+            raise ImageTooSmall(
                 f"a picture of {image.shape[-1]} x {image.shape[-2]} px is too small for {last}: "
                 f"each side must have at least {smallest} px"
             )
