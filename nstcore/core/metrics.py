@@ -1,11 +1,11 @@
-r"""Metrics of finished images: how each is computed, and what tables and pages have to know of it.
+"""Metrics of finished images: how each is computed, and what tables and pages have to know of it.
 
 The weighted loss that was optimized cannot be compared across weights; these numbers can: they are
 unweighted, at one size, under one encoder.
 
 To add a metric, write a function of an `Evaluation` and register it with `@metric`.  Tables, the
-report, comparisons and the configuration's reserved names follow `METRICS`.  Importing this module
-loads neither torch nor numpy.
+report, comparisons, reserved names and the documentation follow `METRICS`.  Importing this module loads
+neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -14,24 +14,36 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
+from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from nstcore import images
+    from nstcore.core import image_similarity, moments
     from nstcore.core.encoders.vgg import VGG
     from nstcore.core.guidance import Guide
+    from nstcore.core.losses import base, total_variation
     from nstcore.core.moments import Moments
     from nstcore.images.masks import Regions
 
     Floats = NDArray[np.float32]
+else:
+    np, torch = lazy_import("numpy"), lazy_import("torch")
+    images = lazy_import("nstcore.images")
+    image_similarity = lazy_import("nstcore.core.image_similarity")
+    moments = lazy_import("nstcore.core.moments")
+    base = lazy_import("nstcore.core.losses.base")
+    total_variation = lazy_import("nstcore.core.losses.total_variation")
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)
-"""Rec. 709 weights, here of the gamma-encoded channels (luma)."""
+Compute = Callable[["Evaluation"], float]
+Better = Literal["less", "more"] | None
 
 LAYER_PREFIX = "style_loss_"
 """``style_loss_<layer>``: what the names of one layer's style losses begin with."""
@@ -59,9 +71,9 @@ class Metric:
     name: str
     label: str
     formula: str
-    better: Literal["less", "more"] | None = None
+    better: Better = None
     unit: str = ""
-    compute: Callable[[Evaluation], float] | None = None
+    compute: Compute | None = None
     recorded_as: str = ""
     whole: bool = False
     always: bool = False
@@ -86,23 +98,17 @@ def metric_named(name: str) -> Metric:
 
 
 def is_metric_name(name: str) -> bool:
-    """Whether a column of tables has this name or may get it."""
+    """Whether tables have, or may get, a column of this name."""
     return name in METRICS or name.startswith(LAYER_PREFIX)
 
 
 def metric(
-    name: str,
-    label: str,
-    formula: str,
-    better: Literal["less", "more"] | None = None,
-    *,
-    unit: str = "",
-    always: bool = False,
-) -> Callable[[Callable[[Evaluation], float]], Callable[[Evaluation], float]]:
-    """Register a function as a metric; the arguments are those of `Metric`."""
+    name: str, label: str, formula: str, better: Better = None, **options: Any
+) -> Callable[[Compute], Compute]:
+    """Register the function that computes a metric; for the arguments see `Metric`."""
 
-    def register(compute: Callable[[Evaluation], float]) -> Callable[[Evaluation], float]:
-        METRICS[name] = Metric(name, label, formula, better, unit, compute, always=always)
+    def register(compute: Compute) -> Compute:
+        METRICS[name] = Metric(name, label, formula, better, compute=compute, **options)
         return compute
 
     return register
@@ -129,10 +135,10 @@ class StyleImage:
 
     def resized(self, size: int) -> StyleImage:
         """The same with another long side."""
-        from nstcore.images import fit_size, resize
-
         height, width = self.image.shape[:2]
-        return replace(self, image=resize(self.image, fit_size((width, height), size)))
+        return replace(
+            self, image=images.resize(self.image, images.fit_size((width, height), size))
+        )
 
     def mask(self, region: str) -> Floats | None:
         """How much of each pixel is in a region, (H, W) in [0, 1]; None without regions."""
@@ -181,16 +187,8 @@ class Evaluation:
     @cached_property
     def tensor(self) -> Tensor:
         """The image as (1, 3, H, W)."""
-        import numpy as np
-        import torch
-
         tensor = torch.from_numpy(np.ascontiguousarray(self.image)).permute(2, 0, 1).unsqueeze(0)
         return tensor.to(self.targets.content_features.device)
-
-    @cached_property
-    def luma(self) -> NDArray[np.float64]:
-        """(H, W)."""
-        return luma(self.image)
 
     @cached_property
     def content_features(self) -> Tensor:
@@ -203,39 +201,26 @@ class Evaluation:
 
         With a guide it is the mean over the regions, weighted by their areas.
         """
-        from nstcore.core.moments import Moments, style_moments
-
-        targets, found = self.targets, {}
+        targets, found, device = self.targets, {}, self.tensor.device
         layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
-        moments = style_moments(self.encoder, self.tensor, layers, targets.guides)
-        for layer, value in moments.items():
+        own = moments.style_moments(self.encoder, self.tensor, layers, targets.guides)
+        for layer, value in own.items():
             style = targets.style_moments[layer]
-            target = Moments(style.gram.to(self.tensor.device), style.mean.to(self.tensor.device))
+            target = moments.Moments(style.gram.to(device), style.mean.to(device))
             guide = None if targets.guides is None else targets.guides[layer]
             found[layer] = _style_error(self.encoder, layer, value, target, guide)
         return found
 
 
 def evaluate(encoder: VGG, image: Floats, targets: MetricTargets) -> dict[str, float]:
-    """Every metric of `METRICS` that is computed from a finished image.
-
-    Args:
-        encoder: on the device of the targets' tensors.
-        image: (H, W, 3) in [0, 1], of the size of the targets' content.
-        targets: what it is compared with.
+    """Every metric that is computed from a finished image; for the arguments see `Evaluation`.
 
     Returns:
         Name -> value, in the order of `METRICS`; NaN where there is none.
     """
-    import torch
-
     evaluation = Evaluation(encoder, image, targets)
     with torch.no_grad():
-        return {
-            name: one.compute(evaluation)
-            for name, one in METRICS.items()
-            if one.compute is not None
-        }
+        return {name: one.compute(evaluation) for name, one in METRICS.items() if one.compute}
 
 
 # --- The metrics -----------------------------
@@ -249,13 +234,10 @@ def evaluate(encoder: VGG, image: Floats, targets: MetricTargets) -> dict[str, f
     always=True,
 )
 def _content_loss(evaluation: Evaluation) -> float:
-    from nstcore.core.losses.base import relative_error
-    from nstcore.core.moments import lift_features
-
     # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
     pair = (evaluation.content_features, evaluation.targets.content_features)
-    lifted = [lift_features(evaluation.encoder, EVAL_CONTENT_LAYER, one) for one in pair]
-    return float(relative_error(*lifted))
+    lifted = [moments.lift_features(evaluation.encoder, EVAL_CONTENT_LAYER, one) for one in pair]
+    return float(base.relative_error(*lifted))
 
 
 @metric(
@@ -294,16 +276,9 @@ def _style_loss_held_out(evaluation: Evaluation) -> float:
     return _mean_style_error(evaluation, EVAL_HELD_OUT_LAYERS)
 
 
-@metric(
-    "tv",
-    "total variation",
-    "mean squared difference of neighbouring pixels",
-    always=True,
-)
+@metric("tv", "total variation", "mean squared difference of neighbouring pixels", always=True)
 def _tv(evaluation: Evaluation) -> float:
-    from nstcore.core.losses.total_variation import total_variation
-
-    return float(total_variation(evaluation.tensor))
+    return float(total_variation.total_variation(evaluation.tensor))
 
 
 @metric(
@@ -314,7 +289,7 @@ def _tv(evaluation: Evaluation) -> float:
     always=True,
 )
 def _ssim(evaluation: Evaluation) -> float:
-    return _structural_similarity(evaluation.luma, luma(evaluation.targets.content))
+    return image_similarity.luma_ssim(evaluation.image, evaluation.targets.content)
 
 
 @metric(
@@ -326,10 +301,11 @@ def _ssim(evaluation: Evaluation) -> float:
     always=True,
 )
 def _color_distance(evaluation: Evaluation) -> float:
-    """:func:`color_distance` to a style of several images, in several regions."""
+    """The distance to a style of several images, in several regions."""
+    distance = image_similarity.color_distance
     image, targets = evaluation.image, evaluation.targets
     if targets.regions is None:
-        return sum(style.weight * color_distance(image, style.image) for style in targets.style)
+        return sum(style.weight * distance(image, style.image) for style in targets.style)
     height, width = image.shape[:2]
     masks = targets.regions.scaled((width, height))
     total = area = 0.0
@@ -339,7 +315,7 @@ def _color_distance(evaluation: Evaluation) -> float:
             counts = style.region in (None, region) and (own is None or own.any())
             if counts and mask.any():
                 part = float(mask.sum()) * style.weight
-                total += part * color_distance(image, style.image, mask, own)
+                total += part * distance(image, style.image, mask, own)
                 area += part
     return total / area if area > 0 else math.nan
 
@@ -349,34 +325,36 @@ def _clipped(evaluation: Evaluation) -> float:
     return float(((evaluation.image <= 0) | (evaluation.image >= 1)).mean())
 
 
-METRICS |= {
-    one.name: one
-    for one in (
-        Metric(
-            "iterations_done",
-            "iterations done",
-            "iterations of the optimizer, over all levels of the pyramid",
-            recorded_as="iterations",
-            whole=True,
-        ),
-        Metric(
-            "seconds",
-            "seconds",
-            "time of the optimization, divided by the cells that shared it",
-            "less",
-            "s",
-            recorded_as="seconds",
-        ),
-        Metric(
-            "peak_memory_mb",
-            "peak memory, MB",
-            "most memory that the cell's job took",
-            "less",
-            "MB",
-            recorded_as="peak_memory_mb",
-        ),
-    )
-}
+def _recorded(
+    key: str, name: str, label: str, formula: str, better: Better = None, **options: Any
+) -> None:
+    """Register what the optimization records under ``key``."""
+    METRICS[name] = Metric(name, label, formula, better, recorded_as=key, **options)
+
+
+_recorded(
+    "iterations",
+    "iterations_done",
+    "iterations done",
+    "iterations of the optimizer, over all levels of the pyramid",
+    whole=True,
+)
+_recorded(
+    "seconds",
+    "seconds",
+    "seconds",
+    "time of the optimization, divided by the cells that shared it",
+    "less",
+    unit="s",
+)
+_recorded(
+    "peak_memory_mb",
+    "peak_memory_mb",
+    "peak memory, MB",
+    "most memory that the cell's job took",
+    "less",
+    unit="MB",
+)
 
 
 # --- The computations -----------------------------
@@ -390,12 +368,9 @@ def _style_error(
     encoder: VGG, layer: str, value: Moments, target: Moments, guide: Guide | None
 ) -> float:
     """Relative error of a layer's Gram matrices; NaN where no region covers a position of the layer."""
-    from nstcore.core.losses.base import relative_error
-    from nstcore.core.moments import lift_moments
-
     if guide is None:
-        lifted = [lift_moments(encoder, layer, moments) for moments in (value, target)]
-        return float(relative_error(*lifted))
+        lifted = [moments.lift_moments(encoder, layer, one) for one in (value, target)]
+        return float(base.relative_error(*lifted))
     shares = guide.shares[0].tolist()
     total = sum(
         share * _style_error(encoder, layer, value.region(r), target.region(r), None)
@@ -403,65 +378,3 @@ def _style_error(
         if share > 0
     )
     return total / sum(shares) if sum(shares) > 0 else math.nan
-
-
-def luma(image: Floats) -> NDArray[np.float64]:
-    """(H, W, 3) -> (H, W): the weighted sum of the gamma-encoded channels."""
-    import numpy as np
-
-    weights = np.asarray(LUMINANCE, dtype=np.float64)
-    found: NDArray[np.float64] = image @ weights
-    return found
-
-
-def luma_ssim(image: Floats, other: Floats) -> float:
-    """Structural similarity of two images' luma, with the Gaussian window of Wang et al. 2004.
-
-    Args:
-        image, other: (H, W, 3) in [0, 1], of one size.
-
-    Returns:
-        At most 1, which only equal images reach.
-    """
-    return _structural_similarity(luma(image), luma(other))
-
-
-def _structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    from skimage.metrics import structural_similarity
-
-    # The window reaches 5 px to each side; near a border that it would cross the map is left out.
-    # An image narrower than the window has no inside: there the pixels are mirrored instead.
-    narrowest = min(a.shape)
-    return float(
-        structural_similarity(
-            a,
-            b,
-            data_range=1.0,
-            gaussian_weights=True,
-            sigma=1.5,
-            win_size=min(11, narrowest - 1 + narrowest % 2),
-            use_sample_covariance=False,
-        )
-    )
-
-
-def color_distance(
-    image: Floats, style: Floats, mask: Floats | None = None, style_mask: Floats | None = None
-) -> float:
-    """Distance between the colors of two images of any size, in units of CIE Lab (ΔE*ab).
-
-    The mean of the Wasserstein-1 distances of the L*, a* and b* distributions: how far, on average, a
-    pixel's coordinate has to move.  0 for equal distributions of each coordinate.
-
-    Args:
-        image, style: (H, W, 3) in [0, 1].
-        mask, style_mask: (H, W), how much each pixel counts; None for all alike.
-    """
-    import numpy as np
-    from scipy.stats import wasserstein_distance
-    from skimage.color import rgb2lab
-
-    a, b = rgb2lab(image).reshape(-1, 3), rgb2lab(style).reshape(-1, 3)
-    weights = [None if m is None else m.ravel() for m in (mask, style_mask)]
-    distances = [wasserstein_distance(a[:, i], b[:, i], *weights) for i in range(3)]
-    return float(np.mean(distances))

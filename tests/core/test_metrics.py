@@ -12,13 +12,12 @@ from scipy.signal import convolve2d
 
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.guidance import layer_guides
+from nstcore.core.image_similarity import color_distance, luma_ssim
 from nstcore.core.metrics import (
     METRICS,
     MetricTargets,
     StyleImage,
-    color_distance,
     evaluate,
-    luma_ssim,
     metric_named,
 )
 from nstcore.core.moments import style_moments
