@@ -301,7 +301,7 @@ class Run:
     @cached_property
     def cells(self) -> list[RunCell]:
         """Every cell in the order of the grid, with the records that are there now."""
-        from nstcore.results.tables import read_grid, records_of
+        from nstcore.results.tables import read_grid, read_records
 
         grid = read_grid(self.folder / "grid.tsv")
         return [
@@ -313,7 +313,9 @@ class Run:
                 self.folder / row["image"],
                 record if problem is None else None,
             )
-            for row, (record, problem) in zip(grid.rows, records_of(grid, self.folder), strict=True)
+            for row, (record, problem) in zip(
+                grid.rows, read_records(grid, self.folder), strict=True
+            )
         ]
 
     @cached_property

@@ -14,7 +14,7 @@ from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
 from nstcore.plan.record import CellRecord
 from nstcore.plan.values import display_text
-from nstcore.results.tables import Grid, metric_names, metrics_of, read_grid, records_of
+from nstcore.results.tables import Grid, metric_names, metrics_table, read_grid, read_records
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def read_run(folder: Path, name: str) -> Run:
     grid = read_grid(table)
     if not grid.rows:
         raise StoreError(f"{table}: has no cells")
-    records = [record.without_trace() for record, _ in records_of(grid, folder)]
-    return Run(name, folder, metrics_of(grid, records), records, _settings(grid, records))
+    records = [record.without_trace() for record, _ in read_records(grid, folder)]
+    return Run(name, folder, metrics_table(grid, records), records, _settings(grid, records))
 
 
 def _settings(grid: Grid, records: Sequence[CellRecord]) -> list[dict[str, str]]:

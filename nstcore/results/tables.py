@@ -1,4 +1,4 @@
-"""The two tables of a run: one row a cell, and one row an iteration of each cell's trace.
+"""The two tables of a run: metrics, one row a cell, and loss curves, one row an iteration.
 
 Both are built from ``grid.tsv`` and the records beside the images, in the order of the grid, so
 that the same run always gives the same bytes.
@@ -31,11 +31,10 @@ IDENTITY = ("style", "content", "setting", "seed")
 """The columns that name a cell, in this order in every table."""
 
 LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
-"""The columns of the curves that a trace fills."""
-
+"""The columns of the loss curves with values of a trace."""
 
 Trace = Mapping[str, NDArray[np.float64]]
-"""What was recorded of a descent: name of a column to its values, all of one length."""
+"""What an optimization recorded: column -> values, all of one length."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def read_grid(path: Path) -> Grid:
         path: a table with the columns style, content, setting, seed, the axes, key, batch, image.
 
     Raises:
-        StoreError: the file is missing, is no such table, or holds a damaged line.
+        StoreError: the file is missing, is not such a table, or has a damaged line.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -62,22 +61,24 @@ def read_grid(path: Path) -> Grid:
         raise StoreError(f"{path}: cannot be read as a grid ({error})") from error
     absent = [name for name in (*IDENTITY, "key", "image") if name not in header]
     if absent:
-        raise StoreError(f"{path}: is no grid: the column {absent[0]!r} is missing")
+        raise StoreError(f"{path}: not a grid, as the column {absent[0]!r} is missing")
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise StoreError(
-                f"{path}: line {number} has {len(line)} fields where the head has {len(header)}"
+                f"{path}: line {number} has {len(line)} fields, the header has {len(header)}"
             )
     axes = header[header.index("seed") + 1 : header.index("key")]
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     for number, row in enumerate(rows, start=2):
         if re.fullmatch(r"-?\d{1,18}", row["seed"]) is None:
-            raise StoreError(f"{path}: line {number}: the seed {row['seed']!r} is no whole number")
+            raise StoreError(
+                f"{path}: line {number}: the seed {row['seed']!r} is not a whole number"
+            )
     return Grid(rows, axes)
 
 
 def matching_record(path: Path, key: str) -> CellRecord:
-    """Read a cell's record and make sure that it was made for the grid as it is now.
+    """Read a cell's record and check that it was made for the current grid.
 
     Raises:
         StoreError: the record is missing or damaged, or its key is not ``key``.
@@ -99,13 +100,13 @@ def collect(
     Args:
         grid_tsv: the run's grid.
         run_dir: the folder that the grid's image paths start from.
-        missing: ``"error"`` refuses a run whose records are not all there and right;
-            ``"placeholder"`` gives such a cell the status ``missing`` and the reason instead.
+        missing: ``"error"`` refuses a run with a missing or wrong record; ``"placeholder"`` gives such a
+            cell the status ``missing`` and the reason instead.
 
     Returns:
-        The metrics, one row a cell in grid order, and the curves, one row an iteration.  Columns
-        and dtypes are the same whether cells failed or not; only the columns
-        ``style_loss_<layer>`` and further metrics come from what the records hold.
+        The metrics, one row a cell in grid order, and the curves, one row an iteration.  Columns and
+        dtypes do not depend on which cells failed, except for columns of metrics that no record has; see
+        ``Metric.always``.
 
     Raises:
         StoreError: the grid cannot be read, or a record is missing, unreadable or of another key.
@@ -114,7 +115,7 @@ def collect(
     records: list[CellRecord] = []
     traces: list[Trace] = []
     problems: list[str] = []
-    for record, problem in records_of(grid, run_dir):
+    for record, problem in read_records(grid, run_dir):
         traces.append(_trace(record))
         # As a list of numbers the trace takes four times as much memory.
         records.append(record.without_trace())
@@ -124,10 +125,10 @@ def collect(
         more = len(problems) - 1
         rest = f" (and {more} more of {len(grid.rows)} cells)" if more else ""
         raise StoreError(problems[0] + rest)
-    return metrics_of(grid, records), _curves(grid, traces)
+    return metrics_table(grid, records), _curves_table(grid, traces)
 
 
-def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[CellRecord, str | None]]:
+def read_records(grid: Grid, run_dir: Path) -> Iterator[tuple[CellRecord, str | None]]:
     """Read the records of a grid's cells, in its order.
 
     Args:
@@ -135,8 +136,8 @@ def records_of(grid: Grid, run_dir: Path) -> Iterator[tuple[CellRecord, str | No
         run_dir: the folder that the grid's image paths start from.
 
     Yields:
-        A cell's record and None; where there is no right one, one with the status ``missing`` and the
-        reason, and a line on what is wrong with it.
+        A cell's record and None; for a missing or wrong record, one with the status ``missing`` and the
+        reason, and a line that says what is wrong.
     """
     for row in grid.rows:
         path = paths.record_path(run_dir / row["image"])
@@ -154,7 +155,7 @@ def sweep_axes(metrics: pd.DataFrame) -> list[str]:
 
 
 def metric_names(metrics: pd.DataFrame) -> list[str]:
-    """The columns that hold measurements of a cell: losses, other metrics, iterations, time, memory."""
+    """The columns of metrics: losses, similarities, iterations, time, memory."""
     columns = [str(name) for name in metrics.columns]
     first, last = columns.index("reason") + 1, columns.index("image")
     return [name for name in columns[first:last] if name not in ("width", "height")]
@@ -176,7 +177,7 @@ def read_table(parquet: Path) -> pd.DataFrame:
     """Read a table that `write_metrics` or `write_curves` wrote.
 
     Raises:
-        StoreError: the file is missing or is no parquet file.
+        StoreError: the file is missing or is not a parquet file.
     """
     try:
         return pd.read_parquet(parquet, engine="pyarrow")
@@ -189,13 +190,10 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
 
 
-def metrics_of(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
+def metrics_table(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
     """The metrics of a grid's cells from their records, one row a cell in grid order."""
-    measured = [record.metrics for record in records]
-    names = {name for metrics in measured for name in metrics}
+    names = {name for record in records for name in record.metrics}
     names |= {metric.name for metric in METRICS.values() if metric.always}
-    effort = [record.optimization for record in records]
-    images = [record.image for record in records]
     run = next((record.run for record in records if record.run), None)
 
     columns: dict[str, pd.Series[Any]] = {"run": _text(record.run or run for record in records)}
@@ -209,20 +207,20 @@ def metrics_of(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
     columns["status"] = _text(record.status for record in records)
     columns["reason"] = _text(record.reason for record in records)
     for name in sorted(names, key=_metric_order):
-        columns[name] = _floats(metrics.get(name) for metrics in measured)
+        columns[name] = _floats(record.metrics.get(name) for record in records)
     for metric in METRICS.values():
         if metric.recorded_as:
             column = _integers if metric.whole else _floats
             columns[metric.name] = column(
-                getattr(entry, metric.recorded_as, None) for entry in effort
+                getattr(record.optimization, metric.recorded_as, None) for record in records
             )
     for name in ("width", "height"):
-        columns[name] = _integers(getattr(image, name, None) for image in images)
+        columns[name] = _integers(getattr(record.image, name, None) for record in records)
     columns["image"] = _text(row["image"] for row in grid.rows)
     return pd.DataFrame(columns)
 
 
-def _curves(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
+def _curves_table(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
     lengths = [len(trace["iteration"]) for trace in traces]
     columns: dict[str, Any] = {}
     for name in IDENTITY:
@@ -251,7 +249,7 @@ def _trace(record: CellRecord) -> Trace:
 
 
 def _metric_order(name: str) -> tuple[int, list[tuple[int, str]]]:
-    """As in the registry, with all style losses of one layer together; unknown metrics come last."""
+    """The order of the registry, with the style losses of layers together and unknown metrics last."""
     known = list(METRICS)
     if name.startswith(LAYER_PREFIX):
         place = next(n for n, other in enumerate(known) if other.startswith(LAYER_PREFIX))

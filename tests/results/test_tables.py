@@ -126,7 +126,7 @@ def test_every_wrong_record_is_counted_and_the_first_one_shown(tmp_path: Path) -
     [
         ("", "'style' is missing"),
         ("style\tcontent\tsetting\tseed\tkey\timage\na\tb\n", "line 2 has 2 fields"),
-        ("style\tcontent\tsetting\tseed\tkey\timage\na\tb\tc\tx\tk\ti\n", "no whole number"),
+        ("style\tcontent\tsetting\tseed\tkey\timage\na\tb\tc\tx\tk\ti\n", "not a whole number"),
     ],
 )
 def test_a_damaged_grid_is_refused(tmp_path: Path, text: str, what: str) -> None:
