@@ -24,13 +24,13 @@ from PIL import Image
 from nstcore.images import load_float
 from nstcore.images.saving import write_image
 from nstcore.jobs.prepare import (
-    make_targets,
     prepare_content,
     prepare_encoder,
     prepare_style,
     write_grid,
 )
 from nstcore.jobs.stylize import stylize_batch
+from nstcore.jobs.targets import make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.preparation import encoders

@@ -20,6 +20,7 @@ from nstcore.cli.jobs import job_line, job_values, jobs_of
 from nstcore.core.encoders.weights import locate
 from nstcore.errors import ImageError, UserError
 from nstcore.jobs import prepare
+from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import most_refined, refined_settings
@@ -359,4 +360,5 @@ def cell_keys(plan: Plan) -> list[str]:
         if problems:
             raise ImageError("\n".join(problems))
         prepare.check_regions(elsewhere)
-        return [prepare.key_of(elsewhere, cell) for cell in elsewhere.cells()]
+        inputs = RunInputs(elsewhere)
+        return [inputs.of(cell).key() for cell in elsewhere.cells()]

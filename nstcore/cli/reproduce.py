@@ -13,7 +13,9 @@ from rich.console import Console
 
 from nstcore.cli.stylize import descent_bar
 from nstcore.errors import ConfigError, UserError
-from nstcore.jobs.single import inputs_of, make_among, prepare_inputs
+from nstcore.jobs.cell_inputs import RunInputs
+from nstcore.jobs.prepare import prepare_inputs
+from nstcore.jobs.stylize import make_batch_member
 from nstcore.plan.record import CellRecord
 from nstcore.results.reproduce import (
     FORMATS,
@@ -70,12 +72,13 @@ def reproduce(arguments: argparse.Namespace) -> int:
         _complain(
             problem
             for one, plan in zip(batch, plans, strict=True)
-            for problem in changed(one, inputs_of(plan))
+            for cell in plan.cells()
+            for problem in changed(one, RunInputs(plan).of(cell).record())
         )
         how = record.optimization
         _check_device(plans[place].config.device, str(how.device))
         with descent_bar(Console(stderr=True)) as progress:
-            made = make_among(
+            made = make_batch_member(
                 plans,
                 place,
                 threads=how.threads,

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_value
 from nstcore.errors import ConfigError, UserError
-from nstcore.jobs.single import make_picture, prepare_inputs
+from nstcore.jobs.prepare import prepare_inputs
+from nstcore.jobs.stylize import make_image
 from nstcore.plan.plan import Plan
 from nstcore.results.reproduce import FORMATS
 from nstcore.store.files import atomic_path
@@ -80,7 +81,7 @@ def stylize_one(arguments: argparse.Namespace) -> int:
         )
         prepare_inputs(plan)
         with descent_bar(console) as progress:
-            image, record = make_picture(plan, progress=progress)
+            image, record = make_image(plan, progress=progress)
         with atomic_path(output) as temporary:
             shutil.copyfile(image, temporary)
     made, how, metrics = record.image, record.optimization, record.metrics

@@ -1,4 +1,4 @@
-"""Work on files beside the work on the device."""
+"""Reading and writing files in the background, while the device computes."""
 
 from __future__ import annotations
 
@@ -15,61 +15,63 @@ T = TypeVar("T")
 
 
 class BackgroundWriter:
-    """Runs one piece of work after another in a thread, and what follows from each in the caller's.
+    """Runs tasks one after another in a thread, and their callbacks in the caller's thread.
 
-    Leaving the context waits for everything that was begun, whatever the reason for leaving, so that
-    nothing finished is lost.
+    Leaving the context waits for every task, whatever the reason for leaving, so that nothing
+    finished is lost.
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "aside")
-        self._under_way: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
+        self._thread = ThreadPoolExecutor(1, "background-writer")
+        self._pending: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.follow_up(0)
+            self.finish(0)
         finally:
             self._thread.shutdown()
 
-    def work(self, begin: Callable[[], T], then: Callable[[T], None], *, behind: int = 0) -> None:
-        """Begin something.
+    def submit(
+        self, task: Callable[[], T], callback: Callable[[T], None], *, pending: int = 0
+    ) -> None:
+        """Start a task.
 
         Args:
-            begin: runs in the thread.
-            then: is called in this thread with what ``begin`` returned: at a later call, or at the end.
-            behind: how many pieces of work, this one included, may be under way on return.
+            task: runs in the thread.
+            callback: is called in this thread with the task's result: at a later call, or at the end.
+            pending: how many tasks, this one included, may be unfinished on return.
 
         Raises:
-            Exception: whatever an earlier piece of work, or this one, raised.
+            Exception: whatever an earlier task, or this one, raised.
         """
-        self._under_way.append((self._thread.submit(begin), then))
-        self.follow_up(behind)
+        self._pending.append((self._thread.submit(task), callback))
+        self.finish(pending)
 
-    def follow_up(self, behind: int) -> None:
-        """Follow up what is done, and wait until no more than so much is under way.
+    def finish(self, pending: int) -> None:
+        """Call the callbacks of finished tasks, and wait until at most ``pending`` are unfinished.
 
         Raises:
-            Exception: whatever a piece of work raised.
+            Exception: whatever a task raised.
         """
-        while self._under_way and (len(self._under_way) > behind or self._under_way[0][0].done()):
-            future, then = self._under_way.popleft()
-            then(future.result())
+        while self._pending and (len(self._pending) > pending or self._pending[0][0].done()):
+            future, callback = self._pending.popleft()
+            callback(future.result())
 
 
 class Prefetcher(Generic[K, T]):
-    """Reads in a thread what will be wanted next.
+    """Reads in a thread what will be needed next.
 
     Args:
-        read: what it reads, by its name; called in either thread, perhaps in both at once.
+        read: reads an item; called in either thread, perhaps in both at once.
     """
 
     def __init__(self, read: Callable[[K], T]) -> None:
         self._read = read
-        self._thread = ThreadPoolExecutor(1, "ahead")
-        self._begun: tuple[K, Future[T]] | None = None
+        self._thread = ThreadPoolExecutor(1, "prefetcher")
+        self._started: tuple[K, Future[T]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -77,21 +79,21 @@ class Prefetcher(Generic[K, T]):
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def take(self, wanted: K, following: K | None = None) -> T:
-        """What was begun before, or else is read now.
+    def take(self, item: K, following: K | None = None) -> T:
+        """An item, read ahead or now.
 
         Args:
-            wanted: its name.
-            following: the name of what to begin on; None for nothing.
+            item: which.
+            following: what to start reading; None for nothing.
 
         Raises:
             Exception: whatever reading raised.
         """
-        begun, self._begun = self._begun, None
-        found = begun[1].result() if begun and begun[0] == wanted else self._read(wanted)
+        started, self._started = self._started, None
+        found = started[1].result() if started and started[0] == item else self._read(item)
         if following is not None:
             try:
-                self._begun = following, self._thread.submit(self._read, following)
-            except RuntimeError:  # no memory for a thread: it is read when its turn comes
+                self._started = following, self._thread.submit(self._read, following)
+            except RuntimeError:  # no memory for a thread: it is read when it is needed
                 log.info("nothing is read ahead", exc_info=True)
         return found

@@ -1,202 +1,289 @@
-"""A cell's pictures and style targets as its descent sees them, from the files of the run."""
+"""What one cell is made from: the prepared files of its run and what is known of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from nstcore.core.color_modes import in_grey, seen_picture, seen_style, seen_style_digest
-from nstcore.images import decode, load_float, to_float
-from nstcore.images.color_transfer import LuminanceSpace
-from nstcore.jobs import prepare
-from nstcore.jobs.scratch import Scratch
+from nstcore.config.run import Output
+from nstcore.core.settings import Settings
+from nstcore.errors import StoreError
+from nstcore.images import decode
 from nstcore.plan import paths, preparation
-from nstcore.plan.keys import style_identity, target_key
+from nstcore.plan.keys import cell_key, evaluation_key, guide_identity, style_identity
 from nstcore.plan.plan import Cell, Plan
-from nstcore.store.cells import Store
-from nstcore.store.files import digest
+from nstcore.plan.record import (
+    ContentInput,
+    EncoderInput,
+    Guide,
+    Inputs,
+    RecordPart,
+    StartInput,
+    StyleInput,
+)
+from nstcore.store.files import retry_io
 
-if TYPE_CHECKING:
-    from nstcore.jobs.engine import Engine
-
-Pixels = NDArray[np.float32]
-
-KEPT = 4
-"""Pictures of a kind that stay in memory, which few together take little of, however large they are."""
-
-COLOR_SAMPLES = 1 << 16
-"""Pixels from which the colours of a blend are taken, or those that a style has for one content."""
+Part = TypeVar("Part", bound=RecordPart)
 
 
-class InputCache:
-    """The pictures of a batch; those used last are kept, and cells come in an order that has use of that.
+@dataclass(frozen=True)
+class CellInputs:
+    """Everything that one image is computed from, or evaluated with.
 
-    Several threads may ask at once: at worst both read the same file.
+    Attributes:
+        run: the run's folder.
+        style_id, content_id: the cell's.
+        settings, seed: the cell's; to evaluate, the settings of that encoder.
+        content: the content as it was prepared at the size of the settings.
+        style: the images of the style, at their own sizes.
+        encoder: with its weights.
+        start: the image of ``init: file``.
+        background: color that transparent contents are laid over.
+        output: the format of the image's file.
+    """
+
+    run: Path
+    style_id: str
+    content_id: str
+    settings: Settings
+    seed: int
+    content: ContentInput
+    style: tuple[StyleInput, ...]
+    encoder: EncoderInput
+    start: StartInput | None
+    background: str
+    output: Output
+
+    def key(self) -> str:
+        """Identity of the cell; see :func:`nstcore.plan.keys.cell_key`."""
+        settings, guide = self.settings, self.content.guide
+        return cell_key(
+            settings,
+            seed=self.seed,
+            content=self.content.digest,
+            style=self.style_identity,
+            encoder=self.encoder.sha256,
+            output=self.output,
+            start=None if self.start is None else self.start.digest,
+            guide=guide_identity(
+                None if guide is None else guide.digest,
+                settings.guide_propagation,
+                settings.region_weights,
+            ),
+            alpha=self.content.alpha,
+        )
+
+    def evaluation_key(self, image: str) -> str:
+        """Identity of the metrics of an image with this checksum, measured with these inputs."""
+        guide = self.content.guide
+        return evaluation_key(
+            image,
+            self.content.digest,
+            self.style_identity,
+            self.encoder.sha256,
+            self.settings.size,
+            None if guide is None else guide.digest,
+        )
+
+    @cached_property
+    def style_identity(self) -> list[list[Any]]:
+        """What the style is to the content: its regions count where the content has some too."""
+        regions = None
+        if self.content.guide is not None:
+            regions = [(s.region or "", s.guide.digest if s.guide else "") for s in self.style]
+        return style_identity(
+            [s.digest for s in self.style], [s.weight for s in self.style], regions
+        )
+
+    @property
+    def style_by_digest(self) -> list[tuple[int, StyleInput]]:
+        """Index and metadata of the images, in an order that the configuration does not change."""
+        return sorted(enumerate(self.style), key=lambda part: part[1].digest)
+
+    def record(self) -> Inputs:
+        """The inputs as a record tells them."""
+        known = StyleInput.model_fields
+        values = [{k: v for k, v in s.to_json().items() if k in known} for s in self.style]
+        return Inputs(
+            content=self.content,
+            style=[StyleInput.model_validate(value) for value in values],
+            encoder=self.encoder,
+            background=self.background,
+            **({} if self.start is None else {"start": self.start}),
+        )
+
+    # --- the prepared files ----------------------------------------------------------------------
+
+    @property
+    def content_file(self) -> Path:
+        """The prepared content."""
+        return self._content_file(paths.CONTENT)
+
+    @property
+    def alpha_file(self) -> Path:
+        """How opaque the content is, if it is not everywhere."""
+        return self._content_file(paths.CONTENT_ALPHA)
+
+    @property
+    def guide_file(self) -> Path:
+        """The regions of the content, if it has any."""
+        return self._content_file(paths.CONTENT_GUIDE)
+
+    def _content_file(self, pattern: str) -> Path:
+        size = paths.size_label(self.settings)
+        return self.run / pattern.format(content=self.content_id, size=size)
+
+    def style_file(self, index: int) -> Path:
+        """One image of the style."""
+        return self.run / paths.STYLE.format(style=self.style_id, index=index)
+
+    def style_guide_file(self, index: int) -> Path:
+        """Its regions, if it has any."""
+        return self.run / paths.STYLE_GUIDE.format(style=self.style_id, index=index)
+
+    @property
+    def weights_file(self) -> Path:
+        """The encoder's weights."""
+        return encoder_file(self.run, paths.ENCODER, self.settings)
+
+    def target_file(self, target: str) -> Path:
+        """A style target of the run, by its id."""
+        return self.run / paths.TARGET.format(style=self.style_id, target=target)
+
+
+class RunInputs:
+    """The prepared inputs of a run: their metadata is read once.
 
     Args:
         plan: the run.
-        store: where targets are kept that belong to a style and a content together.
-        engine: gives what computes such a target.
     """
 
-    def __init__(self, plan: Plan, store: Store, engine: Callable[[], Engine]) -> None:
-        self.plan = plan
-        self.store = store
-        self._engine = engine
-        self.scratch = Scratch(plan.config.cluster.scratch)
-        # A kind each: a batch's contents are few, and many a style shall not drive them out.
-        self._kept = {
-            kind: lru_cache(KEPT)(self._load)
-            for kind in (paths.CONTENT, paths.CONTENT_ALPHA, paths.STYLE)
-        }
-        self._grey = lru_cache(KEPT)(self._load_grey)
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.run = plan, Path(plan.config.run_dir)
+        self.evaluation_settings = preparation.evaluation_settings(plan)
+        self._metadata = lru_cache(None)(_read_metadata)
+        self._start_digest = lru_cache(None)(self._decoded_digest)
+        self._styles: dict[str, tuple[StyleInput, ...]] = {}
 
-    def load(self, kind: str, **parts: Any) -> Pixels:
-        """A prepared picture; ``kind`` is the pattern of its path."""
-        return self._kept[kind](self.in_run(kind.format(**parts)))
+    def of(self, cell: Cell) -> CellInputs:
+        """The inputs of a cell.
 
-    def _load(self, path: Path) -> Pixels:
-        return load_float(self.scratch.local(path))
+        Raises:
+            StoreError: something is not prepared, or its metadata is damaged.
+        """
+        return self._inputs(cell.style, cell.content, cell.settings, cell.point.seed)
 
-    def in_run(self, path: str) -> Path:
-        """A path of the run's folder."""
-        return Path(self.plan.config.run_dir) / path
+    def evaluation(self, style: str, content: str) -> CellInputs:
+        """What images of a style and a content are evaluated with."""
+        return self._inputs(style, content, self.evaluation_settings, 0)
 
-    def prepared_content(self, cell: Cell) -> Pixels:
-        """A cell's content in its own colours."""
-        size = paths.size_label(cell.settings)
-        return self.load(paths.CONTENT, content=cell.content, size=size)
+    def _inputs(self, style: str, content: str, settings: Settings, seed: int) -> CellInputs:
+        config = self.plan.config
+        if style not in self._styles:
+            self._styles[style] = tuple(self._style(style))
+        return CellInputs(
+            self.run,
+            style,
+            content,
+            settings,
+            seed,
+            self._content(content, settings),
+            self._styles[style],
+            self.encoder(settings),
+            self._start(settings),
+            config.background,
+            config.output,
+        )
 
-    def alpha(self, cell: Cell) -> Pixels | None:
-        """How opaque a cell's picture is to be, ``(H, W)`` in [0, 1]; None where it is all opaque."""
-        settings = cell.settings
-        if prepare.content_alpha(self.plan, cell.content, settings) is None:
-            return None
+    def _content(self, content: str, settings: Settings) -> ContentInput:
         size = paths.size_label(settings)
-        return self.load(paths.CONTENT_ALPHA, content=cell.content, size=size)[..., 0]
+        values = self.content_metadata(content, size)
+        found = {name: values.get(name) for name in ("path", "digest", "width", "height")}
+        guide = self.content_guide(content, size)
+        if guide is not None:
+            found["guide"] = guide
+        if self.plan.config.output.preserve_alpha and values["alpha"] is not None:
+            found["alpha"] = values["alpha"]
+        return _validated(ContentInput, found, content)
 
-    def content(self, cell: Cell) -> Pixels:
-        """A cell's content: one array for all cells that see the same."""
-        settings = cell.settings
-        if settings.color != "luminance":
-            return self.prepared_content(cell)
-        return self._grey(cell.content, paths.size_label(settings), settings.luminance_space)
+    def _style(self, style: str) -> list[StyleInput]:
+        source = self.plan.styles[style]
+        found = []
+        for index, weight in enumerate(source.weights):
+            values: dict[str, Any] = {**self.style_metadata(style, index), "weight": weight}
+            if source.regions:
+                values["region"] = source.regions[index]
+            guide = self.style_guide(style, index)
+            if guide is not None:
+                values["guide"] = guide
+            found.append(_validated(StyleInput, values, style))
+        return found
 
-    def _load_grey(self, content: str, size: str, space: LuminanceSpace) -> Pixels:
-        return in_grey(self.load(paths.CONTENT, content=content, size=size), space)
-
-    def start(self, cell: Cell) -> Pixels | None:
-        """The picture of ``init: file``."""
-        settings = cell.settings
+    def _start(self, settings: Settings) -> StartInput | None:
         if settings.init_file is None:
             return None
-        picture = decode(Path(settings.init_file), background=self.plan.config.background)
-        return seen_picture(settings, to_float(picture.pixels))
+        path = Path(settings.init_file)
+        digest = self._start_digest(path, path.stat().st_mtime_ns)
+        return StartInput(path=settings.init_file, digest=digest)
 
-    def style(self, cell: Cell, index: int) -> Pixels:
-        """One picture of a cell's style, at its own size."""
-        pixels = self.load(paths.STYLE, style=cell.style, index=index)
-        if cell.settings.color == "style":
-            return pixels
-        return seen_style(cell.settings, pixels, self._visible(cell))
+    def _decoded_digest(self, path: Path, _modified: int) -> str:
+        return decode(path, background=self.plan.config.background).digest
 
-    def _visible(self, cell: Cell) -> Pixels:
-        """The pixels of a cell's content that its picture shows: ``(1, M, 3)`` where not all."""
-        content, alpha = self.prepared_content(cell), self.alpha(cell)
-        if alpha is None or alpha.max() < 0.5:
-            return content
-        # What is transparent has the background's colour, which nobody will see.
-        return content[alpha >= 0.5][np.newaxis]
+    def encoder(self, settings: Settings) -> EncoderInput:
+        """Name, source and sha256 of the encoder of some settings."""
+        path = encoder_file(self.run, paths.ENCODER_FACTS, settings)
+        return _validated(EncoderInput, self._metadata(path), path)
 
-    def style_colors(self, cell: Cell) -> Pixels:
-        """A picture with a style's colours: of a blend, each part's in its share, in no order."""
-        parts = self._parts(cell)
-        if len(parts) == 1 and cell.settings.color == "style":
-            return self.style(cell, 0)
-        samples = []
-        for index, part in parts:
-            pixels = self.style(cell, index).reshape(-1, 3)
-            count = max(1, round(part["weight"] * COLOR_SAMPLES))
-            samples.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
-        return np.concatenate(samples)[np.newaxis]
+    def content_metadata(self, content: str, size: str) -> Mapping[str, Any]:
+        """What is known of a content at a size, by its label; see :func:`nstcore.images.prepare`."""
+        return self._metadata(self.run / paths.CONTENT_FACTS.format(content=content, size=size))
 
-    def targets(self, cell: Cell) -> list[Path]:
-        """Files with the moments of a cell's style, for every level from coarse to fine.
+    def style_metadata(self, style: str, index: int) -> Mapping[str, Any]:
+        """What is known of one image of a style."""
+        return self._metadata(self.run / paths.STYLE_FACTS.format(style=style, index=index))
 
-        Where the content has a say in the style's colours they are computed here, and kept in the
-        store for the next job that asks for the same.
-        """
-        settings = cell.settings
-        layers = preparation.style_layers(settings)
-        if settings.color == "style":
-            names = [
-                paths.target_id(settings, layers, size)
-                for size in preparation.style_sizes(settings)
-            ]
-            return [
-                self.in_run(paths.TARGET.format(style=cell.style, target=name)) for name in names
-            ]
-        return [self._target(cell, layers, size) for size in preparation.style_sizes(settings)]
+    def content_guide(self, content: str, size: str) -> Guide | None:
+        """The regions of a content at a size, by its label; None without any."""
+        if self.plan.contents[content].guide is None:
+            return None
+        path = self.run / paths.CONTENT_GUIDE_FACTS.format(content=content, size=size)
+        return _validated(Guide, self._metadata(path), path)
 
-    def _target(self, cell: Cell, layers: tuple[str, ...], size: int) -> Path:
-        settings = cell.settings
-        eye = prepare.encoder_facts(self.plan, settings)
-        content = prepare.content_facts(self.plan, cell.content, settings)["digest"]
-        alpha = prepare.content_alpha(self.plan, cell.content, settings)
-        keys: list[str] = []
-        files: list[Path] = []
-        parts = self._parts(cell)
-        for index, part in parts:
-            seen = seen_style_digest(settings, part["digest"], content, alpha)
-            guide = prepare.style_guide_facts(self.plan, cell.style, index)
-            regions = None if guide is None else guide["digest"]
-            key = target_key(seen, size, eye["sha256"], settings, layers, regions)
-            file = self.store.path("targets", key, ".safetensors")
-            if not file.is_file():
-                picture = {**part, "digest": seen, "color": settings.color, "content": content}
-                self._engine().style_target(
-                    file,
-                    self.style(cell, index),
-                    size,
-                    settings,
-                    layers,
-                    prepare.encoder_file(self.plan, settings),
-                    prepare.target_facts(picture, size, settings, layers, eye, guide),
-                    prepare.style_regions(self.plan, cell.style, index),
-                )
-            keys.append(key)
-            files.append(file)
-        source = self.plan.styles[cell.style]
-        if source.regions:
-            return self._regional(
-                cell, {index: k for (index, _), k in zip(parts, keys, strict=True)}
-            )
-        if len(files) == 1:
-            return files[0]
-        weights = [part["weight"] for _, part in parts]
-        blend = digest({"blend": style_identity(keys, weights)})
-        file = self.store.path("targets", blend, ".safetensors")
-        if not file.is_file():
-            prepare.write_blend(file, files, weights, cell.style)
-        return file
+    def style_guide(self, style: str, index: int) -> Guide | None:
+        """The regions of one image of a style; None without any."""
+        if self.plan.styles[style].guide(index) is None:
+            return None
+        path = self.run / paths.STYLE_GUIDE_FACTS.format(style=style, index=index)
+        return _validated(Guide, self._metadata(path), path)
 
-    def _regional(self, cell: Cell, keys: dict[int, str]) -> Path:
-        """The target of a style for each region, from the targets of its pictures."""
-        source = self.plan.styles[cell.style]
-        ordered = [keys[index] for index in range(len(source.paths))]
-        parts = sorted(zip(source.regions, ordered, source.weights, strict=True))
-        file = self.store.path("targets", digest({"regions": parts}), ".safetensors")
-        if not file.is_file():
-            files = [self.store.path("targets", key, ".safetensors") for key in ordered]
-            prepare.write_regions(file, files, source, cell.style)
-        return file
 
-    def _parts(self, cell: Cell) -> list[tuple[int, dict[str, Any]]]:
-        """Index and facts of the pictures of a cell's style, by their digests."""
-        facts = prepare.style_facts(self.plan, cell.style)
-        return sorted(enumerate(facts), key=lambda part: str(part[1]["digest"]))
+def encoder_file(run: Path, pattern: str, settings: Settings) -> Path:
+    """A file of the encoder of some settings, in the run's folder."""
+    return run / pattern.format(encoder=paths.encoder_id(settings.encoder, settings.weights))
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    try:
+        # Another node may have written it a moment ago.
+        text = retry_io(lambda: path.read_text(encoding="utf-8"), awaited=True)
+        value: dict[str, Any] = json.loads(text)
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); delete it and run again") from None
+    return value
+
+
+def _validated(model: type[Part], values: Mapping[str, Any], source: Path | str) -> Part:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise StoreError(
+            f"{source}: damaged metadata ({'.'.join(map(str, problem['loc']))}: {problem['msg']}); "
+            "delete it and run again"
+        ) from None

@@ -104,14 +104,14 @@ class StylizeResult:
     Attributes:
         result: the picture, or None when the computation failed.
         reason: one line, when it failed.
-        facts: for the record's ``optimization``.
-        together: which jobs shared the batch, in its order.
+        metadata: for the record's ``optimization``.
+        members: which jobs shared the batch, in its order.
     """
 
     result: Result | None
     reason: str | None
-    facts: dict[str, Any]
-    together: tuple[int, ...] = ()
+    metadata: dict[str, Any]
+    members: tuple[int, ...] = ()
 
 
 Progress = Callable[[str, int, int, Losses], None]
@@ -221,7 +221,7 @@ class Engine:
                 else:
                     yield (
                         work.items[0],
-                        StylizeResult(None, failure.reason, self._facts(work, jobs, 0.0)),
+                        StylizeResult(None, failure.reason, self._metadata(work, jobs, 0.0)),
                     )
 
     def _attempt(
@@ -260,7 +260,7 @@ class Engine:
         self, result: Result, work: MicroBatch[int], jobs: Sequence[StylizeRequest], seconds: float
     ) -> StylizeResult:
         count = len(work.items)
-        facts = self._facts(work, jobs, seconds / count)
+        facts = self._metadata(work, jobs, seconds / count)
         facts["iterations"] = sum(level.iterations for level in result.levels)
         facts["rollbacks"] = result.rollbacks
         facts["levels"] = [
@@ -274,7 +274,7 @@ class Engine:
         ]
         return StylizeResult(result, result.reason, facts, work.items)
 
-    def _facts(
+    def _metadata(
         self, work: MicroBatch[int], jobs: Sequence[StylizeRequest], seconds: float
     ) -> dict[str, Any]:
         wanted = jobs[work.items[0]].settings.history
@@ -433,7 +433,7 @@ class Engine:
         )
         save_moments(file, found, {**facts, "threads": torch.get_num_threads()})
 
-    def judge(
+    def evaluation(
         self,
         settings: Settings,
         weights: Path,
@@ -445,7 +445,7 @@ class Engine:
         """A function that measures finished pictures of one content and one style.
 
         Args:
-            settings: of the encoder that judges; ``size`` is the evaluation size.
+            settings: of the encoder that evaluates; ``size`` is the evaluation size.
             weights: of that encoder.
             content: prepared at the evaluation size.
             styles: the style's pictures, at any size, with their weights.
@@ -481,8 +481,3 @@ def _threads(facts: Mapping[str, Any]) -> Iterator[int]:
 
 def _states(job: StylizeRequest) -> set[Position]:
     return set() if job.checkpoint is None else set(positions(job.checkpoint))
-
-
-def json_safe(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Metrics for JSON, which knows no NaN and no infinity."""
-    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}

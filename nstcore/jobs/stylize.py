@@ -1,72 +1,61 @@
-"""One job: every cell of a batch, from the store where it is there, computed where it is not."""
+"""One job: every cell of a batch, linked from the store where it is there, computed where it is not."""
 
 from __future__ import annotations
 
-import datetime
 import logging
-import platform
 import shutil
 import signal
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-
-from nstcore.core.color_modes import finished_picture
-from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.errors import UserError
-from nstcore.images import load_float, write_image
-from nstcore.images.image import levels_of, quantize, shown_digest
-from nstcore.jobs import prepare
 from nstcore.jobs.background import BackgroundWriter
-from nstcore.jobs.cell_inputs import KEPT, InputCache
+from nstcore.jobs.cell_inputs import CellInputs, RunInputs
+from nstcore.jobs.evaluate import Evaluator
 from nstcore.jobs.heartbeat import scheduler_job
+from nstcore.jobs.input_cache import InputCache
+from nstcore.jobs.output import store_image, write_failure, write_record
 from nstcore.jobs.shutdown import ShutdownSignal
+from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths, preparation
-from nstcore.plan.keys import ALGORITHM, evaluation_key
 from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.record import CellRecord
 from nstcore.store.cells import Store, Stored, link
 from nstcore.store.claims import ClaimQueue, Claims, WaitCallback
-from nstcore.store.files import write_json
 
 if TYPE_CHECKING:
-    from nstcore.core.metrics import StyleImage
-    from nstcore.core.stylize import Task
     from nstcore.jobs.engine import Engine, Progress, StylizeRequest, StylizeResult
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
-"""Version of the record's layout."""
-
 PENDING_WRITES = 2
-"""Pictures that are written, or wait for it, while others are optimized."""
+"""Images that are written, or wait for it, while others are optimized."""
 
 BACKGROUND_WRITE_MAX_PIXELS = 2**22
-"""Larger pictures are written before the next is begun, whose memory is planned without them."""
+"""Larger images are written before the next is begun, whose memory is planned without them."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """A cell of the batch, its key, and what the store has of it."""
+class BatchCell:
+    """A cell of the batch, what it is made from, and its key."""
 
     cell: Cell
+    inputs: CellInputs
     key: str
-    stored: Stored | None
+
+
+Duplicates = Sequence[BatchCell]
+"""Cells with one key, such as those of two ids of one file: the first is computed and stands for all."""
 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What a batch ended with: how many cells were linked, computed, and failed.
+    """How many cells of a batch were linked, computed, and failed.
 
-    Those that another job made meanwhile are linked, too.
+    Those that another job made meanwhile count as linked.
     """
 
     linked: int
@@ -83,104 +72,143 @@ def stylize_batch(
     waits: WaitCallback | None = None,
     stop: ShutdownSignal | None = None,
 ) -> BatchSummary:
-    """Make every cell of a batch: its picture and its record.
+    """Make every cell of a batch: its image and its record.
 
-    A finished cell goes to the store at once and is linked to its place.  When the store has all of
-    them and their measurements, torch is not even imported.
+    A finished cell is stored at once and linked to its place.  When the store has all of them and
+    their metrics, torch is not even imported.
 
     Args:
         plan: the run.
         cells: of one batch.
         threads: how many the job was granted; None for all.
-        progress: told about the descent.
-        waits: told, from time to time, for whom the job waits: another that makes the same cells.
-        stop: whether the work has to end early; None: as the environment's deadline tells.
+        progress: called during the optimization.
+        waits: called from time to time while the job waits for another that makes the same cells.
+        stop: whether the work has to end early; None to derive it from the environment.
 
     Returns:
-        The outcome; cells that failed have a record that says why and a placeholder picture.
+        How many were linked, computed, and failed; a cell that failed has a placeholder image and a
+        record that says why.
 
     Raises:
-        Preempted: when the work had to end early; the next call goes on from the states saved.
+        Preempted: the work had to end early; the next call continues from the saved states.
     """
-    store = Store(plan.config.store_dir)
-    items = []
-    for cell in cells:
-        key = prepare.key_of(plan, cell)
-        items.append(Item(cell, key, store.find(key)))
-    # Two cells that cannot differ, such as two ids of one file, are one: the first stands for all.
-    waiting: dict[str, list[Item]] = {}
-    for item in items:
-        if item.stored is None:
-            waiting.setdefault(item.key, []).append(item)
-    missing = list(waiting.values())
-    present = sum(item.stored is not None for item in items)
-    log.info("%d cells: %d in the store, %d to compute", len(items), present, len(items) - present)
-    session = _Session(plan, store, threads, stop or ShutdownSignal.of())
-    for item in items:
-        if item.stored is not None:
-            session.finish(item)
+    job = BatchJob(plan, threads, stop or ShutdownSignal.of())
+    missing: dict[str, list[BatchCell]] = {}
+    finished: list[tuple[BatchCell, Stored]] = []
+    for cell in map(job.batch_cell, cells):
+        stored = job.store.find(cell.key)
+        if stored is None:
+            missing.setdefault(cell.key, []).append(cell)
+        else:
+            finished.append((cell, stored))
+    present = len(finished)
+    log.info("%d cells: %d in the store, %d to compute", len(cells), present, len(cells) - present)
+    for cell, stored in finished:
+        job.link(cell, stored)
     computed = failed = 0
     if missing:
-        computed, failed = session.compute(missing, progress, waits)
-    return BatchSummary(len(items) - computed - failed, computed, failed)
+        computed, failed = job.compute(list(missing.values()), progress, waits)
+    return BatchSummary(len(cells) - computed - failed, computed, failed)
 
 
-def stylize_among(
-    plans: Sequence[Plan],
-    place: int,
+def make_image(
+    plan: Plan,
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+) -> tuple[Path, CellRecord]:
+    """Make the only image of a plan whose inputs are prepared; see :func:`prepare_inputs`.
+
+    Args:
+        plan: the run.
+        threads: how many to compute with; None for all.
+        progress: called during the optimization.
+
+    Returns:
+        The image's path and its record.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    for style in plan.styles:
+        make_targets(plan, style, threads=threads)
+    [cell] = plan.cells()
+    summary = stylize_batch(plan, [cell], threads=threads, progress=progress)
+    image = Path(plan.config.run_dir) / cell.image
+    record = CellRecord.read(paths.record_path(image))
+    if summary.failed:
+        raise UserError(f"no image was made: {record.reason}")
+    return image, record
+
+
+def make_batch_member(
+    plans: Sequence[Plan],
+    position: int,
+    *,
+    threads: int | None = None,
+    target_threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Stored:
-    """Make the picture of one plan in one batch with those of others, of which nothing is kept.
+    """Make the image of one plan in one batch with those of others, which are thrown away.
 
     How many are computed together decides the last bits of each.  It is not measured.
 
     Args:
-        plans: each of a single cell, in the order of the batch.
-        place: of the plan whose picture is kept.
-        threads, progress: as in :func:`stylize_batch`.
+        plans: each of a single cell, with prepared inputs, in the order of the batch.
+        position: of the plan whose image is kept.
+        threads: how many to compute with; None for all.
+        target_threads: how many to compute the style targets with.
+        progress: called during the optimization.
 
     Raises:
-        UserError: if it cannot be made.
+        UserError: it cannot be made.
     """
-    sessions = [
-        _Session(plan, Store(plan.config.store_dir), threads, ShutdownSignal.of()) for plan in plans
-    ]
-    own = sessions[place]
-    items = []
-    for session in sessions:
-        session.share(own)
-        [cell] = session.plan.cells()
-        items.append(Item(cell, prepare.key_of(session.plan, cell), None))
-    jobs = [session.job(item) for session, item in zip(sessions, items, strict=True)]
+    for plan in plans:
+        [cell] = plan.cells()
+        targets = list(preparation.requests_of(cell.settings))
+        make_targets(plan, cell.style, targets=targets, threads=target_threads)
+    jobs = [BatchJob(plan, threads, ShutdownSignal.of()) for plan in plans]
+    own = jobs[position]
+    cells, requests = [], []
+    for job in jobs:
+        job.share_engine(own)
+        [cell] = job.plan.cells()
+        cells.append(job.batch_cell(cell))
+        requests.append(job.request(cells[-1]))
     # A batch has one encoder; each run's folder has a copy of its weights.
-    jobs = [replace(job, weights=jobs[place].weights) for job in jobs]
-    for index, made in own.engine.make(jobs, progress):
-        if index != place:
+    requests = [replace(request, weights=requests[position].weights) for request in requests]
+    for index, made in own.engine.make(requests, progress):
+        if index != position:
             continue
         if made.result is None or made.result.status != "ok":
-            raise UserError(f"no picture was made: {made.reason or 'failed'}")
-        return own.keep(items[place], made)
-    raise AssertionError("the engine yields every job")
+            raise UserError(f"no image was made: {made.reason or 'failed'}")
+        member = cells[position]
+        return store_image(own.store, own.images, member.inputs, member.key, made)()
+    raise AssertionError("the engine yields every request")
 
 
-class _Session:
-    """The state of one batch: the plan, the store, and the engine once something needs it."""
+class BatchJob:
+    """What the cells of one batch share: the run, the store, inputs, and an engine once it is needed.
 
-    def __init__(self, plan: Plan, store: Store, threads: int | None, stop: ShutdownSignal) -> None:
+    Args:
+        plan: the run.
+        threads: how many the job was granted; None for all.
+        stop: whether the work has to end early.
+    """
+
+    def __init__(self, plan: Plan, threads: int | None, stop: ShutdownSignal) -> None:
         self.plan = plan
-        self.store = store
+        self.store = Store(plan.config.store_dir)
         self.threads = threads
         self.stop = stop
+        self.inputs = RunInputs(plan)
+        self.images = InputCache(plan.config.cluster.scratch)
+        self.evaluator = Evaluator(self.inputs, self.images, self.store, lambda: self.engine)
         self._engine: Engine | None = None
-        self.seen = InputCache(plan, store, lambda: self.engine)
-        # What a judge knows of its content takes more memory than the content.
-        self._judge = lru_cache(KEPT)(self._make_judge)
-        self._regions = lru_cache(KEPT)(partial(prepare.content_regions, plan))
 
     @property
     def engine(self) -> Engine:
+        """The engine; the first use imports torch."""
         if self._engine is None:
             from nstcore.jobs.engine import Engine
 
@@ -197,9 +225,37 @@ class _Session:
             )
         return self._engine
 
+    def share_engine(self, other: BatchJob) -> None:
+        """Compute with another job's engine."""
+        self._engine = other.engine
+
+    def batch_cell(self, cell: Cell) -> BatchCell:
+        """A cell with its inputs and its key."""
+        inputs = self.inputs.of(cell)
+        return BatchCell(cell, inputs, inputs.key())
+
+    def request(self, cell: BatchCell) -> StylizeRequest:
+        """What the engine needs for a cell."""
+        from nstcore.jobs.engine import StylizeRequest
+
+        inputs = cell.inputs
+        content, guide = inputs.content, inputs.content.guide
+        assert content.width is not None
+        assert content.height is not None
+        return StylizeRequest(
+            label=cell.cell.image,
+            settings=inputs.settings,
+            size=(content.width, content.height),
+            targets=cell_targets(inputs, self.images, self.store, lambda: self.engine),
+            weights=self.images.weights(inputs),
+            read=partial(self.images.task, inputs),
+            checkpoint=self.store.checkpoints(cell.key),
+            region_names=() if guide is None else tuple(sorted(guide.regions)),
+        )
+
     def compute(
         self,
-        missing: Sequence[Sequence[Item]],
+        missing: Sequence[Duplicates],
         progress: Progress | None,
         waits: WaitCallback | None,
     ) -> tuple[int, int]:
@@ -208,347 +264,73 @@ class _Session:
         Cells that another job is making come last, and are only linked when it has finished them.
 
         Args:
-            missing: cells with one key each; one computation serves all cells of an entry.
-            progress: told about the descent.
-            waits: told for whom nothing can be done.
+            missing: the cells; one computation serves all that have one key.
+            progress: called during the optimization.
+            waits: called while there is nothing to do but wait.
         """
-        jobs = [self.job(twins[0]) for twins in missing]
+        requests = [self.request(duplicates[0]) for duplicates in missing]
+        index_of = {duplicates[0].key: index for index, duplicates in enumerate(missing)}
         computed = failed = 0
         engine = self.engine
-        # What is finished but not yet in the store would be lost: a signal waits for that, too.
+        # What is finished but not yet stored would be lost: a signal waits for that, too.
         with (
             self.stop.listening([signal.SIGTERM]),
             Claims(self.store, scheduler_job()) as claims,
-            BackgroundWriter() as aside,
+            BackgroundWriter() as writer,
         ):
-            index_of = {twins[0].key: index for index, twins in enumerate(missing)}
-            turns = ClaimQueue(
-                claims, lambda key: self._made_meanwhile(claims, missing[index_of[key]]), waits
+            queue = ClaimQueue(
+                claims, lambda key: self._made_meanwhile(missing[index_of[key]], claims), waits
             )
 
-            def turn(indices: Sequence[int]) -> tuple[list[int], list[int]]:
-                # What is written may be what another job waits for while this one waits for its.
-                aside.follow_up(PENDING_WRITES)
-                now, later = turns.ask([missing[i][0].key for i in indices])
+            def claim(indices: Sequence[int]) -> tuple[list[int], list[int]]:
+                # What is being written may be what another job waits for while this one waits for it.
+                writer.finish(PENDING_WRITES)
+                now, later = queue.ask([missing[i][0].key for i in indices])
                 return [index_of[key] for key in now], [index_of[key] for key in later]
 
-            for index, made in engine.make(jobs, progress, turn):
-                twins = missing[index]
+            for index, made in engine.make(requests, progress, claim):
+                duplicates = missing[index]
                 if made.result is None or made.result.status != "ok":
-                    for item in twins:
-                        self._fail(item, made)
-                    claims.release([twins[0].key])
-                    failed += len(twins)
+                    self._fail(duplicates, made)
+                    claims.release([duplicates[0].key])
+                    failed += len(duplicates)
                     continue
-                computed += len(twins)
-                company = [missing[i][0] for i in made.together]
+                computed += len(duplicates)
+                first = duplicates[0]
+                members = [(missing[i][0].key, missing[i][0].inputs) for i in made.members]
                 height, width = made.result.image.shape[:2]
-                aside.work(
-                    self.saving(twins[0], made, company),
-                    partial(self._settle, twins, claims),
-                    behind=PENDING_WRITES if height * width <= BACKGROUND_WRITE_MAX_PIXELS else 0,
+                small = height * width <= BACKGROUND_WRITE_MAX_PIXELS
+                writer.submit(
+                    store_image(self.store, self.images, first.inputs, first.key, made, members),
+                    partial(self._finish, duplicates, claims),
+                    pending=PENDING_WRITES if small else 0,
                 )
         return computed, failed
 
-    def _made_meanwhile(self, claims: Claims, twins: Sequence[Item]) -> bool:
+    def _made_meanwhile(self, duplicates: Duplicates, claims: Claims) -> bool:
         """Link what another job has made since this one began."""
-        stored = self.store.find(twins[0].key)
+        stored = self.store.find(duplicates[0].key)
         if stored is not None:
-            self._settle(twins, claims, stored)
+            self._finish(duplicates, claims, stored)
         return stored is not None
 
-    def _settle(self, twins: Sequence[Item], claims: Claims, stored: Stored) -> None:
-        """Finish the cells that a picture in the store stands for."""
-        shutil.rmtree(self.store.checkpoints(twins[0].key), ignore_errors=True)
-        claims.release([twins[0].key])
-        for item in twins:
-            self.finish(replace(item, stored=stored))
-            log.info("finished %s", item.cell.image)
+    def _finish(self, duplicates: Duplicates, claims: Claims, stored: Stored) -> None:
+        """Link the cells that a stored image stands for; its saved states and its claim go."""
+        shutil.rmtree(self.store.checkpoints(stored.key), ignore_errors=True)
+        claims.release([stored.key])
+        for cell in duplicates:
+            self.link(cell, stored)
+            log.info("finished %s", cell.cell.image)
 
-    def share(self, other: _Session) -> None:
-        """Compute with another session's engine."""
-        self._engine = other.engine
+    def link(self, cell: BatchCell, stored: Stored) -> None:
+        """Link a stored cell to its place and write its record."""
+        link(stored.image, cell.inputs.run / cell.cell.image)
+        metrics, evaluation = self.evaluator.metrics(cell.cell, stored), self.evaluator.info()
+        write_record(self.plan.config.run, cell.cell, cell.inputs, stored, metrics, evaluation)
 
-    def finish(self, item: Item) -> None:
-        """Link a cell of the store to its place and write its record."""
-        assert item.stored is not None
-        destination = self._in_run(item.cell.image)
-        link(item.stored.image, destination)
-        stored = item.stored.record
-        record = {
-            **self._identity(item),
-            "status": "ok",
-            "reason": None,
-            "settings": stored["settings"],
-            "inputs": self._inputs(item.cell),
-            "image": {**stored["image"], "file": destination.name},
-            "output": self.plan.config.output.model_dump(),
-            "optimization": stored["optimization"],
-            **({"together": stored["together"]} if "together" in stored else {}),
-            "metrics": self._metrics(item),
-            "evaluation": self._evaluation(),
-            "trace": stored["trace"],
-            "versions": stored["versions"],
-            "created": stored["created"],
-        }
-        write_json(paths.record_path(destination), record)
-
-    def _identity(self, item: Item) -> dict[str, Any]:
-        cell = item.cell
-        return {
-            "schema": SCHEMA,
-            "algorithm": ALGORITHM,
-            "key": item.key,
-            "run": self.plan.config.run,
-            "cell": {
-                "style": cell.style,
-                "content": cell.content,
-                "setting": cell.point.name,
-                "axes": cell.point.values,
-                "seed": cell.point.seed,
-            },
-        }
-
-    def _inputs(self, cell: Cell) -> dict[str, Any]:
-        return prepare.inputs_of(self.plan, cell).to_json()
-
-    def _company(self, item: Item, together: Sequence[Item]) -> dict[str, Any]:
-        """For the record: what else was in a cell's batch, as far as it differs from the cell itself.
-
-        The cell's own place is None.  Empty where it was alone.
-        """
-        if len(together) < 2:
-            return {}
-        settings, inputs = item.cell.settings.model_dump(), self._inputs(item.cell)
-        company: list[dict[str, Any] | None] = []
-        for other in together:
-            if other.key == item.key:
-                company.append(None)
-                continue
-            found = {
-                "settings": _differing(settings, other.cell.settings.model_dump()),
-                "inputs": _differing(inputs, self._inputs(other.cell)),
-            }
-            company.append({"seed": other.cell.point.seed, **{k: v for k, v in found.items() if v}})
-        return {"together": company}
-
-    def keep(self, item: Item, made: StylizeResult) -> Stored:
-        """Put a finished picture into the store."""
-        return self.saving(item, made)()
-
-    def saving(
-        self, item: Item, made: StylizeResult, together: Sequence[Item] = ()
-    ) -> Callable[[], Stored]:
-        """What puts a finished picture into the store: files only, fit for a thread of its own.
-
-        Args:
-            item: its cell.
-            made: its result.
-            together: everything in its batch, in order.
-        """
-        assert made.result is not None
-        output = self.plan.config.output
-        pixels, alpha = made.result.image, self.seen.alpha(item.cell)
-        if item.cell.settings.color != "style":
-            content = self.seen.prepared_content(item.cell)
-            pixels = finished_picture(item.cell.settings, pixels, content)
-        height, width = pixels.shape[:2]
-        image: dict[str, Any] = {"width": width, "height": height, "bits": output.bits}
-        if output.format != "jpg":
-            # What a reader of the file will find; of a JPEG only its decoder knows.
-            image["pixels"] = shown_digest(
-                quantize(pixels, output.bits),
-                None if alpha is None else levels_of(alpha, output.bits),
-            )
-        record = {
-            "schema": SCHEMA,
-            "algorithm": ALGORITHM,
-            "key": item.key,
-            "settings": item.cell.settings.model_dump(),
-            "seed": item.cell.point.seed,
-            "inputs": self._inputs(item.cell),
-            "image": image,
-            "output": output.model_dump(),
-            "optimization": made.facts,
-            **self._company(item, together),
-            # A step that was taken back may stand in it with an infinite loss.
-            "trace": _finite(made.result.trace),
-            "versions": versions(),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-        embedded = {name: value for name, value in record.items() if name != "trace"}
-        return lambda: self.store.put(
-            item.key,
-            f".{output.format}",
-            lambda path: write_image(
-                path,
-                pixels,
-                bits=output.bits,
-                quality=output.quality,
-                record=embedded,
-                alpha=alpha,
-            ),
-            record,
-        )
-
-    def _fail(self, item: Item, made: StylizeResult) -> None:
-        """Write the record and the placeholder of a cell that could not be made."""
-        reason = made.reason or "failed"
-        log.error("%s: %s", item.cell.image, reason)
-        settings = item.cell.settings
-        content = prepare.content_facts(self.plan, item.cell.content, settings)
-        destination = self._in_run(item.cell.image)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        write_image(destination, _placeholder(content["width"], content["height"], reason))
-        record = {
-            **self._identity(item),
-            "status": made.result.status if made.result is not None else "failed",
-            "reason": reason,
-            "settings": settings.model_dump(),
-            "inputs": self._inputs(item.cell),
-            "image": None,
-            "optimization": made.facts,
-            "metrics": {},
-            "evaluation": self._evaluation(),
-            "trace": {} if made.result is None else _finite(made.result.trace),
-            "versions": versions(),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-        write_json(paths.record_path(destination), record)
-
-    def _evaluation(self) -> dict[str, Any]:
-        judge = preparation.evaluation_settings(self.plan)
-        return {**prepare.encoder_facts(self.plan, judge), "size": judge.size}
-
-    def _metrics(self, item: Item) -> dict[str, Any]:
-        """The measurements of a finished cell, from the store or made now."""
-        assert item.stored is not None
-        judge = preparation.evaluation_settings(self.plan)
-        cell = item.cell
-        guide = prepare.content_guide_facts(self.plan, cell.content, judge)
-        image = item.stored.record["image"]["sha256"]
-        key = evaluation_key(
-            image,
-            prepare.content_facts(self.plan, cell.content, judge)["digest"],
-            prepare.identity_of_style(self.plan, cell.style, cell.content),
-            prepare.encoder_facts(self.plan, judge)["sha256"],
-            judge.size,
-            None if guide is None else guide["digest"],
-        )
-        known = self.store.read("metrics", key)
-        if known is not None:
-            metrics: dict[str, Any] = known["metrics"]
-            return metrics
-        from nstcore.jobs.engine import json_safe
-
-        try:
-            measure = self._judge(cell.style, cell.content)
-            measured = json_safe(measure(load_float(item.stored.image)))
-        except (ValueError, UserError) as error:
-            # A panorama may be too narrow to be judged at the evaluation size; it is still finished.
-            log.warning("%s cannot be measured: %s", cell.image, error)
-            return {}
-        self.store.write("metrics", key, {"image": image, "metrics": measured})
-        return measured
-
-    def _make_judge(self, style: str, content: str) -> Callable[[NDArray[np.float32]], Any]:
-        settings = preparation.evaluation_settings(self.plan)
-        size = paths.size_label(settings)
-        target = paths.target_id(
-            settings, (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS), settings.size
-        )
-        return self.engine.judge(
-            settings,
-            self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
-            self.seen.load(paths.CONTENT, content=content, size=size),
-            self._shown(style),
-            self._in_run(paths.TARGET.format(style=style, target=target)),
-            self._regions(content, size),
-        )
-
-    def job(self, item: Item) -> StylizeRequest:
-        """What the engine needs for a cell."""
-        from nstcore.jobs.engine import StylizeRequest
-
-        cell = item.cell
-        settings = cell.settings
-        content = prepare.content_facts(self.plan, cell.content, settings)
-        guide = prepare.content_guide_facts(self.plan, cell.content, settings)
-        return StylizeRequest(
-            label=cell.image,
-            settings=settings,
-            size=(content["width"], content["height"]),
-            targets=self.seen.targets(cell),
-            weights=self.seen.scratch.local(prepare.encoder_file(self.plan, settings)),
-            read=partial(self._task, cell),
-            checkpoint=self.store.checkpoints(item.key),
-            region_names=() if guide is None else tuple(sorted(guide["regions"])),
-        )
-
-    def _task(self, cell: Cell) -> Task:
-        """What a cell is made from, without its style; read in another thread than the caller's."""
-        from nstcore.core.stylize import Task
-
-        settings = cell.settings
-        return Task(
-            content=self.seen.content(cell),
-            styles=(),
-            settings=settings,
-            seed=cell.point.seed,
-            style_picture=self.seen.style_colors(cell) if settings.init == "style" else None,
-            start=self.seen.start(cell),
-            regions=self._regions(cell.content, paths.size_label(settings)),
-        )
-
-    def _shown(self, style: str) -> list[StyleImage]:
-        """The pictures of a style with their weights and regions."""
-        from nstcore.core.metrics import StyleImage
-
-        source = self.plan.styles[style]
-        return [
-            StyleImage(
-                self.seen.load(paths.STYLE, style=style, index=i),
-                weight,
-                source.regions[i] if source.regions else None,
-                prepare.style_regions(self.plan, style, i),
-            )
-            for i, weight in enumerate(source.weights)
-        ]
-
-    def _in_run(self, path: str) -> Path:
-        return self.seen.in_run(path)
-
-
-def versions() -> dict[str, str]:
-    """What computes here, for the record."""
-    packages = ("nstcore", "torch", "numpy", "pillow")
-    return {name: version(name) for name in packages} | {"python": platform.python_version()}
-
-
-def _differing(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """What of ``own`` has another value in ``other``, None where that has none."""
-    return {k: other.get(k) for k in {**own, **other} if own.get(k) != other.get(k)}
-
-
-def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
-    return {
-        name: [value if np.isfinite(value) else None for value in values]
-        for name, values in trace.items()
-    }
-
-
-def _placeholder(width: int, height: int, reason: str) -> NDArray[np.float32]:
-    """A grey picture with the reason, in place of one that could not be made: (H, W, 3)."""
-    image = Image.new("RGB", (width, height), (225, 222, 216))
-    draw = ImageDraw.Draw(image)
-    size = max(10, min(width, height) // 16)
-    text = "\n".join(["not made", "", *textwrap.wrap(reason, max(12, int(width / size * 1.6)))])
-    draw.multiline_text(
-        (width / 2, height / 2),
-        text,
-        fill=(120, 40, 30),
-        font=ImageFont.load_default(size),
-        anchor="mm",
-        align="center",
-    )
-    return np.asarray(image).astype(np.float32) / np.float32(255)
+    def _fail(self, duplicates: Duplicates, made: StylizeResult) -> None:
+        """Write the record and the placeholder of cells that could not be made."""
+        evaluation = self.evaluator.info()
+        for cell in duplicates:
+            log.error("%s: %s", cell.cell.image, made.reason or "failed")
+            write_failure(self.plan.config.run, cell.cell, cell.inputs, cell.key, made, evaluation)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from nstcore.core.pyramid import area
-from nstcore.jobs.cell_inputs import KEPT
+from nstcore.jobs.input_cache import KEPT
 from nstcore.jobs.shutdown import MARGIN
 from nstcore.jobs.stylize import PENDING_WRITES
 from nstcore.plan.cost_model import SHAPES, cell_seconds, job_seconds

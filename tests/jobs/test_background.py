@@ -9,9 +9,9 @@ from nstcore.jobs.background import BackgroundWriter, Prefetcher
 
 def test_work_runs_beside_the_caller_and_is_followed_up_in_order():
     gate, found = threading.Event(), []
-    with BackgroundWriter() as aside:
-        aside.work(lambda: gate.wait(60), found.append, behind=2)
-        aside.work(lambda: threading.current_thread().name, found.append, behind=2)
+    with BackgroundWriter() as writer:
+        writer.submit(lambda: gate.wait(60), found.append, pending=2)
+        writer.submit(lambda: threading.current_thread().name, found.append, pending=2)
         assert found == []
         gate.set()
     assert found[0] is True
@@ -20,18 +20,18 @@ def test_work_runs_beside_the_caller_and_is_followed_up_in_order():
 
 def test_what_follows_runs_in_the_thread_of_the_caller():
     names = []
-    with BackgroundWriter() as aside:
-        aside.work(lambda: None, lambda _: names.append(threading.current_thread().name))
+    with BackgroundWriter() as writer:
+        writer.submit(lambda: None, lambda _: names.append(threading.current_thread().name))
     assert names == [threading.current_thread().name]
 
 
 def test_no_more_than_so_much_is_under_way():
     found = []
-    with BackgroundWriter() as aside:
+    with BackgroundWriter() as writer:
         for number in range(5):
-            aside.work(lambda number=number: number, found.append, behind=1)
+            writer.submit(lambda number=number: number, found.append, pending=1)
             assert len(found) >= number
-        aside.work(lambda: 5, found.append)
+        writer.submit(lambda: 5, found.append)
         assert found == [0, 1, 2, 3, 4, 5]
 
 
@@ -39,8 +39,8 @@ def test_an_error_leaves_nothing_unfinished():
     gate, found = threading.Event(), []
 
     def leave() -> None:
-        with BackgroundWriter() as aside:
-            aside.work(lambda: gate.wait(60), found.append, behind=2)
+        with BackgroundWriter() as writer:
+            writer.submit(lambda: gate.wait(60), found.append, pending=2)
             gate.set()
             raise KeyError("stop")
 
@@ -53,8 +53,8 @@ def test_an_error_of_the_work_reaches_the_caller():
     def fail() -> None:
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"), BackgroundWriter() as aside:
-        aside.work(fail, lambda _: None, behind=2)
+    with pytest.raises(OSError, match="no space left"), BackgroundWriter() as writer:
+        writer.submit(fail, lambda _: None, pending=2)
 
 
 def test_what_follows_is_read_while_the_caller_works():

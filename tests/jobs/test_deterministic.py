@@ -39,7 +39,7 @@ task = Task(content, (), settings, 3)
 [(_, made)] = engine.make(
     [StylizeRequest("a picture", settings, (48, 40), targets, WEIGHTS_PATH, lambda: task)]
 )
-assert made.facts["deterministic"] is deterministic
+assert made.metadata["deterministic"] is deterministic
 print(made.result.status, hashlib.sha256(made.result.image.tobytes()).hexdigest())
 """
 

@@ -102,6 +102,6 @@ def test_what_has_to_wait_comes_last_and_what_another_has_made_is_left_out(
         return [index for index in left if index not in later], later
 
     jobs = [job(n, target, lambda n=n: Task(content(n), (), SETTINGS, n)) for n in range(8)]
-    made = [(index, one.together) for index, one in Engine("cpu", 1, 2).make(jobs, turn=turn)]
+    made = [(index, one.members) for index, one in Engine("cpu", 1, 2).make(jobs, turn=turn)]
     assert made == [(3, (3,)), (6, (6, 7)), (7, (6, 7)), (0, (0,)), (2, (2,))]
     assert asked == [(0, 1), (2, 3), (4, 5), (6, 7), (0,), (2,), (0,), (2,)]

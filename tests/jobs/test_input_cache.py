@@ -17,9 +17,11 @@ from nstcore.core.targets import load_moments
 from nstcore.errors import ImageError
 from nstcore.images import decode, load_float
 from nstcore.jobs import prepare
-from nstcore.jobs.cell_inputs import KEPT, InputCache
+from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.engine import Engine
+from nstcore.jobs.input_cache import KEPT, InputCache
 from nstcore.jobs.stylize import stylize_batch
+from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.store.cells import Store
@@ -56,7 +58,7 @@ def make_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waves: Any) -> An
         for style, source in plan.styles.items():
             for index in range(len(source.paths)):
                 prepare.prepare_style(plan, style, index)
-            prepare.make_targets(plan, style, threads=1)
+            make_targets(plan, style, threads=1)
         return plan
 
     return make
@@ -66,6 +68,13 @@ def made(plan: Plan) -> dict[str, Any]:
     outcome = stylize_batch(plan, list(plan.cells()), threads=1)
     assert outcome.failed == 0
     return {c.content: load_float(Path(plan.config.run_dir) / c.image) for c in plan.cells()}
+
+
+def targets_of(plan: Plan, engine: Engine) -> list[Path]:
+    """The targets of the first cell of a plan."""
+    inputs = RunInputs(plan).of(next(plan.cells()))
+    store = Store(plan.config.store_dir)
+    return cell_targets(inputs, InputCache(None), store, lambda: engine)
 
 
 def target_files(plan: Plan) -> set[Path]:
@@ -123,25 +132,20 @@ def test_a_blend_is_the_share_of_each_picture_in_its_own_colours(make_plan):
     parts = {"night.png": 3, "sun.png": 1}
     plan = make_plan({"color": "match_content"}, styles={"both": parts}, contents="cat.png")
     engine = Engine("cpu", 1)
-    seen = InputCache(plan, Store(plan.config.store_dir), lambda: engine)
-    (cell,) = plan.cells()
-    (blend,) = seen.targets(cell)
+    (blend,) = targets_of(plan, engine)
     turned = make_plan(
         {"color": "match_content"},
         styles={"both": dict(reversed(parts.items()))},
         contents="cat.png",
         run="turned",
     )
-    other = InputCache(turned, Store(plan.config.store_dir), lambda: engine)
-    assert other.targets(next(turned.cells())) == [blend], "in any order"
+    assert targets_of(turned, engine) == [blend], "in any order"
     moments, facts = load_moments(blend)
     assert sorted(part["weight"] for part in facts["blend"]) == [0.25, 0.75]
     alone = {}
     for name in ("night", "sun"):
         one = make_plan({"color": "match_content"}, styles=f"{name}.png", contents="cat.png")
-        (path,) = InputCache(one, Store(one.config.store_dir), lambda: engine).targets(
-            next(one.cells())
-        )
+        (path,) = targets_of(one, engine)
         alone[name] = load_moments(path)[0]
     for layer, value in moments.items():
         expected = 0.75 * alone["night"][layer].gram + 0.25 * alone["sun"][layer].gram
@@ -153,7 +157,7 @@ def test_colours_count_only_where_they_matter(make_plan):
     for color in ("style", "match_content", "luminance"):
         for option in ({}, {"color_match": "pca"}, {"luminance_space": "lab"}):
             plan = make_plan({"color": color, **option}, contents="cat.png")
-            keys[color, *option] = prepare.key_of(plan, next(plan.cells()))
+            keys[color, *option] = RunInputs(plan).of(next(plan.cells())).key()
     assert len({key for name, key in keys.items() if name[0] == "style"}) == 1
     for color, own in (("match_content", "color_match"), ("luminance", "luminance_space")):
         other = {key for name, key in keys.items() if name[0] == color and own not in name}
@@ -239,7 +243,8 @@ def test_pictures_are_transparent_where_their_content_is(make_plan, kind, bits):
     assert records[0]["key"] != records[1]["key"]
     # An opaque content has one picture, asked for either way.
     dogs = [next(c for c in p.cells() if c.content == "dog") for p in (plan, plain)]
-    assert len({prepare.key_of(p, c) for p, c in zip((plan, plain), dogs, strict=True)}) == 1
+    keys = {RunInputs(p).of(c).key() for p, c in zip((plan, plain), dogs, strict=True)}
+    assert len(keys) == 1
 
 
 @pytest.mark.parametrize("color", ["match_content", "luminance"])
@@ -253,8 +258,8 @@ def test_a_style_gets_the_colours_of_what_will_be_seen(make_plan, color):
         )
         (cell,) = plan.cells()
         engine = Engine("cpu", 1)
-        seen = InputCache(plan, Store(plan.config.store_dir), lambda engine=engine: engine)
-        found[kept] = (seen.style(cell, 0).mean((0, 1)), seen.targets(cell))
+        style = InputCache(None).seen_style(RunInputs(plan).of(cell), 0)
+        found[kept] = (style.mean((0, 1)), targets_of(plan, engine))
     whole = load_float("cat.png")
     visible = whole[:, 20:]
     if color == "luminance":
@@ -272,15 +277,15 @@ def test_what_does_not_fit_into_the_format_is_said_before_anything_is_made(make_
 
 def test_what_judges_is_kept_of_the_last_contents_only(make_plan, monkeypatch):
     contents, most = [], 0
-    original = Engine.judge
+    original = Engine.evaluation
 
-    def judge(self, settings, weights, content, *others):
+    def evaluation(self, settings, weights, content, *others):
         nonlocal most
         contents.append(weakref.ref(content))
         most = max(most, sum(one() is not None for one in contents))
         return original(self, settings, weights, content, *others)
 
-    monkeypatch.setattr(Engine, "judge", judge)
+    monkeypatch.setattr(Engine, "evaluation", evaluation)
     names = [f"cat{number}.png" for number in range(2 * KEPT)]
     with Image.open("cat.png") as image:
         for number, name in enumerate(names):

@@ -31,13 +31,14 @@ from nstcore.config.yaml_files import read_yaml
 from nstcore.plan.plan import Plan
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.jobs.single import prepare_inputs
+from nstcore.jobs.prepare import prepare_inputs
+from nstcore.jobs.targets import make_targets
 from nstcore.jobs.shutdown import Preempted
 
 def work(config):
     plan = Plan(parse_config(read_yaml(config)))
     prepare_inputs(plan)
-    prepare.make_targets(plan, "night")
+    make_targets(plan, "night")
     print(os.getpid(), flush=True)
     try:
         going = Path(config).with_name("going")

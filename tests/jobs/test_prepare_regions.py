@@ -15,6 +15,7 @@ from nstcore.errors import ConfigError, ImageError
 from nstcore.images import decode
 from nstcore.images.masks import load_regions
 from nstcore.jobs import prepare
+from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Plan
 
@@ -72,9 +73,9 @@ def test_guides_are_prepared_at_the_sizes_of_their_pictures() -> None:
         pixels, regions = decode(folder / picture).pixels, load_regions(folder / guide)
         assert regions.masks.shape == (2, *pixels.shape[:2])
         assert regions.areas["#ff0000"] == pytest.approx(0.5, abs=0.01)
-    facts = prepare.content_guide_facts(plan, "c", plan.settings[0])
-    assert facts is not None
-    assert (facts["path"], set(facts["regions"])) == ("guide.png", {"#ff0000", "#0000ff"})
+    guide = RunInputs(plan).content_guide("c", "64")
+    assert guide is not None
+    assert (guide.path, set(guide.regions)) == ("guide.png", {"#ff0000", "#0000ff"})
 
 
 def test_without_regions_what_concerns_them_does_not_count() -> None:

@@ -9,9 +9,10 @@ import pytest
 from plans import make_plan
 
 from nstcore.images import decode
-from nstcore.jobs import prepare, scratch
-from nstcore.jobs.scratch import Scratch
+from nstcore.jobs import input_cache, prepare
+from nstcore.jobs.input_cache import Scratch
 from nstcore.jobs.stylize import stylize_batch
+from nstcore.jobs.targets import make_targets
 from nstcore.plan import preparation
 
 
@@ -32,7 +33,7 @@ def test_jobs_that_start_together_copy_a_file_once(
         made.append(str(source))
         destination.write_bytes(source.read_bytes())
 
-    monkeypatch.setattr(scratch.shutil, "copyfile", counted)
+    monkeypatch.setattr(input_cache.shutil, "copyfile", counted)
     nodes = [Scratch("$NODE/disk", {"NODE": str(tmp_path)}) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         copies = set(pool.map(lambda node: node.local(file), nodes))
@@ -85,7 +86,7 @@ def test_a_batch_reads_its_inputs_there_and_makes_the_same_picture(tmp_path: Pat
             prepare.prepare_encoder(plan, encoder)
         prepare.prepare_content(plan, "photo")
         prepare.prepare_style(plan, "paint", 0)
-        prepare.make_targets(plan, "paint", threads=1)
+        make_targets(plan, "paint", threads=1)
         [cell] = plan.cells()
         assert stylize_batch(plan, [cell], threads=1).computed == 1
         pictures.append(decode(Path(plan.config.run_dir) / cell.image).digest)

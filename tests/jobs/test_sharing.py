@@ -18,10 +18,11 @@ from workbench import write_picture
 
 from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_yaml
-from nstcore.jobs import prepare
+from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.checkpoint import positions
+from nstcore.jobs.prepare import prepare_inputs
 from nstcore.jobs.shutdown import EXIT_PREEMPTED
-from nstcore.jobs.single import prepare_inputs
+from nstcore.jobs.targets import make_targets
 from nstcore.plan.plan import Plan
 from nstcore.store.cells import Store
 
@@ -98,7 +99,7 @@ def make_plan(
     path.write_text(yaml.safe_dump(config))
     plan = Plan(parse_config(read_yaml(path)))
     prepare_inputs(plan)
-    prepare.make_targets(plan, "painting")
+    make_targets(plan, "painting")
     return plan
 
 
@@ -154,7 +155,7 @@ def test_who_waits_makes_all_else_and_takes_over_from_who_is_killed(
     other = make_plan(tmp_path, "two", iterations=500, weights=[1, 3, 10], together=3)
     store = Store(plan.config.store_dir)
     [cell] = plan.cells()
-    key = prepare.key_of(plan, cell)
+    key = RunInputs(plan).of(cell).key()
     first = start(plan)
     claim = store.path("claims", key, ".json")
     wait_for(lambda: claim.exists() and str(first.pid) in claim.read_text())
@@ -186,7 +187,7 @@ def test_who_waits_makes_all_else_and_takes_over_from_who_is_killed(
 def test_who_waits_can_be_told_to_end(tmp_path: Path, start: Start) -> None:
     plan = make_plan(tmp_path, "one", iterations=5)
     for cell in plan.cells():
-        path = Store(plan.config.store_dir).path("claims", prepare.key_of(plan, cell), ".json")
+        path = Store(plan.config.store_dir).path("claims", RunInputs(plan).of(cell).key(), ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "job": None}))
     process = start(plan)

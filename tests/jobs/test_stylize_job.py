@@ -19,17 +19,18 @@ from nstcore.core.settings import Settings
 from nstcore.errors import StoreError, UserError
 from nstcore.images import read_record, write_image
 from nstcore.jobs import engine as engine_module
+from nstcore.jobs import output as output_module
 from nstcore.jobs import prepare
-from nstcore.jobs import stylize as batch_module
+from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.engine import (
     ClaimCallback,
     Engine,
     StylizeRequest,
     StylizeResult,
     claim_all,
-    json_safe,
 )
-from nstcore.jobs.shutdown import ShutdownSignal
+from nstcore.jobs.evaluate import json_safe
+from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Plan
@@ -75,7 +76,7 @@ class Stand:
                 StylizeResult(Result(image, status, reason, levels, trace, 0), reason, dict(facts)),
             )
 
-    def judge(self, *_: object) -> Any:
+    def evaluation(self, *_: object) -> Any:
         return lambda picture: {"content_loss": float(picture.mean()), "ssim": float("nan")}
 
 
@@ -125,7 +126,7 @@ def test_every_cell_has_its_picture_and_its_record(plan: Plan) -> None:
     for cell in plan.cells():
         path = Path(plan.config.run_dir) / cell.image
         record = record_of(plan, cell.image)
-        assert record["key"] == prepare.key_of(plan, cell)
+        assert record["key"] == RunInputs(plan).of(cell).key()
         assert (record["status"], record["reason"]) == ("ok", None)
         assert record["cell"]["axes"] == {"style_weight": cell.settings.style_weight}
         assert record["image"]["file"] == path.name
@@ -229,7 +230,7 @@ def test_a_picture_is_written_while_the_next_is_made(
         write_image(*arguments, **options)
 
     monkeypatch.setattr(engine_module, "Engine", Signalling)
-    monkeypatch.setattr(batch_module, "write_image", save)
+    monkeypatch.setattr(output_module, "write_image", save)
     assert run(plan) == (0, 6, 0)
     assert waited == [True] * 6
 
@@ -239,7 +240,7 @@ def test_two_jobs_that_wait_for_each_other_both_go_on(
 ) -> None:
     """What this one has written is given back while it waits for the last that the other makes."""
     store = Store(plan.config.store_dir)
-    *_, previous, last = [prepare.key_of(plan, cell) for cell in plan.cells()]
+    *_, previous, last = [RunInputs(plan).of(cell).key() for cell in plan.cells()]
     with Claims(store) as other:
         other.take([last])
 
@@ -259,7 +260,7 @@ def test_two_jobs_that_wait_for_each_other_both_go_on(
 
         monkeypatch.setattr(engine_module, "Engine", Waiting)
         assert run(plan) == (0, 6, 0)
-    assert set(store.keys()) == {prepare.key_of(plan, cell) for cell in plan.cells()}
+    assert set(store.keys()) == {RunInputs(plan).of(cell).key() for cell in plan.cells()}
 
 
 class TestCheck:
@@ -337,8 +338,6 @@ def test_cells_that_cannot_differ_are_made_once(plan: Plan) -> None:
 
 
 def test_a_blend_starts_from_the_same_colours_in_any_order(plan: Plan) -> None:
-    from nstcore.jobs.stylize import _Session
-
     random = np.random.default_rng(0)
     for name in ("one.png", "two.png"):
         Image.fromarray(random.integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(name)
@@ -349,8 +348,11 @@ def test_a_blend_starts_from_the_same_colours_in_any_order(plan: Plan) -> None:
         )
         for index in range(2):
             prepare.prepare_style(blended, "night", index)
-        session = _Session(blended, Store("store"), None, ShutdownSignal())
-        found.append(session.seen.style_colors(next(blended.cells())))
+        prepare.prepare_content(blended, "cat")
+        for name in preparation.encoders(blended):
+            prepare.prepare_encoder(blended, name)
+        inputs = RunInputs(blended).of(next(blended.cells()))
+        found.append(InputCache(None).style_colors(inputs))
     assert np.array_equal(*found)
     shares = [np.asarray(Image.open(name)).mean((0, 1)) / 255 for name in ("one.png", "two.png")]
     np.testing.assert_allclose(

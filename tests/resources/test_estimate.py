@@ -15,6 +15,7 @@ from nstcore.core.pyramid import levels
 from nstcore.core.settings import Settings
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch
+from nstcore.jobs.targets import make_targets
 from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.resources.estimate import (
@@ -143,7 +144,7 @@ def test_what_stands_there_already_is_not_prepared_again(tmp_path: Path) -> None
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
-    prepare.make_targets(plan, "paint", threads=1)
+    make_targets(plan, "paint", threads=1)
     after = estimate_overhead(plan, sizes, rates, 1)
     # Two starts of torch, for the weights and the targets, and two without it.
     assert fresh - after == pytest.approx(202 + 4 * JOB_SECONDS, abs=0.1)
@@ -164,7 +165,7 @@ def test_disk_is_never_less_than_what_a_run_leaves(tmp_path: Path, form: str, bi
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
-    prepare.make_targets(plan, "paint", threads=1)
+    make_targets(plan, "paint", threads=1)
     run, store = Path(plan.config.run_dir), Path(plan.config.store_dir)
     inputs = bytes_below(run)
     assert inputs <= disk.inputs <= 3 * inputs
@@ -201,7 +202,7 @@ def test_time_is_within_a_factor_of_two_of_a_real_batch(tmp_path: Path, statisti
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
-    prepare.make_targets(plan, "paint", threads=1)
+    make_targets(plan, "paint", threads=1)
 
     def estimate() -> float:
         rates = measure_throughput(

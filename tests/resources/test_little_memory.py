@@ -68,7 +68,7 @@ for index, made in Engine("cpu", 2).make(jobs):
         "reason": made.reason,
         "shape": None if image is None else image.shape,
         "moved": None if image is None else float(np.abs(image - content[: size * 3 // 4, :size]).mean()),
-        **{k: made.facts[k] for k in ("batch_size", "tile", "degraded")},
+        **{k: made.metadata[k] for k in ("batch_size", "tile", "degraded")},
     })
 print(json.dumps(found))
 """

@@ -16,9 +16,9 @@ from nstcore.cli import main
 from nstcore.config.loader import parse_config
 from nstcore.core.encoders.compact import WEIGHTS_PATH
 from nstcore.images import decode, read_record, write_image
-from nstcore.jobs.prepare import make_targets
-from nstcore.jobs.single import make_picture, prepare_inputs
-from nstcore.jobs.stylize import stylize_batch
+from nstcore.jobs.prepare import prepare_inputs
+from nstcore.jobs.stylize import make_image, stylize_batch
+from nstcore.jobs.targets import make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.store.files import write_json
@@ -53,7 +53,7 @@ def plan_of(**given: Any) -> Plan:
 def make(**given: Any) -> Path:
     """A finished picture at ``made.*`` with its record beside it, and nothing else of its run."""
     plan = plan_of(**given)
-    image, _ = make_picture(plan, threads=1)
+    image, _ = make_image(plan, threads=1)
     made = Path(f"made{image.suffix}")
     shutil.copyfile(image, made)
     record = json.loads(paths.record_path(image).read_text())

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from nstcore.jobs.job import run_job
-from nstcore.jobs.prepare import make_targets
+from nstcore.jobs.targets import make_targets
 
 targets = [Path(file).stem for file in snakemake.output]
 style, threads = snakemake.wildcards.style, snakemake.threads

@@ -1,0 +1,201 @@
+"""The pixels of a batch's inputs, and copies of input files on a node's own disk."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import string
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nstcore.core.color_modes import in_grey, seen_picture, seen_style
+from nstcore.images import decode, load_float, to_float
+from nstcore.images.color_transfer import LuminanceSpace
+from nstcore.images.masks import Regions, load_regions
+from nstcore.jobs.cell_inputs import CellInputs
+from nstcore.store.files import atomic_path, file_sha256
+
+if TYPE_CHECKING:
+    from nstcore.core.stylize import Task
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[np.float32]
+
+KEPT = 4
+"""Images of a kind that stay in memory: few enough to be small beside a batch, however large they are."""
+
+COLOR_SAMPLES = 1 << 16
+"""Pixels that stand for the colors of a blend, or for those that a style gets for one content."""
+
+SCRATCH_FOLDER = "nst-scratch"
+
+
+class InputCache:
+    """The pixels of a batch's inputs; those used last are kept, and cells come in a suitable order.
+
+    Several threads may ask at once: at worst both read the same file.
+
+    Args:
+        scratch: folder for copies on this node's disk; see :class:`Scratch`.
+    """
+
+    def __init__(self, scratch: str | None) -> None:
+        self.scratch = Scratch(scratch)
+        # A cache for each kind: a batch has few contents, and its many styles shall not evict them.
+        self._contents, self._alphas, self._styles = (lru_cache(KEPT)(self._load) for _ in range(3))
+        self._grey = lru_cache(KEPT)(self._load_grey)
+        self._regions = lru_cache(KEPT)(load_regions)
+
+    def _load(self, path: Path) -> Pixels:
+        return load_float(self.scratch.local(path))
+
+    def _load_grey(self, path: Path, space: LuminanceSpace) -> Pixels:
+        return in_grey(self._contents(path), space)
+
+    def weights(self, inputs: CellInputs) -> Path:
+        """The encoder's weights, on this node if possible."""
+        return self.scratch.local(inputs.weights_file)
+
+    def content(self, inputs: CellInputs) -> Pixels:
+        """The content in its own colors."""
+        return self._contents(inputs.content_file)
+
+    def seen_content(self, inputs: CellInputs) -> Pixels:
+        """The content as the optimization sees it: one array for all cells that see the same."""
+        if inputs.settings.color != "luminance":
+            return self.content(inputs)
+        return self._grey(inputs.content_file, inputs.settings.luminance_space)
+
+    def alpha(self, inputs: CellInputs) -> Pixels | None:
+        """How opaque the image is to be, ``(H, W)`` in [0, 1]; None where it is all opaque."""
+        if inputs.content.alpha is None:
+            return None
+        return self._alphas(inputs.alpha_file)[..., 0]
+
+    def regions(self, inputs: CellInputs) -> Regions | None:
+        """The regions of the content; None without any."""
+        return None if inputs.content.guide is None else self._regions(inputs.guide_file)
+
+    def start(self, inputs: CellInputs) -> Pixels | None:
+        """The image of ``init: file``, as the optimization sees it."""
+        if inputs.start is None:
+            return None
+        picture = decode(Path(inputs.start.path), background=inputs.background)
+        return seen_picture(inputs.settings, to_float(picture.pixels))
+
+    def style(self, inputs: CellInputs, index: int) -> Pixels:
+        """One image of the style in its own colors, at its own size."""
+        return self._styles(inputs.style_file(index))
+
+    def style_regions(self, inputs: CellInputs, index: int) -> Regions | None:
+        """The regions of one image of the style; None without any."""
+        if inputs.style[index].guide is None:
+            return None
+        return load_regions(inputs.style_guide_file(index))
+
+    def seen_style(self, inputs: CellInputs, index: int) -> Pixels:
+        """One image of the style as the optimization sees it."""
+        pixels = self.style(inputs, index)
+        if inputs.settings.color == "style":
+            return pixels
+        return seen_style(inputs.settings, pixels, self._visible(inputs))
+
+    def _visible(self, inputs: CellInputs) -> Pixels:
+        """The pixels of the content that the image shows: ``(1, M, 3)`` where not all."""
+        content, alpha = self.content(inputs), self.alpha(inputs)
+        if alpha is None or alpha.max() < 0.5:
+            return content
+        # What is transparent has the background's color, which nobody will see.
+        return content[alpha >= 0.5][np.newaxis]
+
+    def style_colors(self, inputs: CellInputs) -> Pixels:
+        """An image with the style's colors: of a blend, each part's in its share, in any order."""
+        if len(inputs.style) == 1 and inputs.settings.color == "style":
+            return self.style(inputs, 0)
+        samples = []
+        for index, part in inputs.style_by_digest:
+            pixels = self.seen_style(inputs, index).reshape(-1, 3)
+            count = max(1, round(part.weight * COLOR_SAMPLES))
+            samples.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
+        return np.concatenate(samples)[np.newaxis]
+
+    def task(self, inputs: CellInputs) -> Task:
+        """What the optimization works on, without the style's targets; safe in any thread."""
+        from nstcore.core.stylize import Task
+
+        return Task(
+            content=self.seen_content(inputs),
+            styles=(),
+            settings=inputs.settings,
+            seed=inputs.seed,
+            style_picture=self.style_colors(inputs) if inputs.settings.init == "style" else None,
+            start=self.start(inputs),
+            regions=self.regions(inputs),
+        )
+
+
+class Scratch:
+    """Copies, on this node's own disk, of files that many jobs read.
+
+    A node makes one copy of each version of a file, under a lock; it appears whole or not at all.
+    Where copying fails (a full disk, a missing folder) the original is read.
+
+    Args:
+        folder: as in the configuration, perhaps with ``$VARIABLES``; None for no copies.
+        environment: what the variables stand for.
+    """
+
+    def __init__(self, folder: str | None, environment: Mapping[str, str] = os.environ) -> None:
+        self.root: Path | None = None
+        self._copies: dict[Path, Path] = {}
+        if folder is None:
+            return
+        try:
+            base = Path(string.Template(folder).substitute(environment)).expanduser()
+        except (KeyError, ValueError) as error:
+            log.warning("cluster.scratch: %s is not set here, nothing is copied", error)
+            return
+        # Others may not exchange what we read: a folder of this user alone.
+        self.root = base / f"{SCRATCH_FOLDER}-{os.getuid()}"
+
+    def local(self, path: Path) -> Path:
+        """A copy of a file on this node, or the file itself where there can be none."""
+        root = self.root  # another thread may find out that nothing can be copied
+        if root is None:
+            return path
+        try:
+            if path not in self._copies:
+                self._copies[path] = _copy(path, root)
+            return self._copies[path]
+        except OSError as error:
+            log.warning("%s is read where it stands, not from %s: %s", path, root, error)
+            self.root = None
+            return path
+
+
+def _copy(path: Path, root: Path) -> Path:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if root.stat().st_uid != os.getuid():
+        raise PermissionError(f"{root} belongs to another user")
+    facts = path.stat()
+    # Another version of the file is another copy; it keeps the suffix, by which readers go.
+    version = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    name = hashlib.sha256(version.encode()).hexdigest()[:32]
+    copy = root / f"{name}{path.suffix}"
+    with open(root / f"{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (copy.is_file() and copy.stat().st_size == facts.st_size):
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(path, temporary)
+                if file_sha256(temporary) != file_sha256(path):
+                    raise OSError(f"the copy of {path} differs from it")
+    return copy

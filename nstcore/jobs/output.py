@@ -1,0 +1,230 @@
+"""What is written of a cell: its image and its record, or a placeholder and the reason."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import textwrap
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from nstcore.core.color_modes import finished_picture
+from nstcore.images import write_image
+from nstcore.images.image import levels_of, quantize, shown_digest
+from nstcore.jobs.cell_inputs import CellInputs
+from nstcore.jobs.input_cache import InputCache
+from nstcore.plan import paths
+from nstcore.plan.keys import ALGORITHM
+from nstcore.plan.plan import Cell
+from nstcore.plan.record import SCHEMA, CellIdentity, CellRecord, ImageInfo, OptimizationInfo
+from nstcore.store.cells import Store, Stored
+
+if TYPE_CHECKING:
+    from nstcore.jobs.engine import StylizeResult
+
+
+def store_image(
+    store: Store,
+    images: InputCache,
+    inputs: CellInputs,
+    key: str,
+    made: StylizeResult,
+    members: Sequence[tuple[str, CellInputs]] = (),
+) -> Callable[[], Stored]:
+    """What puts a finished image into the store: files only, fit for a thread of its own.
+
+    Args:
+        store: where to.
+        images: give the content, whose transparency and colors the image may have.
+        inputs, key: of the cell.
+        made: the result.
+        members: keys and inputs of everything in its batch, in order.
+    """
+    assert made.result is not None
+    output, settings = inputs.output, inputs.settings
+    pixels, alpha = made.result.image, images.alpha(inputs)
+    if settings.color != "style":
+        pixels = finished_picture(settings, pixels, images.content(inputs))
+    height, width = pixels.shape[:2]
+    image: dict[str, Any] = {"width": width, "height": height, "bits": output.bits}
+    if output.format != "jpg":
+        # What a reader of the file will find; of a JPEG only its decoder knows.
+        image["pixels"] = shown_digest(
+            quantize(pixels, output.bits),
+            None if alpha is None else levels_of(alpha, output.bits),
+        )
+    record = new_record(
+        inputs,
+        key,
+        made,
+        seed=inputs.seed,
+        image=ImageInfo(**image),
+        output=output.model_dump(),
+        **_batch_members(key, inputs, members),
+    )
+    embedded = record.to_json(exclude={"trace"})
+    return lambda: store.put(
+        key,
+        f".{output.format}",
+        lambda path: write_image(
+            path,
+            pixels,
+            bits=output.bits,
+            quality=output.quality,
+            record=embedded,
+            alpha=alpha,
+        ),
+        record.to_json(),
+    )
+
+
+def write_record(
+    run: str,
+    cell: Cell,
+    inputs: CellInputs,
+    stored: Stored,
+    metrics: dict[str, Any],
+    evaluation: dict[str, Any],
+) -> None:
+    """Write the record of a finished cell beside its image in the run."""
+    destination = inputs.run / cell.image
+    values = {
+        **stored.record,
+        **_identity(run, cell),
+        "status": "ok",
+        "reason": None,
+        "inputs": inputs.record(),
+        "image": {**stored.record["image"], "file": destination.name},
+        "output": inputs.output.model_dump(),
+        "metrics": metrics,
+        "evaluation": evaluation,
+    }
+    values.pop("seed", None)  # of the store; in a run it is part of `cell`
+    CellRecord.parse(values, stored.image).write(paths.record_path(destination))
+
+
+def write_failure(
+    run: str,
+    cell: Cell,
+    inputs: CellInputs,
+    key: str,
+    made: StylizeResult,
+    evaluation: dict[str, Any],
+) -> None:
+    """Write the placeholder of a cell that could not be made, and the record that says why."""
+    destination = inputs.run / cell.image
+    reason = made.reason or "failed"
+    width, height = inputs.content.width or 1, inputs.content.height or 1
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    write_image(destination, placeholder(width, height, reason))
+    record = new_record(
+        inputs,
+        key,
+        made,
+        **_identity(run, cell),
+        status="failed" if made.result is None else made.result.status,
+        reason=reason,
+        image=None,
+        metrics={},
+        evaluation=evaluation,
+    )
+    record.write(paths.record_path(destination))
+
+
+def new_record(inputs: CellInputs, key: str, made: StylizeResult, **more: Any) -> CellRecord:
+    """The record of a cell that was just computed.
+
+    Args:
+        inputs, key: of the cell.
+        made: what came of it.
+        more: the other fields.
+    """
+    return CellRecord(
+        schema_version=SCHEMA,
+        algorithm=ALGORITHM,
+        key=key,
+        settings=inputs.settings.model_dump(),
+        inputs=inputs.record(),
+        optimization=OptimizationInfo(**made.metadata),
+        trace={} if made.result is None else _finite(made.result.trace),
+        versions=versions(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **more,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes here."""
+    packages = ("nstcore", "torch", "numpy", "pillow")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def _identity(run: str, cell: Cell) -> dict[str, Any]:
+    return {
+        "run": run,
+        "cell": CellIdentity(
+            style=cell.style,
+            content=cell.content,
+            setting=cell.point.name,
+            axes=cell.point.values,
+            seed=cell.point.seed,
+        ),
+    }
+
+
+def _batch_members(
+    key: str, inputs: CellInputs, members: Sequence[tuple[str, CellInputs]]
+) -> dict[str, Any]:
+    """What else was in a cell's batch, as far as it differs; the cell's own place is None.
+
+    Empty where it was alone.
+    """
+    if len(members) < 2:
+        return {}
+    settings, own = inputs.settings.model_dump(), inputs.record().to_json()
+    found: list[dict[str, Any] | None] = []
+    for other_key, other in members:
+        if other_key == key:
+            found.append(None)
+            continue
+        parts = {
+            "settings": _differing(settings, other.settings.model_dump()),
+            "inputs": _differing(own, other.record().to_json()),
+        }
+        found.append({"seed": other.seed, **{name: part for name, part in parts.items() if part}})
+    return {"together": found}
+
+
+def _differing(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What of ``own`` has another value in ``other``, None where that has none."""
+    return {k: other.get(k) for k in {**own, **other} if own.get(k) != other.get(k)}
+
+
+def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    # A step that was taken back may be in it with an infinite loss.
+    return {
+        name: [value if np.isfinite(value) else None for value in values]
+        for name, values in trace.items()
+    }
+
+
+def placeholder(width: int, height: int, reason: str) -> NDArray[np.float32]:
+    """A grey image with the reason, in place of one that could not be made: ``(H, W, 3)``."""
+    image = Image.new("RGB", (width, height), (225, 222, 216))
+    draw = ImageDraw.Draw(image)
+    size = max(10, min(width, height) // 16)
+    text = "\n".join(["not made", "", *textwrap.wrap(reason, max(12, int(width / size * 1.6)))])
+    draw.multiline_text(
+        (width / 2, height / 2),
+        text,
+        fill=(120, 40, 30),
+        font=ImageFont.load_default(size),
+        anchor="mm",
+        align="center",
+    )
+    return np.asarray(image).astype(np.float32) / np.float32(255)

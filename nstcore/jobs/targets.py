@@ -1,0 +1,276 @@
+"""Style targets: the statistics of a style at one size under one encoder, computed once and stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nstcore.core.color_modes import seen_style_digest
+from nstcore.images import load_float
+from nstcore.images.masks import Regions, load_regions
+from nstcore.jobs.cell_inputs import (
+    CellInputs,
+    RunInputs,
+    encoder_file,
+)
+from nstcore.jobs.input_cache import InputCache, Pixels
+from nstcore.plan import paths, preparation
+from nstcore.plan.keys import style_identity, target_key
+from nstcore.plan.plan import Plan
+from nstcore.plan.record import EncoderInput, Guide
+from nstcore.store.cells import Store, link
+from nstcore.store.files import digest
+
+if TYPE_CHECKING:
+    from nstcore.jobs.engine import Engine
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class TargetImage:
+    """One image whose statistics are a target.
+
+    Attributes:
+        digest: identity of its pixels.
+        metadata: what the target tells of it.
+        guide: its regions.
+        load, load_regions: give its pixels and its regions.
+    """
+
+    digest: str
+    metadata: Mapping[str, Any]
+    guide: Guide | None
+    load: Callable[[], Pixels]
+    load_regions: Callable[[], Regions | None]
+
+
+def make_targets(
+    plan: Plan, style: str, *, targets: Sequence[str] | None = None, threads: int | None = None
+) -> None:
+    """Write style targets of a style; what the store has is not computed again.
+
+    Args:
+        plan: the run.
+        style: whose.
+        targets: ids of those that are wanted; None for those of the grid.
+        threads: how many the job was granted; None for all.
+    """
+    source, inputs = plan.styles[style], RunInputs(plan)
+    computing = _Targets(Store(plan.config.store_dir), cache(lambda: _engine(plan, threads)))
+    images = [_target_image(inputs, style, index) for index in range(len(source.paths))]
+    wanted = preparation.target_requests(plan)
+    if targets is not None:
+        known = {**wanted, **preparation.refined_requests(plan)}
+        wanted = {name: known[name] for name in targets}
+    for name, request in wanted.items():
+        settings = request[0]
+        encoder, weights = (
+            inputs.encoder(settings),
+            encoder_file(inputs.run, paths.ENCODER, settings),
+        )
+        files = [
+            computing.stored(computing.key(image, request, encoder, weights)) for image in images
+        ]
+        destination = inputs.run / paths.TARGET.format(style=style, target=name)
+        if source.regions:
+            write_regions(destination, files, source.regions, source.weights, style)
+        elif len(files) == 1:
+            link(files[0], destination)
+        else:
+            write_blend(destination, files, source.weights, style)
+
+
+def cell_targets(
+    inputs: CellInputs, images: InputCache, store: Store, engine: Callable[[], Engine]
+) -> list[Path]:
+    """Files with the targets of a cell's style, for every level from coarse to fine.
+
+    Where the style's colors depend on the content they are computed here, and kept in the store for
+    the next job that needs the same.
+
+    Args:
+        inputs: of the cell.
+        images: give the pixels.
+        store: has, and gets, such targets.
+        engine: computes them.
+    """
+    settings = inputs.settings
+    layers, sizes = preparation.style_layers(settings), preparation.style_sizes(settings)
+    if settings.color == "style":
+        return [inputs.target_file(paths.target_id(settings, layers, size)) for size in sizes]
+    computing = _Targets(store, engine)
+    return [
+        _recolored_target(inputs, (settings, layers, size), images, computing) for size in sizes
+    ]
+
+
+def _recolored_target(
+    inputs: CellInputs,
+    request: preparation.TargetRequest,
+    images: InputCache,
+    computing: _Targets,
+) -> Path:
+    """The target of a style as it is seen for one content, at one size."""
+    weights = images.weights(inputs)
+    # In this order the blend of a style does not depend on the order of its images.
+    order = inputs.style_by_digest
+    keys = {
+        index: computing.key(
+            _recolored_image(inputs, index, images), request, inputs.encoder, weights
+        )
+        for index, _ in order
+    }
+    if inputs.style[0].region is not None:
+        return _regional(inputs, keys, computing)
+    if len(keys) == 1:
+        return computing.stored(keys[0])
+    shares = [part.weight for _, part in order]
+    blend = computing.stored(digest({"blend": style_identity(list(keys.values()), shares)}))
+    if not blend.is_file():
+        files = [computing.stored(key) for key in keys.values()]
+        write_blend(blend, files, shares, inputs.style_id)
+    return blend
+
+
+def _regional(inputs: CellInputs, keys: Mapping[int, str], computing: _Targets) -> Path:
+    """The target of a style for each region, from the targets of its images."""
+    regions = [str(part.region) for part in inputs.style]
+    shares = [part.weight for part in inputs.style]
+    ordered = [keys[index] for index in range(len(keys))]
+    identity = sorted(zip(regions, ordered, shares, strict=True))
+    found = computing.stored(digest({"regions": identity}))
+    if not found.is_file():
+        files = [computing.stored(key) for key in ordered]
+        write_regions(found, files, regions, shares, inputs.style_id)
+    return found
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """The targets of single images: in the store, or computed."""
+
+    store: Store
+    engine: Callable[[], Engine]
+
+    def stored(self, key: str) -> Path:
+        return self.store.path("targets", key, SUFFIX)
+
+    def key(
+        self,
+        image: TargetImage,
+        request: preparation.TargetRequest,
+        encoder: EncoderInput,
+        weights: Path,
+    ) -> str:
+        """The key of a target, which is computed if the store lacks it."""
+        settings, layers, size = request
+        guide = None if image.guide is None else image.guide.digest
+        key = target_key(image.digest, size, encoder.sha256, settings, layers, guide)
+        file = self.stored(key)
+        if not file.is_file():
+            metadata = _metadata(image, request, encoder)
+            self.engine().style_target(
+                file, image.load(), size, settings, layers, weights, metadata, image.load_regions()
+            )
+            label = paths.size_label(settings, size)
+            log.info("%s at %s px: %s", image.metadata["path"], label, ", ".join(layers))
+        return key
+
+
+def _engine(plan: Plan, threads: int | None) -> Engine:
+    from nstcore.jobs.engine import Engine
+
+    config = plan.config
+    return Engine(config.device, threads, deterministic=config.deterministic)
+
+
+def _target_image(inputs: RunInputs, style: str, index: int) -> TargetImage:
+    """An image of a style in its own colors."""
+    metadata = inputs.style_metadata(style, index)
+    guide = inputs.style_guide(style, index)
+    file = inputs.run / paths.STYLE.format(style=style, index=index)
+    guide_file = inputs.run / paths.STYLE_GUIDE.format(style=style, index=index)
+    return TargetImage(
+        metadata["digest"],
+        metadata,
+        guide,
+        lambda: load_float(file),
+        lambda: None if guide is None else load_regions(guide_file),
+    )
+
+
+def _recolored_image(inputs: CellInputs, index: int, images: InputCache) -> TargetImage:
+    """An image of a cell's style as it is seen for the cell's content."""
+    settings, part = inputs.settings, inputs.style[index]
+    content = inputs.content
+    seen = seen_style_digest(settings, part.digest, content.digest, content.alpha)
+    own = {"digest": seen, "color": settings.color, "content": content.digest}
+    return TargetImage(
+        seen,
+        {**part.to_json(), **own},
+        part.guide,
+        lambda: images.seen_style(inputs, index),
+        lambda: images.style_regions(inputs, index),
+    )
+
+
+def _metadata(
+    image: TargetImage, request: preparation.TargetRequest, encoder: EncoderInput
+) -> dict[str, Any]:
+    """What is written into a target: of which image, at what size, under which encoder."""
+    settings, layers, size = request
+    values = {
+        "picture": image.metadata,
+        "size": size,
+        "size_by": settings.size_by,
+        "encoder": encoder.to_json(),
+        "pooling": settings.pooling,
+        "padding": settings.padding,
+        "layers": list(layers),
+    }
+    if image.guide is not None:
+        values |= {"guide": image.guide.to_json(), "propagation": settings.guide_propagation}
+    return values
+
+
+def write_blend(
+    destination: Path, files: Sequence[Path], weights: Sequence[float], style: str
+) -> None:
+    """Write the target of a blend from those of its images."""
+    from nstcore.core.targets import blend, load_moments, save_moments
+
+    loaded = [load_moments(file) for file in files]
+    moments = blend([moments for moments, _ in loaded], weights)
+    parts = [{"weight": w, **metadata} for w, (_, metadata) in zip(weights, loaded, strict=True)]
+    save_moments(destination, moments, {"blend": parts})
+    log.info("style %s: blend of %d images", style, len(files))
+
+
+def write_regions(
+    destination: Path,
+    files: Sequence[Path],
+    regions: Sequence[str],
+    weights: Sequence[float],
+    style: str,
+) -> None:
+    """Write the target of a style for each region from those of its images, in the style's order."""
+    from nstcore.core.targets import blend, load_moments, regional_target, save_moments
+
+    loaded = [load_moments(file) for file in files]
+    parts = {}
+    for region in dict.fromkeys(regions):
+        chosen = [index for index, own in enumerate(regions) if own == region]
+        parts[region] = blend([loaded[i][0] for i in chosen], [weights[i] for i in chosen])
+    metadata = [
+        {"region": region, "weight": weight, **of}
+        for region, weight, (_, of) in zip(regions, weights, loaded, strict=True)
+    ]
+    save_moments(destination, regional_target(parts), {"regions": metadata})
+    log.info("style %s: %d regions", style, len(parts))
