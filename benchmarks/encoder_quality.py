@@ -46,6 +46,7 @@ from nstcore.core.encoders.layers import (
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.encoders.weights import read_state
 from nstcore.core.losses.base import relative_error
+from nstcore.core.minimize import Problem
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
@@ -193,13 +194,8 @@ def seconds_per_iteration(
                 "tv_weight": settings.tv_weight * one,
             },
         )
-        descents[name] = LBFGSMinimizer(
-            objective.evaluate,
-            content,
-            settings.history + rounds,
-            learning_rate=one,
-            history=settings.history,
-        )
+        problem = Problem(objective.evaluate, content, settings.history + rounds)
+        descents[name] = LBFGSMinimizer(problem, settings, one)
         for _ in range(settings.history):
             descents[name].advance()
     turns = {name: descent.advance for name, descent in descents.items()}

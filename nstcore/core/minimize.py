@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.lazy import lazy_import
 
@@ -34,13 +34,28 @@ ImageState = dict[str, "Tensor"]
 """The state of one image by name."""
 
 
-class MinimizerOptions(TypedDict, total=False):
-    """Keyword arguments that every minimizer takes; see :class:`Minimizer`."""
+@dataclass(frozen=True)
+class Problem:
+    """What a minimizer minimizes, and how long.
 
-    tolerance: float
-    select: Select | None
-    record_every: int
-    callback: Callback | None
+    Attributes:
+        evaluate: the objective.
+        images: the start, (N, 3, H, W).
+        iterations: evaluations at most.
+        tolerance: an image has converged when its best loss fell by less than this share of itself
+            between two entries of the trace; 0 to keep all images to the end.
+        select: makes an evaluator of fewer images; None to keep all images to the end.
+        record_every: iterations between entries of the trace.
+        callback: called at every entry of the trace.
+    """
+
+    evaluate: Evaluate
+    images: Tensor
+    iterations: int
+    tolerance: float = 0.0
+    select: Select | None = None
+    record_every: int = 10
+    callback: Callback | None = None
 
 
 @dataclass
@@ -67,18 +82,17 @@ class MinimizeResult:
 class Minimizer(ABC):
     """What all optimizers share: the active images, the trace, and convergence.
 
-    An image has converged when its best loss fell by less than ``tolerance`` of itself between two
-    entries of the trace; it then leaves the batch, which gets faster for the others.  No decision about
-    an image depends on the others.
+    An image that has converged leaves the batch, which gets faster for the others.  No decision about an
+    image depends on the others.
+
+    To add an optimizer, write a module in ``nstcore/core/optimizers/`` with a class derived from this
+    one: it is found by its ``name``.
 
     Args:
-        evaluate: the objective.
-        images: the start, (N, 3, H, W).
-        iterations: evaluations at most.
-        tolerance: 0 to keep all images to the end.
-        select: makes an evaluator of fewer images; None to keep all images to the end.
-        record_every: iterations between entries of the trace.
-        callback: called at every entry of the trace.
+        problem: what to minimize.
+        settings: a ``Settings``, of which ``own_settings`` are read.
+        learning_rate: (N,).
+        previous: ``carry_over`` of the level before, None at the first.
 
     Attributes:
         name: the value of the setting ``optimizer``.
@@ -109,42 +123,13 @@ class Minimizer(ABC):
     def saved_copies(cls, settings: Any, history: int | None = None) -> int:
         """Copies of one image in a saved state; see :meth:`image_copies`."""
 
-    @classmethod
-    @abstractmethod
-    def build(
-        cls,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        settings: Any,
-        learning_rate: Tensor,
-        previous: Any = None,
-        **options: Unpack[MinimizerOptions],
-    ) -> Self:
-        """The minimizer that some settings ask for.
-
-        Args:
-            evaluate, images, iterations, options: see :class:`Minimizer`.
-            settings: a ``Settings``, of which ``own_settings`` are read.
-            learning_rate: (N,).
-            previous: ``carry_over`` of the level before, None at the first.
-        """
-
     def __init__(
-        self,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        *,
-        tolerance: float = 0.0,
-        select: Select | None = None,
-        record_every: int = 10,
-        callback: Callback | None = None,
+        self, problem: Problem, settings: Any, learning_rate: Tensor, previous: Any = None
     ) -> None:
+        images = problem.images
         count = len(images)
-        self.evaluate, self.select = evaluate, select
-        self.iterations, self.tolerance = iterations, tolerance
-        self.record_every, self.callback = record_every, callback
+        self.problem = problem
+        self.evaluate = problem.evaluate
         self.iteration = 0
         self.x = images.detach().clone()
         self.trace = Trace()
@@ -159,7 +144,7 @@ class Minimizer(ABC):
     @property
     def done(self) -> bool:
         """Whether all iterations are done, or all images have converged."""
-        return self.iteration >= self.iterations or len(self.active) == 0
+        return self.iteration >= self.problem.iterations or len(self.active) == 0
 
     def run(self) -> MinimizeResult:
         """Advance to the end."""
@@ -172,19 +157,24 @@ class Minimizer(ABC):
         self.iteration += 1
         self.evaluations[self.active] += 1
         losses = self._step()
-        if self.iteration % self.record_every and self.iteration != self.iterations:
+        problem = self.problem
+        if not self._records and self.iteration != problem.iterations:
             return
         self.trace.append(self.iteration, self.active, losses)
-        if self.callback is not None:
-            self.callback(self.iteration, losses)
-        if self.select is not None and self.tolerance > 0:
+        if problem.callback is not None:
+            problem.callback(self.iteration, losses)
+        if problem.select is not None and problem.tolerance > 0:
             self._drop_converged()
+
+    @property
+    def _records(self) -> bool:
+        return self.iteration % self.problem.record_every == 0
 
     def _drop_converged(self) -> None:
         best, before = self.best_loss[self.active], self.recorded_loss[self.active]
         self.recorded_loss[self.active] = best
         # At the first entry ``before`` is infinite, and the difference never small.
-        converged = before - best <= self.tolerance * best
+        converged = before - best <= self.problem.tolerance * best
         if not bool(converged.any()):
             return
         results = self._results()
@@ -195,8 +185,8 @@ class Minimizer(ABC):
     def _keep(self, places: Tensor) -> None:
         """Keep only some of the active images, an index (N'',) into them."""
         self.active, self.x = self.active[places], self.x[places]
-        if self.select is not None and len(places):
-            self.evaluate = self.select(self.active)
+        if self.problem.select is not None and len(places):
+            self.evaluate = self.problem.select(self.active)
 
     def finish(self) -> MinimizeResult:
         """The result of the level."""
@@ -266,6 +256,21 @@ class Minimizer(ABC):
 
     def _carry_over(self) -> Any:
         return None
+
+
+class BatchedState:
+    """State of an optimizer of N independent problems: the tensors (N, ...) that ``tensors`` names."""
+
+    tensors: ClassVar[tuple[str, ...]]
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next steps depend on; the tensors are the optimizer's own."""
+        return {name: getattr(self, name) for name in self.tensors}
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Keep some of the problems only, an index (N',)."""
+        for name in self.tensors:
+            setattr(self, name, getattr(self, name)[rows])
 
 
 def per_image(values: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from nstcore.core.guidance import Guide, layer_guides, stack_guides
 from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.initialization import add_noise, generator, resample, style_noise, white_noise
 from nstcore.core.losses.base import Losses
-from nstcore.core.minimize import Evaluate, Minimizer
+from nstcore.core.minimize import Evaluate, Minimizer, Problem
 from nstcore.core.moments import Moments
 from nstcore.core.objective import Objective, balance_gradients, build_objective
 from nstcore.core.optimizers import OPTIMIZERS
@@ -123,16 +123,16 @@ def stylize(
         objective = _level_objective(encoder, tasks, level, size, weights, device, tile)
         if settings.normalization == "gradient":
             objective = balance_gradients(objective, size[1], size[0], evaluator)
-        minimizer = OPTIMIZERS[settings.optimizer].build(
+        problem = Problem(
             evaluator(objective),
             images,
             iterations,
-            settings,
-            weights["learning_rate"],
-            carry_over,
             tolerance=settings.tolerance,
             select=_selector(objective, evaluator),
             callback=_callback(progress, done, total),
+        )
+        minimizer = OPTIMIZERS[settings.optimizer](
+            problem, settings, weights["learning_rate"], carry_over
         )
         if saved is not None and level == saved.level:
             minimizer.load(saved.iteration, saved.images)

@@ -31,7 +31,7 @@ from nstcore.core.encoders.layers import (
 from nstcore.core.encoders.loading import load_encoder
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
-from nstcore.core.minimize import Minimizer
+from nstcore.core.minimize import Minimizer, Problem
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.optimizers import OPTIMIZERS
@@ -247,7 +247,8 @@ def _descent(
     images = content.repeat(count, 1, 1, 1)
     endless = 1_000_000
     rate = torch.full((count,), settings.step_length, device=device)
-    return OPTIMIZERS[settings.optimizer].build(evaluate, images, endless, settings, rate)
+    problem = Problem(evaluate, images, endless)
+    return OPTIMIZERS[settings.optimizer](problem, settings, rate)
 
 
 def _encoder(settings: Settings, layers: Sequence[str], device: torch.device, half: bool) -> VGG:

@@ -69,7 +69,7 @@ def test_average_is_the_normalized_exponential_mean(averaging):
         expected = torch.einsum(
             "k,knchw->nchw", weights / weights.sum(), torch.stack(iterates[:count])
         )
-        torch.testing.assert_close(own.average(), expected)
+        torch.testing.assert_close(own.mean(), expected)
 
 
 def test_average_of_equal_iterates_is_that_iterate_from_the_first_on():
@@ -77,12 +77,12 @@ def test_average_of_equal_iterates_is_that_iterate_from_the_first_on():
     own = BatchedAdam(picture, averaging=0.99)
     for _ in range(5):
         own.record(picture)
-        torch.testing.assert_close(own.average(), picture)
+        torch.testing.assert_close(own.mean(), picture)
 
 
 def test_there_is_no_average_of_nothing():
     with pytest.raises(RuntimeError, match="no iterate"):
-        BatchedAdam(torch.zeros(SHAPE)).average()
+        BatchedAdam(torch.zeros(SHAPE)).mean()
 
 
 def test_resized_goes_on_with_the_moments():
@@ -98,7 +98,7 @@ def test_resized_goes_on_with_the_moments():
 
     large = own.resized(enlarge)
     with pytest.raises(RuntimeError, match="no iterate"):
-        large.average()
+        large.mean()
     for gradient in _gradients(3):
         # Every pixel became four equal ones; each must go on as if nothing had happened.
         expected = own.direction(gradient)
@@ -106,7 +106,7 @@ def test_resized_goes_on_with_the_moments():
     picture = enlarge(start) + 1
     large.record(picture)
     large.record(0 * picture)
-    torch.testing.assert_close(large.average(), picture * 0.7 / 1.7)
+    torch.testing.assert_close(large.mean(), picture * 0.7 / 1.7)
 
 
 def test_a_resize_that_overshoots_leaves_no_negative_second_moment():

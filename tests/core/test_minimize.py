@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from nstcore.core.losses.base import Losses
+from nstcore.core.minimize import Problem
 from nstcore.core.objective import losses_and_gradient
-from nstcore.core.optimizers.adam import AdamMinimizer, BatchedAdam
+from nstcore.core.optimizers import OPTIMIZERS
+from nstcore.core.optimizers.adam import AdamMinimizer
 from nstcore.core.optimizers.lbfgs import FIRST_STEP, LBFGSMinimizer
+from nstcore.core.settings import Settings
 
 SHAPE = (3, 3, 5, 6)
 ROWS = torch.arange(SHAPE[0])
@@ -54,9 +57,8 @@ def _start(only: Tensor = ROWS) -> Tensor:
 
 def _lbfgs(objective, start, iterations=30, **options):
     rate = torch.ones(start.shape[0])
-    return LBFGSMinimizer(
-        objective.evaluate, start, iterations, learning_rate=rate, history=8, **options
-    ).run()
+    problem = Problem(objective.evaluate, start, iterations, **options)
+    return LBFGSMinimizer(problem, Settings(history=8), rate).run()
 
 
 def _loss(images: Tensor) -> Tensor:
@@ -165,8 +167,7 @@ def test_the_objective_is_evaluated_once_an_iteration_and_the_trace_tells():
 def test_the_start_is_not_changed():
     start = _start()
     _lbfgs(Bowl(), start, 3)
-    adam = BatchedAdam(start)
-    AdamMinimizer(Bowl().evaluate, start, 3, optimizer=adam).run()
+    AdamMinimizer(Problem(Bowl().evaluate, start, 3), Settings(), torch.tensor(0.02)).run()
     assert torch.equal(start, _start())
 
 
@@ -185,8 +186,8 @@ def test_an_explosion_is_a_hundred_times_a_rows_own_best(factor, rollbacks):
 
 
 def _adam(objective, start, iterations=200, averaging=0.9):
-    optimizer = BatchedAdam(start, learning_rate=0.02, averaging=averaging)
-    return AdamMinimizer(objective.evaluate, start, iterations, optimizer=optimizer).run()
+    problem = Problem(objective.evaluate, start, iterations)
+    return AdamMinimizer(problem, Settings(averaging=averaging), torch.tensor(0.02)).run()
 
 
 def test_adam_descends_within_the_range_of_pixels():
@@ -240,16 +241,10 @@ def test_a_picture_that_has_converged_leaves_and_is_what_it_is_alone(optimizer):
 
         images = start[only]
         options = {"tolerance": tolerance, "select": narrow}
-        everybody = narrow(torch.arange(len(only)))
-        if optimizer == "adam":
-            adam = BatchedAdam(images, learning_rate=0.02, averaging=0.5)
-            descent = AdamMinimizer(everybody, images, 60, optimizer=adam, **options)
-        else:
-            rate = torch.ones(len(only))
-            descent = LBFGSMinimizer(
-                everybody, images, 60, learning_rate=rate, history=8, **options
-            )
-        return descent.run(), evaluated
+        problem = Problem(narrow(torch.arange(len(only))), images, 60, **options)
+        settings = Settings(history=8, averaging=0.5)
+        rate = torch.full((len(only),), OPTIMIZERS[optimizer].default_learning_rate)
+        return OPTIMIZERS[optimizer](problem, settings, rate).run(), evaluated
 
     tolerance = 0.01
     together, evaluated = run(ROWS, tolerance)

@@ -11,6 +11,7 @@ import torch
 from objectives import objective_of
 
 from nstcore.core.history import Result
+from nstcore.core.minimize import Problem
 from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
@@ -133,7 +134,7 @@ def test_pictures_are_independent_to_the_digits_of_float64(random_vgg, normaliza
             return objective.evaluate(image)
 
         rate = torch.ones(len(rows), dtype=torch.float64)
-        LBFGSMinimizer(watched, contents[rows], 12, learning_rate=rate, history=5).run()
+        LBFGSMinimizer(Problem(watched, contents[rows], 12), Settings(history=5), rate).run()
         return torch.stack(seen)
 
     together = path([0, 1, 2])

@@ -7,11 +7,11 @@ iterates with its bias correction is that article's section 7.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.lazy import lazy_import
 from nstcore.core.losses.base import Losses
-from nstcore.core.minimize import Evaluate, ImageState, Minimizer, MinimizerOptions, per_image
+from nstcore.core.minimize import BatchedState, ImageState, Minimizer, Problem, per_image
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ else:
     initialization = lazy_import("nstcore.core.initialization")
 
 
-class BatchedAdam:
+class BatchedAdam(BatchedState):
     """Adam for N images (N, 3, H, W), whose moments survive a change of size.
 
     Args:
@@ -33,6 +33,8 @@ class BatchedAdam:
         epsilon: added to the root of the second moment.
         averaging: decay of the running average of the iterates, 0 for none.
     """
+
+    tensors = ("first", "second", "average", "steps", "averaged", "learning_rate")
 
     def __init__(
         self,
@@ -48,49 +50,38 @@ class BatchedAdam:
         self.betas = betas
         self.epsilon = epsilon
         self.averaging = averaging
-        self._first = torch.zeros_like(image)
-        self._second = torch.zeros_like(image)
-        self._average = torch.zeros_like(image)
+        self.first = torch.zeros_like(image)
+        self.second = torch.zeros_like(image)
+        self.average = torch.zeros_like(image)
         # One for each image: after a restart an image corrects its own bias only.
-        self._steps = image.new_zeros(image.shape[0])
-        self._averaged = image.new_zeros(image.shape[0])
+        self.steps = image.new_zeros(image.shape[0])
+        self.averaged = image.new_zeros(image.shape[0])
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Take in the gradient (N, 3, H, W) and return the step to add to the images."""
-        self._steps += 1
+        self.steps += 1
         beta1, beta2 = self.betas
-        self._first.lerp_(gradient, 1 - beta1)
-        self._second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        first = self._first / per_image(1 - beta1**self._steps)
-        second = self._second / per_image(1 - beta2**self._steps)
+        self.first.lerp_(gradient, 1 - beta1)
+        self.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        first = self.first / per_image(1 - beta1**self.steps)
+        second = self.second / per_image(1 - beta2**self.steps)
         return first.div_(second.sqrt_().add_(self.epsilon)).mul_(-per_image(self.learning_rate))
 
     def record(self, image: Tensor) -> None:
         """Add an iterate to the running average."""
-        self._averaged += 1
-        self._average.lerp_(image, 1 - self.averaging)
+        self.averaged += 1
+        self.average.lerp_(image, 1 - self.averaging)
 
-    def average(self) -> Tensor:
+    def mean(self) -> Tensor:
         """The bias-corrected average of the recorded iterates, (N, 3, H, W)."""
-        if bool((self._averaged == 0).any()):
+        if bool((self.averaged == 0).any()):
             raise RuntimeError("no iterate has been recorded")
-        return self._average / per_image(1 - self.averaging**self._averaged)
+        return self.average / per_image(1 - self.averaging**self.averaged)
 
     def restart(self, which: Tensor) -> None:
         """Forget the past of the images where ``which`` (N,) is true."""
-        for value in (self._first, self._second, self._average, self._steps, self._averaged):
+        for value in (self.first, self.second, self.average, self.steps, self.averaged):
             value[which] = 0
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that the next steps depend on, (N, ...); the tensors are the optimizer's own."""
-        return {
-            "first": self._first,
-            "second": self._second,
-            "average": self._average,
-            "steps": self._steps,
-            "averaged": self._averaged,
-            "learning_rate": self.learning_rate,
-        }
 
     def like(self, state: Mapping[str, Tensor]) -> BatchedAdam:
         """An optimizer with these betas and another :meth:`state`."""
@@ -101,26 +92,19 @@ class BatchedAdam:
             value.copy_(state[name])
         return other
 
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keep some of the images only, an index (N',)."""
-        self._first, self._second = self._first[rows], self._second[rows]
-        self._average = self._average[rows]
-        self._steps, self._averaged = self._steps[rows], self._averaged[rows]
-        self.learning_rate = self.learning_rate[rows]
-
     def resized(self, resize: Callable[[Tensor], Tensor]) -> BatchedAdam:
         """The same optimizer for images of another size; the average starts anew.
 
         Args:
             resize: maps (N, 3, H, W) to the new size.
         """
-        first = resize(self._first)
+        first = resize(self.first)
         state = self.state() | {
             "first": first,
             # Resampling overshoots; a negative second moment has no root.
-            "second": resize(self._second).clamp_min_(0),
+            "second": resize(self.second).clamp_min_(0),
             "average": torch.zeros_like(first),
-            "averaged": torch.zeros_like(self._averaged),
+            "averaged": torch.zeros_like(self.averaged),
         }
         return self.like(state)
 
@@ -128,9 +112,7 @@ class BatchedAdam:
 class AdamMinimizer(Minimizer):
     """Adam, clamped to [0, 1]; the result is the average of the iterates.
 
-    Args:
-        evaluate, images, iterations, options: see :class:`Minimizer`.
-        optimizer: with the moments of a coarser level, or new.
+    The moments of the level before are resampled.
     """
 
     name: ClassVar[str] = "adam"
@@ -149,38 +131,23 @@ class AdamMinimizer(Minimizer):
         """Iterate, both moments, average, and two to spare."""
         return 6
 
-    @classmethod
-    def build(
-        cls,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
+    def __init__(
+        self,
+        problem: Problem,
         settings: Any,
         learning_rate: Tensor,
         previous: BatchedAdam | None = None,
-        **options: Unpack[MinimizerOptions],
-    ) -> AdamMinimizer:
-        """See :meth:`Minimizer.build`; the moments of the level before are resampled."""
+    ) -> None:
+        super().__init__(problem, settings, learning_rate)
         if previous is None:
-            adam = BatchedAdam(images, learning_rate=learning_rate, averaging=settings.averaging)
+            self.optimizer = BatchedAdam(
+                self.x, learning_rate=learning_rate, averaging=settings.averaging
+            )
         else:
-            height, width = images.shape[-2:]
-            adam = previous.resized(
+            height, width = self.x.shape[-2:]
+            self.optimizer = previous.resized(
                 lambda state: initialization.resample(state, height, width, smooth=False)
             )
-        return cls(evaluate, images, iterations, optimizer=adam, **options)
-
-    def __init__(
-        self,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        *,
-        optimizer: BatchedAdam,
-        **options: Unpack[MinimizerOptions],
-    ) -> None:
-        super().__init__(evaluate, images, iterations, **options)
-        self.optimizer = optimizer
         self._converged_states: dict[int, ImageState] = {}
 
     def _step(self) -> Losses:
@@ -197,7 +164,7 @@ class AdamMinimizer(Minimizer):
         return losses
 
     def _results(self) -> Tensor:
-        return self.optimizer.average()
+        return self.optimizer.mean()
 
     def _keep(self, places: Tensor) -> None:
         kept = set(places.tolist())

@@ -14,11 +14,11 @@ twice, in two matrix products, instead of four times in 4 m small kernels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.lazy import lazy_import
 from nstcore.core.losses.base import Losses
-from nstcore.core.minimize import Evaluate, ImageState, Minimizer, MinimizerOptions, per_image
+from nstcore.core.minimize import BatchedState, ImageState, Minimizer, Problem, per_image
 from nstcore.core.optimizers.adam import BatchedAdam
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ else:
     torch = lazy_import("torch")
 
 
-class BatchedLBFGS:
+class BatchedLBFGS(BatchedState):
     """N independent L-BFGS minimizations over vectors of D values.
 
     Each row keeps its own history and step length; a row's path does not depend on the other rows.
@@ -49,6 +49,18 @@ class BatchedLBFGS:
             problem.
     """
 
+    tensors = (
+        "basis",
+        "products",
+        "count",
+        "scale",
+        "steps_taken",
+        "previous_gradient",
+        "previous_step",
+        "converged",
+        "learning_rate",
+    )
+
     def __init__(
         self,
         rows: int,
@@ -64,27 +76,27 @@ class BatchedLBFGS:
     ) -> None:
         if history < 1:
             raise ValueError(f"history must be at least 1, not {history}")
-        self.rows, self.size, self.history = rows, size, history
+        self.size, self.history = size, history
         self.first_step = first_step
         self.minimum_curvature = minimum_curvature
         self.relative_curvature = relative_curvature
         rate = torch.as_tensor(learning_rate, device=device, dtype=dtype or torch.float32)
         self.learning_rate = rate.expand(rows).clone()
         # The basis of one row: its steps s in the first half, its gradient differences y in the second.
-        self._basis = rate.new_zeros(rows, 2 * history, size)
-        self._products = rate.new_zeros(rows, 2 * history, 2 * history)
-        self._count = torch.zeros(rows, dtype=torch.long, device=device)
-        self._scale = rate.new_ones(rows)
-        self._steps_taken = torch.zeros(rows, dtype=torch.long, device=device)
-        self._previous_gradient = rate.new_zeros(rows, size)
-        self._previous_step = rate.new_zeros(rows, size)
+        self.basis = rate.new_zeros(rows, 2 * history, size)
+        self.products = rate.new_zeros(rows, 2 * history, 2 * history)
+        self.count = torch.zeros(rows, dtype=torch.long, device=device)
+        self.scale = rate.new_ones(rows)
+        self.steps_taken = torch.zeros(rows, dtype=torch.long, device=device)
+        self.previous_gradient = rate.new_zeros(rows, size)
+        self.previous_step = rate.new_zeros(rows, size)
         self.converged = torch.zeros(rows, dtype=torch.bool, device=device)
 
     def reset(self, which: Tensor) -> None:
         """Forget the history of the rows where ``which`` (N,) is true; their next step is a first one."""
-        self._count.masked_fill_(which, 0)
-        self._steps_taken.masked_fill_(which, 0)
-        self._scale.masked_fill_(which, 1.0)
+        self.count.masked_fill_(which, 0)
+        self.steps_taken.masked_fill_(which, 0)
+        self.scale.masked_fill_(which, 1.0)
         self.converged.masked_fill_(which, False)
 
     def direction(self, gradient: Tensor) -> Tensor:
@@ -96,14 +108,14 @@ class BatchedLBFGS:
         Returns:
             (N, D); zero for rows that have converged.
         """
-        fresh = self._steps_taken == 0  # no step was taken yet, so there is no pair to learn from
-        difference = gradient - self._previous_gradient
+        fresh = self.steps_taken == 0  # no step was taken yet, so there is no pair to learn from
+        difference = gradient - self.previous_gradient
         moved = ~fresh & ~self.converged
-        with_gradient = self._remember(self._previous_step, difference, moved, gradient)
+        with_gradient = self._remember(self.previous_step, difference, moved, gradient)
         coefficients, own = self._coefficients(with_gradient)
         # (N, 1, 2m) @ (N, 2m, D) -> (N, D)
         step = torch.baddbmm(
-            (gradient * own.unsqueeze(1)).unsqueeze(1), coefficients.unsqueeze(1), self._basis
+            (gradient * own.unsqueeze(1)).unsqueeze(1), coefficients.unsqueeze(1), self.basis
         ).squeeze(1)
         slope = (step * gradient).sum(1)
         size = gradient.abs().sum(1)
@@ -117,9 +129,9 @@ class BatchedLBFGS:
         self.converged |= (gradient.abs().amax(1) == 0) | (slope > 0)
         step.mul_(length.unsqueeze(1)).masked_fill_(self.converged.unsqueeze(1), 0.0)
         self.converged |= step.abs().amax(1) == 0
-        self._previous_gradient.copy_(gradient)
-        self._previous_step.copy_(step)
-        self._steps_taken += 1
+        self.previous_gradient.copy_(gradient)
+        self.previous_step.copy_(step)
+        self.steps_taken += 1
         return step
 
     def _remember(
@@ -134,22 +146,22 @@ class BatchedLBFGS:
         squared = (difference * difference).sum(1)
         least = self.relative_curvature * (squared * (step * step).sum(1)).sqrt()
         accepted = moved & (curvature > self.minimum_curvature) & (curvature > least)
-        index = torch.arange(self.rows, device=step.device)
-        slot = self._count % self.history
+        index = torch.arange(len(self.count), device=step.device)
+        slot = self.count % self.history
         mask = accepted.unsqueeze(1)
         for offset, vector in ((0, step), (self.history, difference)):
             place = slot + offset
-            self._basis[index, place] = torch.where(mask, vector, self._basis[index, place])
-        newest = (self._basis[index, slot], self._basis[index, slot + self.history], gradient)
+            self.basis[index, place] = torch.where(mask, vector, self.basis[index, place])
+        newest = (self.basis[index, slot], self.basis[index, slot + self.history], gradient)
         # (N, 2m, D) @ (N, D, 3) -> (N, 2m, 3): one reading of the basis for all three, each of them
         # contiguous, which a CPU multiplies three times as fast.
-        products = torch.bmm(self._basis, torch.stack(newest, 1).mT)
+        products = torch.bmm(self.basis, torch.stack(newest, 1).mT)
         for column, offset in ((0, 0), (1, self.history)):
             place = slot + offset
-            self._products[index, place] = products[..., column]
-            self._products[index, :, place] = products[..., column]
-        self._scale = torch.where(accepted, curvature / squared, self._scale)
-        self._count += accepted
+            self.products[index, place] = products[..., column]
+            self.products[index, :, place] = products[..., column]
+        self.scale = torch.where(accepted, curvature / squared, self.scale)
+        self.count += accepted
         return products[..., 2]
 
     def _coefficients(self, with_gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,20 +177,18 @@ class BatchedLBFGS:
         small = torch.float32 if with_gradient.device.type == "mps" else torch.float64
         # Position k in time, oldest first, is slot (count + k) % m; of a history that is not full the
         # first positions are slots that were never used.
-        order = (self._count.unsqueeze(1) + torch.arange(m, device=with_gradient.device)) % m
-        used = torch.arange(m, device=with_gradient.device) >= m - self._count.unsqueeze(
-            1
-        )  # (N, m)
+        order = (self.count.unsqueeze(1) + torch.arange(m, device=with_gradient.device)) % m
+        used = torch.arange(m, device=with_gradient.device) >= m - self.count.unsqueeze(1)  # (N, m)
         both = used.unsqueeze(2) & used.unsqueeze(1)
-        products = self._products.to(small)
+        products = self.products.to(small)
         rows, columns = order.unsqueeze(2), order.unsqueeze(1)
-        index = torch.arange(self.rows, device=order.device).view(-1, 1, 1)
+        index = torch.arange(len(self.count), device=order.device).view(-1, 1, 1)
         nothing = products.new_zeros(())
         sy = torch.where(both, products[index, rows, columns + m], nothing)  # S^T Y
         yy = torch.where(both, products[index, rows + m, columns + m], nothing)  # Y^T Y
         sg = torch.where(used, with_gradient.to(small).gather(1, order), nothing).unsqueeze(2)
         yg = torch.where(used, with_gradient.to(small).gather(1, order + m), nothing).unsqueeze(2)
-        gamma = self._scale.to(small).view(-1, 1, 1)
+        gamma = self.scale.to(small).view(-1, 1, 1)
         diagonal = sy.diagonal(dim1=1, dim2=2)
         # An unused position gets the equation x = 0.
         upper = sy.triu() + torch.diag_embed((~used).to(small))
@@ -188,39 +198,7 @@ class BatchedLBFGS:
         coefficients = torch.zeros_like(with_gradient)
         coefficients.scatter_(1, order, -b.squeeze(2).to(with_gradient.dtype))
         coefficients.scatter_(1, order + m, (gamma * a).squeeze(2).to(with_gradient.dtype))
-        return coefficients, -self._scale
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that the next steps depend on; the tensors are the solver's own."""
-        return {
-            "basis": self._basis,
-            "products": self._products,
-            "count": self._count,
-            "scale": self._scale,
-            "steps_taken": self._steps_taken,
-            "previous_gradient": self._previous_gradient,
-            "previous_step": self._previous_step,
-            "converged": self.converged,
-            "learning_rate": self.learning_rate,
-        }
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` of a solver of the same shape gave."""
-        for name, own in self.state().items():
-            own.copy_(state[name])
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """Go on with some of the rows only, an index (N',)."""
-        self.rows = len(rows)
-        self._basis = self._basis[rows]
-        self._products = self._products[rows]
-        self._count = self._count[rows]
-        self._scale = self._scale[rows]
-        self._steps_taken = self._steps_taken[rows]
-        self._previous_gradient = self._previous_gradient[rows]
-        self._previous_step = self._previous_step[rows]
-        self.converged = self.converged[rows]
-        self.learning_rate = self.learning_rate[rows]
+        return coefficients, -self.scale
 
 
 # --- The minimizer: unclamped, guarded, with each image's best iterate as its result. ---
@@ -246,12 +224,8 @@ class LBFGSMinimizer(Minimizer):
 
     An image whose loss is not finite or more than ``EXPLOSION_FACTOR`` times its best goes back to its
     best state, forgets its history and halves its step.  After ``MAX_ROLLBACKS`` times it continues with
-    Adam, from the next entry of the trace.
-
-    Args:
-        evaluate, images, iterations, options: see :class:`Minimizer`.
-        learning_rate: (N,).
-        history: curvature pairs.
+    Adam, from the next entry of the trace.  A level starts without history: curvature of another size is
+    of no use.
     """
 
     name: ClassVar[str] = "lbfgs"
@@ -270,42 +244,15 @@ class LBFGSMinimizer(Minimizer):
         """Iterate, best, their gradients, and two for each curvature pair."""
         return 4 + 2 * (settings.history if history is None else history)
 
-    @classmethod
-    def build(
-        cls,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        settings: Any,
-        learning_rate: Tensor,
-        previous: Any = None,
-        **options: Unpack[MinimizerOptions],
-    ) -> LBFGSMinimizer:
-        """See :meth:`Minimizer.build`; curvature of another size is of no use."""
-        return cls(
-            evaluate,
-            images,
-            iterations,
-            learning_rate=learning_rate,
-            history=settings.history,
-            **options,
-        )
-
     def __init__(
-        self,
-        evaluate: Evaluate,
-        images: Tensor,
-        iterations: int,
-        *,
-        learning_rate: Tensor,
-        history: int,
-        **options: Unpack[MinimizerOptions],
+        self, problem: Problem, settings: Any, learning_rate: Tensor, previous: Any = None
     ) -> None:
-        super().__init__(evaluate, images, iterations, **options)
+        super().__init__(problem, settings, learning_rate)
+        images = problem.images
         self.solver = BatchedLBFGS(
             len(images),
             images[0].numel(),
-            history=min(history, iterations),
+            history=min(settings.history, problem.iterations),
             learning_rate=learning_rate,
             device=images.device,
             dtype=images.dtype,
@@ -338,7 +285,7 @@ class LBFGSMinimizer(Minimizer):
         rate = self.solver.learning_rate
         self.solver.learning_rate = torch.where(rejected, rate / 2, rate)
         step = self.solver.direction(gradient.flatten(1)).view(x.shape)
-        if self.iteration % self.record_every == 0:
+        if self._records:
             self._switch_to_adam(x)
         if self.fallback is not None:
             step = torch.where(per_image(self.switched), self.fallback.direction(gradient), step)
