@@ -1,6 +1,7 @@
 # make demo       sets everything up and runs the demo grid
 # make test       sets everything up and runs the quick tests: minutes
 # make test-all   the slow ones too: kills, Slurm, browsers, little memory, long runs
+# make docs       writes what is generated from the code: reference, schema, diagram
 # make bench      measures speed and memory on this machine, into benchmarks/results/
 # All need Python 3.11 or newer with venv and pip. A second call is quick.
 
@@ -11,7 +12,7 @@ PYTEST_ARGS ?=
 # More options for Snakemake: make demo RUN_ARGS="--cores 4"
 RUN_ARGS ?=
 
-.PHONY: demo test test-slow test-all check bench clean
+.PHONY: demo test test-slow test-all check bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nst demo config/demo
@@ -44,6 +45,10 @@ check: $(VENV)/.installed-test
 	$(BIN)/nst demo config/demo # the workflow's plan wants its pictures
 	$(BIN)/snakemake --lint
 
+# What is generated from the code: config/README.md, the schema, the diagram of docs/architecture.md.
+docs: $(VENV)/.installed
+	$(BIN)/python -m tools.write_docs
+
 # Some three quarters of an hour on two cores with nothing else running; BENCH_ARGS="--device cuda" for a GPU.
 BENCH_ARGS ?=
 bench: $(VENV)/.installed
@@ -75,4 +80,4 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,12 +1,11 @@
-"""``python -m tools.draw_architecture``: draw nstcore's packages and who imports whom, as SVG.
+"""The diagram of docs/architecture.md: nstcore's packages and what each imports, as SVG.
 
-The diagram of docs/architecture.md, made from the imports of the code. An arrow that follows from
-others is left out: where A imports B and B imports C, nobody needs to be told that A may import C.
+It is made from the imports of the code; ``python -m tools.write_docs`` writes it. An arrow that
+follows from others is left out: where A imports B and B imports C, A may import C anyway.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import textwrap
 import tomllib
@@ -171,13 +170,7 @@ orient="auto"><path d="M0,0 L10,5 L0,10 z" fill="#1d3557"/></marker>
 <rect width="{width}" height="{height}" fill="white"/>"""
 
 
-def main() -> None:
-    """Write the diagram."""
-    parser = argparse.ArgumentParser(prog="python -m tools.draw_architecture", description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+def draw_architecture() -> str:
+    """The diagram of the code as it is."""
     names = layers()
-    parser.parse_args().output.write_text(draw(names, reduced(arrows(names))), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    return draw(names, reduced(arrows(names)))

@@ -76,7 +76,7 @@ def accepts(raw: dict[str, Any]) -> bool:
 
 def test_the_file_is_current() -> None:
     file = ROOT / "workflow" / "schemas" / "config.schema.json"
-    assert file.read_text(encoding="utf-8") == schema_text(), "write it with: nst schema"
+    assert file.read_text(encoding="utf-8") == schema_text(), "write it with: make docs"
 
 
 def test_it_is_a_schema() -> None:
