@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from nstcore.compare.runs import Run
 from nstcore.config.run import SEED
-from nstcore.errors import UserError
+from nstcore.errors import UserError, did_you_mean
 
 Identity = tuple[str, ...]
 
@@ -82,12 +81,10 @@ def check_ignored(ignore: Collection[str], runs: Sequence[Run]) -> None:
     Raises:
         UserError: with the name that was probably meant.
     """
-    known = list(dict.fromkeys(name for run in runs for name in run.values))
+    known = dict.fromkeys(name for run in runs for name in run.values)
     for name in ignore:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            meant = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(known)}"
-            raise UserError(f"ignore: no run has a setting `{name}`; {meant}")
+            raise UserError(f"ignore: no run has a setting `{name}`; {did_you_mean(name, known)}")
 
 
 def identity(run: Run, cell: int, keys: Sequence[str]) -> Identity:

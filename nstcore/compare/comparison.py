@@ -13,7 +13,7 @@ from nstcore.compare.runs import Run, read_runs
 from nstcore.config.run import SEED
 from nstcore.core.metrics import metric_named
 from nstcore.errors import UserError
-from nstcore.plan.record import CellRecord
+from nstcore.plan.record import ImageInfo
 
 BROKEN, MENDED, UNFINISHED, MISSING, BOTH = "broken", "mended", "unfinished", "missing", "both"
 GONE, ADDED = "gone", "added"
@@ -83,7 +83,7 @@ class RunComparison:
         return {
             "pairs": len(self.alignment.pairs),
             "identical": sum(
-                _same_image(self.baseline.record(mine), self.run.record(theirs))
+                _same_image(self.baseline.records[mine].image, self.run.records[theirs].image)
                 for mine, theirs in self.alignment.pairs
             ),
             "broken": self.states.count(BROKEN),
@@ -226,21 +226,20 @@ def compare_runs(folders: Sequence[Path], ignore: Collection[str] = ()) -> Compa
 # --- What the records tell. ---
 
 
-def _same_image(one: CellRecord | None, other: CellRecord | None) -> bool:
+def _same_image(one: ImageInfo | None, other: ImageInfo | None) -> bool:
     """Whether two images are equal, to the pixel where the records have it, else to the byte."""
-    if one is None or other is None or one.image is None or other.image is None:
+    if one is None or other is None:
         return False
-    if one.image.pixels and other.image.pixels:
-        return one.image.pixels == other.image.pixels
-    return one.image.sha256 is not None and one.image.sha256 == other.image.sha256
+    if one.pixels and other.pixels:
+        return one.pixels == other.pixels
+    return one.sha256 is not None and one.sha256 == other.sha256
 
 
 def _evaluations(run: Run) -> set[str]:
     """How finished cells were measured, in words; the place of the weights' file does not matter."""
     found = set()
-    for cell, status in enumerate(run.status):
-        record = run.record(cell)
-        if record and record.evaluation and status == "ok":
+    for record in run.records:
+        if record.evaluation and record.status == "ok":
             parts = sorted(record.evaluation.items())
             found.add(", ".join(f"{k} {v}" for k, v in parts if k not in ("source", "path")))
     return found
@@ -252,9 +251,8 @@ def _input_digests(run: Run) -> dict[tuple[str, str, str], list[str]]:
     A content is prepared at each size, which gives another image.
     """
     found: dict[tuple[str, str, str], list[str]] = {}
-    for cell in range(len(run)):
-        record = run.record(cell)
-        if record is None or record.inputs is None:
+    for cell, record in enumerate(run.records):
+        if record.inputs is None:
             continue
         content, style = record.inputs.content, record.inputs.style
         size = f"{content.width}x{content.height}"
@@ -267,10 +265,7 @@ def _input_digests(run: Run) -> dict[tuple[str, str, str], list[str]]:
 def _versions(run: Run) -> dict[str, dict[str, None]]:
     """Program or ``device`` -> its versions, in the order of the cells."""
     found: dict[str, dict[str, None]] = {}
-    for cell in range(len(run)):
-        record = run.record(cell)
-        if record is None:
-            continue
+    for record in run.records:
         device = record.optimization.device
         for name, value in {**record.versions, **({"device": device} if device else {})}.items():
             found.setdefault(name, {})[value] = None

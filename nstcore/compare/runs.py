@@ -72,10 +72,6 @@ class Run:
         """Columns of the metrics."""
         return metric_names(self.metrics)
 
-    def record(self, cell: int) -> CellRecord | None:
-        """A cell's record, None where there is none."""
-        return None if self.status[cell] == "missing" else self.records[cell]
-
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read runs and give each a unique name: its folder's, or the path where folders have one name.

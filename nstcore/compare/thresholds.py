@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from nstcore.compare.changes import change_text, count_text
 from nstcore.compare.comparison import Comparison, RunComparison
 from nstcore.config.expressions import COUNTS, Threshold, parse_threshold
-from nstcore.errors import ConfigError, UserError
+from nstcore.errors import ConfigError, UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,7 @@ def check_thresholds(
     known = [*comparison.metrics, *COUNTS]
     for one in thresholds:
         if one.name not in known:
-            close = difflib.get_close_matches(one.name, known, n=1)
-            meant = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(known)}"
+            meant = did_you_mean(one.name, known)
             raise UserError(f"fail-if: the runs have no metric `{one.name}` in common; {meant}")
     runs = comparison.compared if only is None else [only]
     return [_check(run, one) for one in thresholds for run in runs]

@@ -10,16 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from nstcore.contact_sheet.labels import Titles
 from nstcore.contact_sheet.pictures import Sources, find_sources
-from nstcore.errors import StoreError
-from nstcore.plan import paths
 from nstcore.plan.record import CellRecord
 from nstcore.report.failures import find_failures
 from nstcore.report.html_page import (
@@ -38,37 +34,15 @@ from nstcore.report.payload import (
 )
 from nstcore.report.provenance import provenance
 from nstcore.report.thumbnails import Thumbnails
-from nstcore.results.tables import collect, matching_record, read_grid, read_table
+from nstcore.results.tables import Grid, metrics_table, read_grid, read_records
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
 
 SCRIPTS = (
-    "dom",
-    "data",
-    "missing",
-    "selection",
-    "chunks",
-    "curves",
-    "viewer",
-    "compare",
-    "detail",
-    "overlay",
-    "axes",
-    "matrix",
-    "table",
-    "failures",
-    "about",
-    "columns",
-    "pareto",
-    "plots",
-    "scatter",
-    "parallel",
-    "effects",
-    "losses",
-    "explore",
-    "theme",
-    "app",
+    *("dom", "data", "missing", "selection", "chunks", "curves", "viewer", "compare", "detail"),
+    *("overlay", "axes", "matrix", "table", "failures", "about", "columns", "pareto", "plots"),
+    *("scatter", "parallel", "effects", "losses", "explore", "theme", "app"),
 )
 """The page's program, in the order in which its parts build on each other."""
 
@@ -78,14 +52,8 @@ CHUNKS = {"curves": 100, "records": 25}
 """What the page loads when somebody looks at it, and how many cells a file holds."""
 
 FILES = (
-    "metrics.csv",
-    "metrics.parquet",
-    "loss_curves.parquet",
-    "grid.tsv",
-    "config.yaml",
-    "refined.csv",
-    "sheets/*.png",
-    "sheets/*.pdf",
+    *("metrics.csv", "metrics.parquet", "loss_curves.parquet", "grid.tsv", "config.yaml"),
+    *("refined.csv", "sheets/*.png", "sheets/*.pdf"),
 )
 """Other results of a run, to which the page has links."""
 
@@ -126,12 +94,14 @@ def build_report(
     Raises:
         StoreError: the grid cannot be read.
     """
-    metrics, records = _read_cells(run_dir)
+    grid = read_grid(run_dir / "grid.tsv")
+    records = list(_records(grid, run_dir))
+    metrics = metrics_table(grid, records)
     folder = out_html.parent
     thumbnails = Thumbnails(folder / "thumbs", thumb, threads)
     run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
     root = Path(os.path.relpath(run_dir, folder)).as_posix()
-    batches = [row.get("batch", "") for row in read_grid(run_dir / "grid.tsv").rows]
+    batches = [row.get("batch", "") for row in grid.rows]
     payload = {
         "title": title or run,
         "run": run,
@@ -181,40 +151,11 @@ def render_report(payload: Mapping[str, Any], links: Mapping[str, str] | None = 
     )
 
 
-def _read_cells(run_dir: Path) -> tuple[pd.DataFrame, list[CellRecord | None]]:
-    """The metrics and the records of a run, None for a cell without one."""
-    metrics = _metrics(run_dir)
-    records = [
-        _record(paths.record_path(run_dir / image), key)
-        for image, key in zip(metrics["image"], metrics["key"], strict=True)
-    ]
-    if [record and record.status for record in records] != metrics["status"].tolist():
-        # The table is older than the records: images were deleted or made since.
-        metrics = collect(run_dir / "grid.tsv", run_dir, missing="placeholder")[0]
-    return metrics, records
-
-
-def _metrics(run_dir: Path) -> pd.DataFrame:
-    """The run's table of metrics if it has the cells of the grid, else what the records hold."""
-    grid_tsv = run_dir / "grid.tsv"
-    table = run_dir / "metrics.parquet"
-    if table.is_file():
-        try:
-            metrics = read_table(table)
-            keys = [row["key"] for row in read_grid(grid_tsv).rows]
-            if metrics["key"].tolist() == keys:
-                return metrics
-        except (StoreError, KeyError) as error:
-            log.warning("report: %s", error)
-    return collect(grid_tsv, run_dir, missing="placeholder")[0]
-
-
-def _record(path: Path, key: str) -> CellRecord | None:
-    try:
-        return matching_record(path, key)
-    except StoreError as error:
-        log.warning("report: %s", error)
-        return None
+def _records(grid: Grid, run_dir: Path) -> Iterator[CellRecord]:
+    for record, problem in read_records(grid, run_dir):
+        if problem is not None:
+            log.warning("report: %s", problem)
+        yield record
 
 
 def _text(path: Path) -> str:

@@ -32,7 +32,7 @@ _ROLLBACKS_UNTIL_ADAM = 3
 
 def find_failures(
     metrics: pd.DataFrame,
-    records: Sequence[CellRecord | None],
+    records: Sequence[CellRecord],
     batches: Sequence[str],
     run_dir: Path,
     page_dir: Path,
@@ -76,7 +76,7 @@ def find_failures(
     }
 
 
-def _classify(status: str, reason: str | None, record: CellRecord | None) -> tuple[str | None, str]:
+def _classify(status: str, reason: str | None, record: CellRecord) -> tuple[str | None, str]:
     """The kind of a cell's failure, None where nothing failed, and the reason."""
     if status != "ok":
         text = reason or "no reason is known"
@@ -87,10 +87,8 @@ def _classify(status: str, reason: str | None, record: CellRecord | None) -> tup
     return ("degraded" if notes else None), "; ".join(notes)
 
 
-def degraded_notes(record: CellRecord | None) -> list[str]:
+def degraded_notes(record: CellRecord) -> list[str]:
     """In what a finished cell differs from its settings."""
-    if record is None:
-        return []
     optimization = record.optimization
     notes = [optimization.degraded] if optimization.degraded else []
     rollbacks, lbfgs = optimization.rollbacks, record.settings.get("optimizer") == "lbfgs"

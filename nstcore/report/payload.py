@@ -16,7 +16,7 @@ from nstcore.contact_sheet.labels import Titles, shown
 from nstcore.core.metrics import metric_named
 from nstcore.plan.record import CellRecord
 from nstcore.plan.values import INPUT_AXES, display_text
-from nstcore.results.tables import LOSSES, metric_names
+from nstcore.results.tables import LOSSES, MISSING, metric_names
 
 CURVE_POINTS = 200
 """Most points of a loss curve that are kept, the first and the last among them."""
@@ -78,14 +78,14 @@ def metric_labels(names: Iterable[str]) -> dict[str, str]:
     return {name: metric_named(name).label for name in names}
 
 
-def settings_payload(records: Sequence[CellRecord | None]) -> dict[str, Any]:
+def settings_payload(records: Sequence[CellRecord]) -> dict[str, Any]:
     """The cells' settings, separated into those that all share and the others.
 
     Returns:
         ``same``: setting to text; ``own``: setting to one text a cell, null where unknown.
     """
     texts = [
-        {name: display_text(name, v) for name, v in record.settings.items()} if record else {}
+        {name: display_text(name, value) for name, value in record.settings.items()}
         for record in records
     ]
     names = list(dict.fromkeys(name for entry in texts for name in entry))
@@ -99,12 +99,12 @@ def settings_payload(records: Sequence[CellRecord | None]) -> dict[str, Any]:
     return {"same": same, "own": own}
 
 
-def loss_curves(record: CellRecord | None) -> dict[str, list[Any]] | None:
+def loss_curves(record: CellRecord) -> dict[str, list[Any]] | None:
     """A cell's loss curves, reduced to `CURVE_POINTS`; None without a trace.
 
     The last point of each level of the pyramid is kept.
     """
-    trace = record.trace if record else {}
+    trace = record.trace
     steps = trace.get("iteration")
     if not steps:
         return None
@@ -120,8 +120,8 @@ def loss_curves(record: CellRecord | None) -> dict[str, list[Any]] | None:
     return curves
 
 
-def reproduction(record: CellRecord | None, image: PurePath) -> dict[str, Any] | None:
-    """What the page shows of how one cell was made; None without a record.
+def reproduction(record: CellRecord, image: PurePath) -> dict[str, Any] | None:
+    """What the page shows of how one cell was made; None if it has no record.
 
     Args:
         record: of the cell.
@@ -131,7 +131,7 @@ def reproduction(record: CellRecord | None, image: PurePath) -> dict[str, Any] |
         ``record`` without its trace, which the curves show; ``yaml``: its settings; ``command``: what
         makes it again, None for a cell that was not made.
     """
-    if record is None:
+    if record.status == MISSING:
         return None
     made = record.status == "ok" and record.image is not None
     return {

@@ -11,12 +11,13 @@ import pandas as pd
 
 from nstcore.plan.record import CellRecord
 from nstcore.report.failures import degraded_notes
+from nstcore.results.tables import MISSING
 
 _CIRCUMSTANCES = ("precision", "instructions", "deterministic", "threads")
 """What of a record's ``optimization`` may change an image's last bits, apart from the device."""
 
 
-def provenance(metrics: pd.DataFrame, records: Sequence[CellRecord | None]) -> dict[str, Any]:
+def provenance(metrics: pd.DataFrame, records: Sequence[CellRecord]) -> dict[str, Any]:
     """What the view About shows, apart from files and configuration.
 
     Args:
@@ -26,7 +27,7 @@ def provenance(metrics: pd.DataFrame, records: Sequence[CellRecord | None]) -> d
     Returns:
         ``facts``: pairs of a heading and its lines; ``warnings``: lines.
     """
-    known = [record for record in records if record is not None]
+    known = [record for record in records if record.status != MISSING]
     versions = _distinct(record.versions for record in known)
     evaluations = _distinct(record.evaluation for record in known)
     statuses = Counter(metrics["status"].tolist()).most_common()

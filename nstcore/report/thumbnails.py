@@ -43,7 +43,7 @@ class Thumbnails:
         self,
         run_dir: Path,
         metrics: pd.DataFrame,
-        records: Sequence[CellRecord | None],
+        records: Sequence[CellRecord],
     ) -> tuple[list[str | None], dict[int, str]]:
         """Make the thumbnails of a run's cells, as far as they are not there yet.
 
@@ -58,7 +58,7 @@ class Thumbnails:
         """
         images: list[tuple[Path, str] | None] = []
         for path, status, record in zip(metrics["image"], metrics["status"], records, strict=True):
-            made = record.image if record and status in ("ok", "diverged") else None
+            made = record.image if status in ("ok", "diverged") else None
             digest = made.sha256 or "" if made else ""
             images.append((run_dir / path, digest[:24]) if digest.isalnum() else None)
 

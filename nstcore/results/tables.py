@@ -27,6 +27,9 @@ from nstcore.store.files import atomic_path
 
 Missing = Literal["error", "placeholder"]
 
+MISSING: str = "missing"
+"""The status of a cell that has no record."""
+
 IDENTITY = ("style", "content", "setting", "seed")
 """The columns that name a cell, in this order in every table."""
 

@@ -130,7 +130,7 @@ def test_a_setting_that_only_one_run_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("optimiser", "did you mean `optimizer`"), ("xyz", "there are: ")]
+    ("name", "meant"), [("optimiser", "did you mean `optimizer`"), ("xyz", "choose from: ")]
 )
 def test_ignoring_what_is_not_there(tmp_path: Path, name: str, meant: str) -> None:
     run = write_run(tmp_path)
