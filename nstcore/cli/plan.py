@@ -23,7 +23,6 @@ from nstcore.jobs import prepare
 from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.refine import most_refined, refined_settings
 from nstcore.plan.snapshot import read_plan
 from nstcore.plan.values import format_duration, format_size, format_value
 from nstcore.store.cells import Store
@@ -141,7 +140,7 @@ def look_ahead(plan: Plan, *, probe: bool) -> Outlook:
     outlook.sheets = forecast_sheets(plan, sizes)
     costs = [*outlook.batches.values(), *outlook.refined.values()]
     micro_batches = [batch for cost in costs for batch in cost.micro_batches]
-    cells = [*outlook.new, *most_refined(plan)]
+    cells = [*outlook.new, *plan.most_refined]
     paper = sum(sheet.bytes for sheet in outlook.sheets)
     outlook.disk = estimate_disk(plan, cells, sizes, micro_batches, paper)
     outlook.disk_free = shutil.disk_usage(existing(plan.config.run_dir)).free
@@ -157,7 +156,7 @@ def add_costs(
     from nstcore.resources.estimate import estimate_batch, estimate_overhead
 
     plan = outlook.plan
-    again = most_refined(plan)
+    again = plan.most_refined
     whole: dict[str, BatchCost] = {}
     for batches, cells in (
         (outlook.batches, outlook.new),
@@ -185,7 +184,7 @@ def measure_machine(plan: Plan, machine: Machine) -> Throughput:
     from nstcore.resources.microbenchmark import measure_throughput
 
     return measure_throughput(
-        [*plan.settings, *refined_settings(plan)],
+        [*plan.settings, *plan.refined_settings],
         [preparation.evaluation_settings(plan)],
         torch.device(machine.kind),
         half=machine.half,
@@ -220,7 +219,7 @@ def show_axes(console: Console, plan: Plan) -> None:
     console.print(table)
     batches = {cell.batch for cell in plan.cells()}
     console.print(f"{_count(plan.cell_count, 'cell')} in {_count(len(batches), 'batch')}")
-    again = len(most_refined(plan))
+    again = len(plan.most_refined)
     if again:
         console.print(f"up to {_count(again, 'cell')} refined when they are finished")
 

@@ -17,7 +17,6 @@ from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.plan import paths, preparation
 from nstcore.plan.paths import LabelledSizes
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.regions import region_problems
 from nstcore.plan.values import table_text
 from nstcore.store.files import write_json, write_text
 
@@ -154,7 +153,7 @@ def check_regions(plan: Plan) -> None:
         for index in range(len(source.paths))
         if (guide := inputs.style_guide(style, index)) is not None
     }
-    problems = region_problems(plan, contents, styles)
+    problems = plan.region_problems(contents, styles)
     if problems:
         raise ConfigError(problems)
 

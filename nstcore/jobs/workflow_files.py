@@ -12,13 +12,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
 from nstcore.jobs.heartbeat import under_way
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import compared, paths, preparation
-from nstcore.plan.batching import INPUTS
-from nstcore.plan.plan import ID_PATTERN, BatchGroup, Cell, Plan
-from nstcore.plan.refine import FOLDER, refined, refined_sizes
+from nstcore.plan.plan import BatchGroup, Cell, Plan
+from nstcore.plan.refine import FOLDER, refined
+from nstcore.plan.values import INPUT_AXES
 from nstcore.resources import requests
 from nstcore.store.files import digest
 
@@ -85,7 +86,7 @@ class RunFiles:
         self.plan = plan
         self.targets = preparation.target_requests(plan)
         self.refined_targets = preparation.refined_requests(plan)
-        self.refined_sizes = refined_sizes(plan)
+        self.refined_sizes = plan.refined_sizes
         self._encoders = preparation.encoders(plan)
         self._refined_encoders = preparation.refined_encoders(plan)
         self.images = [f"{plan.config.run_dir}/{cell.image}" for cell in plan.cells()]
@@ -265,12 +266,12 @@ class StylizeRule(CellRule):
     def __init__(self, files: RunFiles, group: BatchGroup, name: str) -> None:
         super().__init__(files)
         self.name, self.group, self._batches = name, group.name, group.batches
-        run, axes = self.plan.config.run_dir, self.plan.division.layout.own
+        run, axes = self.plan.config.run_dir, self.plan.batching.axes.separate
         # A single batch like no other needs no wildcards, which take time.  Where not every style
         # meets every content alike, both are one wildcard.
         self._single = not group.alone and len(group.batches) == 1
         self._paired = not group.alone and not self._single and len(axes) == 2
-        own = [f"{{{axis}}}" if axis in axes else None for axis in INPUTS]
+        own = [f"{{{axis}}}" if axis in axes else None for axis in INPUT_AXES]
         if self._single:
             own = list(group.batches[0])
         cells = [
@@ -287,7 +288,7 @@ class StylizeRule(CellRule):
         elif not group.alone:
             self.constraints = {
                 axis: _one_of(map(str, names))
-                for axis, names in zip(INPUTS, zip(*group.batches, strict=True), strict=True)
+                for axis, names in zip(INPUT_AXES, zip(*group.batches, strict=True), strict=True)
                 if axis in axes
             }
 
@@ -374,7 +375,7 @@ def refined_cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
     """
     for cell in plan.cells(style=style, content=content):
         if cell.point.stem == stem:
-            return refined(plan, cell)
+            return refined(plan.config, cell)
     raise StoreError(f"{style}/{content}/{stem} is no cell of this run; start the run again")
 
 

@@ -1,12 +1,12 @@
-"""The points of a sweep: values of its axes, before anything is said about contents and styles."""
+"""The points of a sweep: the values of its axes, all of them or a sample, without contents and styles."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ from nstcore.plan.values import setting_name
 from nstcore.store.files import digest
 
 Values = dict[str, Any]
-"""Axis -> its value: what the settings understand, or the name of a bundle's value."""
+"""Axis -> its value: one of the setting, or the name of a bundle's value."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Point:
         seed: the random seed.
         explicit: the settings that the configuration has for this point, without any default.
         name: the name of the values; see :func:`nstcore.plan.values.setting_name`.
-        stem: name of the picture's file without its suffix: ``name``, and the seed where the
-            configuration has seeds.
+        stem: name of the image's file without its suffix: ``name``, and the seed if the configuration
+            has seeds.
     """
 
     values: Values
@@ -49,10 +49,10 @@ class Axis:
 
     Attributes:
         name: a setting, or the name of a bundle.
-        values: none where a sample draws them.
+        values: none if the axis is continuous.
         bundle: value -> the settings that it stands for, for a bundle.
-        titles: value -> what it is called where people look, for a bundle.
-        interval: between which ends a sample draws.
+        titles: value -> what people see in its place, for a bundle.
+        interval: the bounds between which a sample draws.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Axis:
     titles: Mapping[str, str] = field(default_factory=dict)
     interval: Interval | None = None
 
-    def read(self, value: Any) -> Any:
-        """A value of this axis as the settings understand it.
+    def parse(self, value: Any) -> Any:
+        """A value of this axis as the settings hold it.
 
         Raises:
-            ValueError: if it is none; the message says why.
+            ValueError: if the axis cannot have this value; the message says why.
         """
         if self.bundle is not None:
             if value not in self.bundle:
@@ -76,6 +76,14 @@ class Axis:
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ValueError(f"{reason[:1].lower()}{reason[1:]}, not {value!r}") from None
+
+    def at(self, fraction: float) -> Any:
+        """The value at a fraction in [0, 1) of the axis."""
+        if self.values:
+            values = self.values if self.bundle is None else sorted(self.values)
+            return values[int(fraction * len(values))]
+        assert self.interval is not None
+        return self.parse(self.interval.at(fraction, integer=takes_integers(self.name)))
 
 
 Dimension = tuple[Axis, ...]
@@ -94,22 +102,22 @@ class Axes:
         self.fixed = config.settings.explicit
         self.with_seed = "seeds" in sweep.model_fields_set
         self.by_name: dict[str, Axis] = {}
-        for name, given in sweep.axes.items():
-            raw = listed_values(name, given)
-            if isinstance(given, dict):
-                bundle = {value: inner.explicit for value, inner in given.items()}
-                titles = {value: inner.title for value, inner in given.items() if inner.title}
-                self.by_name[name] = Axis(name, tuple(raw), bundle, titles)
+        for name, spec in sweep.axes.items():
+            values = listed_values(name, spec)
+            if isinstance(spec, dict):
+                bundle = {value: inner.explicit for value, inner in spec.items()}
+                titles = {value: inner.title for value, inner in spec.items() if inner.title}
+                self.by_name[name] = Axis(name, tuple(values), bundle, titles)
             else:
-                read = Axis(name, ()).read
-                interval = given if isinstance(given, Interval) else None
-                self.by_name[name] = Axis(name, tuple(map(read, raw)), None, {}, interval)
+                interval = spec if isinstance(spec, Interval) else None
+                parsed = tuple(map(Axis(name, ()).parse, values))
+                self.by_name[name] = Axis(name, parsed, interval=interval)
         self.dimensions: list[Dimension] = []
-        together = {name: names for names in sweep.zip for name in names}
+        zipped = {name: names for names in sweep.zip for name in names}
         done: set[str] = set()
         for name in self.by_name:
             if name not in done:
-                names = [n for n in self.by_name if n in together.get(name, [name])]
+                names = [n for n in self.by_name if n in zipped.get(name, [name])]
                 done |= set(names)
                 self.dimensions.append(tuple(self.by_name[n] for n in names))
 
@@ -117,14 +125,14 @@ class Axes:
         """Every combination of the rows of all dimensions, the last dimension fastest.
 
         Raises:
-            ConfigError: if there are far too many.
+            ConfigError: if there are too many.
         """
         count = math.prod(len(rows) for rows in dimensions)
         if count > LARGEST:
             raise ConfigError(
                 [
-                    f"sweep.axes: has {count:,} points; at most {LARGEST:,} are possible, of which "
-                    "`sweep.sample` draws some"
+                    f"sweep.axes: has {count:,} points; at most {LARGEST:,} are possible; let "
+                    "`sweep.sample` draw some of them"
                 ]
             )
         for parts in itertools.product(*dimensions):
@@ -133,28 +141,27 @@ class Axes:
 
     def point(self, values: Values, seed: int) -> Point:
         """The point with some values, in the order of the axes, and a seed."""
-        given = dict(self.fixed)
+        explicit = dict(self.fixed)
         for name, value in values.items():
             bundle = self.by_name[name].bundle
-            given.update({name: value} if bundle is None else bundle[value])
+            explicit.update({name: value} if bundle is None else bundle[value])
         canonical = dict(values)
         if isinstance(values.get("weights"), dict):
-            canonical["weights"] = values["weights"].get(base_setting(given, "encoder"))
+            canonical["weights"] = values["weights"].get(base_setting(explicit, "encoder"))
         name = setting_name(canonical)
-        return Point(
-            canonical, seed, given, name, f"{name},seed={seed}" if self.with_seed else name
-        )
+        stem = f"{name},seed={seed}" if self.with_seed else name
+        return Point(canonical, seed, explicit, name, stem)
 
 
-def rows_of(dimension: Dimension) -> list[Values]:
+def dimension_rows(dimension: Dimension) -> list[Values]:
     """The values that the axes of a dimension have together, in order."""
     names = [axis.name for axis in dimension]
     rows = zip(*(axis.values for axis in dimension), strict=True)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def repeated(rows: Sequence[Values]) -> Values | None:
-    """Values that stand twice in a dimension."""
+def first_duplicate(rows: Sequence[Values]) -> Values | None:
+    """The first row that appeared before."""
     seen: set[str] = set()
     for row in rows:
         key = digest(row)
@@ -164,18 +171,72 @@ def repeated(rows: Sequence[Values]) -> Values | None:
     return None
 
 
-def base_setting(given: Mapping[str, Any], name: str) -> Any:
-    """One setting of those that were given, with its preset and its default."""
-    if name in given:
-        return given[name]
-    preset = PRESETS.get(given.get("preset", ""), {})
+def base_setting(explicit: Mapping[str, Any], name: str) -> Any:
+    """One setting: the explicit value, or that of the preset, or the default."""
+    if name in explicit:
+        return explicit[name]
+    preset = PRESETS.get(explicit.get("preset", ""), {})
     return preset.get(name, Settings.model_fields[name].default)
 
 
-def drawn_value(axis: Axis, share: float) -> Any:
-    """The value of an axis at a share in [0, 1) of it: of a list by index, of a bundle by name."""
-    if axis.values:
-        values = axis.values if axis.bundle is None else sorted(axis.values)
-        return values[int(share * len(values))]
-    assert axis.interval is not None
-    return axis.read(axis.interval.at(share, integer=takes_integers(axis.name)))
+# --- Samples of a grid that is too large to be computed. ---
+
+Method = Literal["lhs", "sobol", "random"]
+
+_BLOCKS = 64
+"""How many blocks of points are drawn at most, if points of the first block were equal."""
+
+
+def unit_points(method: Method, dimensions: int, n: int, seed: int) -> Iterator[Sequence[float]]:
+    """Points in the unit cube, without end.
+
+    The first ``n`` are those of the method for ``n`` points; further blocks of the same size follow.
+    With `sobol` and `random` a larger ``n`` begins with the points of a smaller one.
+
+    Args:
+        method: see :class:`nstcore.config.sweep.Sample`.
+        dimensions: of the cube.
+        n: how many points are wanted.
+        seed: of the random numbers.
+    """
+    import numpy as np
+    from scipy.stats import qmc
+
+    random = np.random.default_rng(seed)
+    if method == "random":
+        while True:
+            yield random.random(dimensions).tolist()
+    kind = qmc.LatinHypercube if method == "lhs" else qmc.Sobol
+    try:
+        engine = kind(dimensions, rng=random)
+    except TypeError:  # before SciPy 1.15
+        engine = kind(dimensions, seed=random)
+    # Sobol' points fill the cube evenly if their number is a power of two.
+    block = n if method == "lhs" else 1 << (n - 1).bit_length()
+    while True:
+        yield from engine.random(block).tolist()
+
+
+def draw_points(
+    method: Method,
+    dimensions: int,
+    n: int,
+    seed: int,
+    make: Callable[[Sequence[float]], tuple[str, Any]],
+) -> list[Any]:
+    """Draw ``n`` different points; the next draw replaces a point that was drawn before.
+
+    Args:
+        method, dimensions, n, seed: see :func:`unit_points`.
+        make: gives a point and its identity for its coordinates in [0, 1).
+
+    Returns:
+        The points in the order in which they were drawn; fewer than ``n`` if new ones are too rare.
+    """
+    found: dict[str, Any] = {}
+    for number, fractions in enumerate(unit_points(method, dimensions, n, seed)):
+        if len(found) == n or number >= _BLOCKS * max(n, 64):
+            break
+        key, point = make(fractions)
+        found.setdefault(key, point)
+    return list(found.values())

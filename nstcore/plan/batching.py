@@ -1,8 +1,8 @@
-"""How the cells of a run become batches: what one job does in one process.
+"""How the cells of a run become batches, each of which one job makes in one process.
 
 Every part of a batch's name follows from the values of its own cells and from numbers of buckets, so
-that another content, style or value moves no cell into another batch, unless a number of
-buckets has to double.  Even then no cell's key changes, and what is finished is not computed again.
+that another content, style or value moves no cell into another batch, unless a number of buckets has
+to double.  Even then no cell's key changes, and no finished cell is computed again.
 """
 
 from __future__ import annotations
@@ -14,29 +14,24 @@ from statistics import fmean
 
 from nstcore.config.run import Config
 from nstcore.plan.axes import Point
-from nstcore.plan.values import LONGEST_NAME, format_value, setting_name
-from nstcore.store.files import digest
+from nstcore.plan.cells import Pair
+from nstcore.plan.values import INPUT_AXES, format_values, setting_name, shorten
 
-Pair = tuple[str, str]
-"""Style and content."""
-
-Key = tuple[str | None, str | None]
-"""Style and content of a batch, where these axes make batches."""
-
-INPUTS = ("style", "content")
+BatchKey = tuple[str | None, str | None]
+"""Style and content of a batch; None for an axis along which batches are not separate."""
 
 
 @dataclass(frozen=True)
 class BatchAxes:
-    """How styles and contents are shared out.
+    """How batches divide styles and contents.
 
     Attributes:
-        own: which of ``style`` and ``content`` have a batch for each value.
-        split: the other axis, if its values are shared out to buckets.
+        separate: which of ``style`` and ``content`` have a batch for each value.
+        split: the other axis, if its values are divided into hash buckets.
         buckets: how many.
     """
 
-    own: frozenset[str]
+    separate: frozenset[str]
     split: str | None = None
     buckets: int = 1
 
@@ -47,7 +42,7 @@ class BatchPlan:
     Args:
         config: the configuration.
         pairs: style and content -> their points.
-        seconds: what the cell of a style, a content and a point takes; asked only where the
+        seconds: estimated time of the cell of a style, a content and a point; called only if the
             configuration has a target for the length of jobs.
     """
 
@@ -61,65 +56,65 @@ class BatchPlan:
         minutes = config.cluster.target_minutes
         self._target = None if minutes is None else 60.0 * minutes
         self._seconds = seconds
-        self.layout = self._layout_for(pairs)
+        self.axes = self._choose_axes(pairs)
         self._names = self._point_names(pairs)
 
-    def key(self, style: str, content: str) -> Key:
-        """Style and content of the batch of a cell, None where they make none."""
-        own = self.layout.own
-        return style if "style" in own else None, content if "content" in own else None
+    def key(self, style: str, content: str) -> BatchKey:
+        """Style and content of the batch of a cell."""
+        separate = self.axes.separate
+        return style if "style" in separate else None, content if "content" in separate else None
 
     def group(self, style: str, content: str, point: Point) -> str:
-        """What a batch is called besides its style and its content."""
+        """Name of a batch without its style and its content."""
         parts = (self._bucket_of(style, content), self._names[point.stem])
         return ",".join(part for part in parts if part)
 
     def batch(self, style: str, content: str, group: str) -> str:
-        """Name of the batch of a cell: what its job's axes are."""
+        """Name of the batch of a cell: the values of its job's axes."""
         parts = [part for part in (*self.key(style, content), group) if part]
         return "/".join(parts) or "all"
 
     # --- styles and contents -----------------------------------------------------------------------
 
-    def _layout_for(self, pairs: Mapping[Pair, Sequence[Point]]) -> BatchAxes:
-        """As the configuration says, or so that batches come near the target."""
+    def _choose_axes(self, pairs: Mapping[Pair, Sequence[Point]]) -> BatchAxes:
+        """As the configuration says, or so that the length of batches is near the target."""
         config = self.config
-        given = "batch_by" in config.model_fields_set or config.batch_split is not None
-        if self._target is None or given:
-            return BatchAxes(frozenset(config.batch_by) & frozenset(INPUTS))
+        explicit = "batch_by" in config.model_fields_set or config.batch_split is not None
+        if self._target is None or explicit:
+            return BatchAxes(frozenset(config.batch_by) & frozenset(INPUT_AXES))
         fills = [self._fill(pair, points) for pair, points in pairs.items()]
         total = sum(fills)
         if total > len(fills) / 2:
-            return BatchAxes(frozenset(INPUTS))
+            return BatchAxes(frozenset(INPUT_AXES))
         # A job keeps one style, or one content, while that alone fills it.
-        for position, axis in enumerate(INPUTS):
-            share = total / max(1, len({pair[position] for pair in pairs}))
-            if share > 0.5:
-                return BatchAxes(frozenset({axis}), INPUTS[1 - position], _power_of_two(share))
+        for position, axis in enumerate(INPUT_AXES):
+            jobs = total / max(1, len({pair[position] for pair in pairs}))
+            if jobs > 0.5:
+                return BatchAxes(frozenset({axis}), INPUT_AXES[1 - position], _power_of_two(jobs))
         return BatchAxes(frozenset(), "style", _power_of_two(total))
 
     def _fill(self, pair: Pair, points: Sequence[Point]) -> float:
-        """What share of a job the cells of a style and a content fill."""
+        """How many jobs the cells of a style and a content fill."""
         assert self._target is not None
         taken = sum(self._seconds(*pair, point) for point in points)
         return max(taken / self._target, len(points) / self.config.max_cells_per_batch)
 
     def _bucket_of(self, style: str, content: str) -> str:
-        layout = self.layout
-        if layout.split is None or layout.buckets == 1:
+        axes = self.axes
+        if axes.split is None or axes.buckets == 1:
             return ""
-        name = style if layout.split == "style" else content
-        return f"{layout.split}s{_bucket(name, layout.buckets)}"
+        name = style if axes.split == "style" else content
+        return f"{axes.split}s{_bucket(name, axes.buckets)}"
 
     # --- points ------------------------------------------------------------------------------------
 
     def _point_names(self, pairs: Mapping[Pair, Sequence[Point]]) -> dict[str, str]:
-        """A point's stem -> what its values and, in a large batch, its bucket are called."""
-        by = [axis for axis in self.config.batch_by if axis not in INPUTS]
+        """A point's stem -> name of its values and, in a large batch, of its bucket."""
+        by = [axis for axis in self.config.batch_by if axis not in INPUT_AXES]
         points = {point.stem: point for found in pairs.values() for point in found}
         labels = {stem: _label(by, point) for stem, point in points.items()}
-        cells: dict[str, dict[tuple[Key, str], int]] = {}
-        taken: dict[str, dict[tuple[Key, str], float]] = {}
+        cells: dict[str, dict[tuple[BatchKey, str], int]] = {}
+        taken: dict[str, dict[tuple[BatchKey, str], float]] = {}
         for (style, content), found in pairs.items():
             batch = self.key(style, content), self._bucket_of(style, content)
             for point in found:
@@ -171,14 +166,9 @@ def _power_of_two(least: float, most: int | None = None) -> int:
 
 
 def _label(by: Sequence[str], point: Point) -> str:
-    """What the swept axes that make batches say of a point."""
-    label = ",".join(
-        f"{axis}={format_value(point.seed if axis == 'seed' else point.values[axis])}"
-        for axis in by
-    )
-    if len(label) > LONGEST_NAME:
-        label = f"{label[: LONGEST_NAME - 9]}~{digest(label)[:8]}"
-    return label
+    """The values that a point has along the swept axes of `batch_by`."""
+    label = format_values({a: point.seed if a == "seed" else point.values[a] for a in by})
+    return shorten(label, label)
 
 
 def _part(point: Point, count: int) -> str:
@@ -190,6 +180,6 @@ def _part(point: Point, count: int) -> str:
 
 
 def _bucket(text: str, count: int) -> str:
-    """Which of some buckets a text falls into, and of how many."""
+    """The hash bucket of a text: ``3of8``."""
     number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) % count
     return f"{number + 1}of{count}"

@@ -1,8 +1,7 @@
-"""Which cells a run has: the product of all axes or a sample of it, less some, and some more."""
+"""The cells of a run: the product of all axes or a sample of it, filtered, with some added."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,41 +11,81 @@ from nstcore.config.expressions import FilterExpression
 from nstcore.config.run import Config
 from nstcore.config.sweep import LARGEST
 from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError
-from nstcore.plan.axes import Axes, Dimension, Point, Values, drawn_value, repeated, rows_of
+from nstcore.errors import ConfigError, did_you_mean
+from nstcore.plan.axes import (
+    Axes,
+    Dimension,
+    Point,
+    Values,
+    dimension_rows,
+    draw_points,
+    first_duplicate,
+)
 from nstcore.plan.overrides import Overrides
-from nstcore.plan.sample import draw
-from nstcore.plan.values import format_value
+from nstcore.plan.values import INPUT_AXES, format_value, format_values
 from nstcore.store.files import digest
 
-OUTER = ("style", "content", "seed")
-"""Axes that no setting stands behind."""
+CELL_AXES = (*INPUT_AXES, "seed")
+"""Axes of every run, which are not settings."""
+
+Pair = tuple[str, str]
+"""A style and a content."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One output image: content x style x point.
+
+    Attributes:
+        settings: all settings: those of the point, and over them those of the content and the style.
+        group: name of the group that its batch belongs to.
+        batch: name of its batch.
+        image: path of the image, from the run's folder.
+    """
+
+    style: str
+    content: str
+    point: Point
+    settings: Settings
+    group: str
+    batch: str
+    image: str
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Value of every axis: style, content, the swept settings, seed."""
+        return {
+            "style": self.style,
+            "content": self.content,
+            **self.point.values,
+            "seed": self.point.seed,
+        }
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The points that every style and content have together.
+    """The points of every style with every content.
 
     Attributes:
         axes: the axes of the sweep.
         seeds: all seeds, in order.
         points: every point that some cell has, in grid order.
-        pairs: (style, content) -> its points, in grid order, for every pair that has any.
-        drawn: what `sweep.sample` drew, as it would be written; None without.
+        pairs: style and content -> their points, in grid order, for every pair that has any.
+        sample: the points that `sweep.sample` drew, as the configuration would have them.
     """
 
     axes: Axes
     seeds: tuple[int, ...]
     points: tuple[Point, ...]
-    pairs: Mapping[tuple[str, str], tuple[Point, ...]]
-    drawn: list[Values] | None
+    pairs: Mapping[Pair, tuple[Point, ...]]
+    sample: list[Values] | None
 
 
 def select_cells(config: Config, overrides: Overrides) -> Selection:
     """Find the cells of a run.
 
-    The product of the axes, or the sample of it, is thinned out by `exclude` and by `where`;
-    what `include` names is added and stays.
+    `exclude` and `where` remove cells from the product of the axes, or from the sample of it; those of
+    `include` are added and stay.
 
     Args:
         config: the checked configuration.
@@ -55,7 +94,7 @@ def select_cells(config: Config, overrides: Overrides) -> Selection:
     Raises:
         ConfigError: one line for every mistake.
     """
-    return _Selector(config, overrides).select_cells()
+    return _Selector(config, overrides).run()
 
 
 class _Selector:
@@ -69,34 +108,33 @@ class _Selector:
         self.problems: list[str] = []
         self.points: dict[str, Point] = {}
         """Stem -> point, in grid order."""
-        self.pairs: dict[tuple[str, str], dict[str, Point]] = {
+        self.pairs: dict[Pair, dict[str, Point]] = {
             (style, content): {} for style in self.styles for content in self.contents
         }
-        self.drawn: list[Values] | None = None
+        self.sample: list[Values] | None = None
 
-    def select_cells(self) -> Selection:
+    def run(self) -> Selection:
         for dimension in self.axes.dimensions:
-            row = repeated(rows_of(dimension))
+            row = first_duplicate(dimension_rows(dimension))
             if row is not None:
-                listed = ",".join(f"{name}={format_value(value)}" for name, value in row.items())
                 self.problems.append(
-                    f"sweep.axes.{dimension[0].name}: two values give the same setting {listed}; "
-                    "keep one"
+                    f"sweep.axes.{dimension[0].name}: two values give the same setting "
+                    f"{format_values(row)}; remove one"
                 )
-        self._stop_at_problems()
+        self._raise_problems()
         if self.sweep.sample is None:
             self._take_product()
         else:
             self._take_sample()
-        self._stop_at_problems()
+        self._raise_problems()
         self._exclude()
         self._filter()
-        self._stop_at_problems()
+        self._raise_problems()
         if not any(self.pairs.values()) and not self.sweep.include:
             which = "sweep.where" if self.sweep.where is not None else "sweep.exclude"
             raise ConfigError([f"{which}: no cell is left"])
         self._include()
-        self._stop_at_problems()
+        self._raise_problems()
         rank = {stem: number for number, stem in enumerate(self.points)}
         pairs = {
             pair: tuple(points[stem] for stem in sorted(points, key=rank.__getitem__))
@@ -104,15 +142,10 @@ class _Selector:
             if points
         }
         used = {stem for points in self.pairs.values() for stem in points}
-        return Selection(
-            self.axes,
-            tuple(self.seeds),
-            tuple(point for stem, point in self.points.items() if stem in used),
-            pairs,
-            self.drawn,
-        )
+        points = tuple(point for stem, point in self.points.items() if stem in used)
+        return Selection(self.axes, tuple(self.seeds), points, pairs, self.sample)
 
-    def _stop_at_problems(self) -> None:
+    def _raise_problems(self) -> None:
         if self.problems:
             raise ConfigError(list(dict.fromkeys(self.problems)))
 
@@ -123,12 +156,12 @@ class _Selector:
     # --- the product, or a sample of it -----------------------------------------------------------
 
     def _take_product(self) -> None:
-        for values in self.axes.product([rows_of(d) for d in self.axes.dimensions]):
+        for values in self.axes.product([dimension_rows(d) for d in self.axes.dimensions]):
             for seed in self.seeds:
                 point = self.axes.point(values, seed)
                 if point.stem in self.points:
                     self.problems.append(
-                        f"sweep.axes: two values give the same setting {point.name}; keep one"
+                        f"sweep.axes: two values give the same setting {point.name}; remove one"
                     )
                 self.points[point.stem] = point
         count = len(self.points) * len(self.pairs)
@@ -143,65 +176,74 @@ class _Selector:
         assert sample is not None
         names = sample.axes if sample.axes is not None else list(self.axes.by_name)
         if not names:
-            self.problems.append("sweep.sample: there is no axis to draw from; give `sweep.axes`")
+            self.problems.append("sweep.sample: no axis to draw from; give `sweep.axes`")
             return
         drawn = [d for d in self.axes.dimensions if any(axis.name in names for axis in d)]
-        outer = {name: self._outer(name) for name in OUTER if name in names}
-        if sample.points is not None:
-            self.drawn = [dict(point) for point in sample.points]
-            points = [
-                point
-                for index, given in enumerate(sample.points)
-                if (point := self._read(f"sweep.sample.points[{index}]", given)) is not None
-            ]
-            expected = {axis.name for d in drawn for axis in d} | set(outer)
-            for index, given in enumerate(sample.points):
-                if set(given) != expected:
-                    self.problems.append(
-                        f"sweep.sample.points[{index}]: names {', '.join(given)}; it has to name "
-                        f"{', '.join(sorted(expected))}"
-                    )
+        others = {name: self._cell_values(name) for name in CELL_AXES if name in names}
+        if sample.points is None:
+            points = self.sample = self._draw(drawn, others)
         else:
-            points = self._draw(drawn, outer)
-            self.drawn = points
+            self.sample = [dict(point) for point in sample.points]
+            points = self._frozen_sample({axis.name for d in drawn for axis in d} | set(others))
         if self.problems:
             return
-        rest = [rows_of(d) for d in self.axes.dimensions if d not in drawn]
+        rest = [dimension_rows(d) for d in self.axes.dimensions if d not in drawn]
         for point in points:
-            own = {name: value for name, value in point.items() if name not in OUTER}
-            for values in self.axes.product([[own], *rest]):
+            swept = {name: value for name, value in point.items() if name not in CELL_AXES}
+            for values in self.axes.product([[swept], *rest]):
                 for seed in [point["seed"]] if "seed" in point else self.seeds:
                     new = self._point(values, seed)
                     for pair in self._pairs(point):
                         self.pairs[pair][new.stem] = new
 
+    def _frozen_sample(self, expected: set[str]) -> list[Values]:
+        """The points that a frozen configuration has."""
+        points = []
+        for index, partial in enumerate(self.sample or []):
+            where = f"sweep.sample.points[{index}]"
+            point = self._parse(where, partial)
+            if point is not None:
+                points.append(point)
+            if set(partial) != expected:
+                self.problems.append(
+                    f"{where}: names {', '.join(partial)}; it must name {', '.join(sorted(expected))}"
+                )
+        return points
+
     def _draw(
-        self, dimensions: Sequence[Dimension], outer: Mapping[str, list[Any]]
+        self, dimensions: Sequence[Dimension], others: Mapping[str, list[Any]]
     ) -> list[Values]:
-        """Draw the points, the same whatever the order of the axes in the configuration."""
+        """Draw the points, the same whatever the order of the axes in the configuration.
+
+        Args:
+            dimensions: of the sweep.
+            others: style, content or seed -> all their values, if they are drawn too.
+        """
         sample = self.sweep.sample
         assert sample is not None
         if all(axis.values for dimension in dimensions for axis in dimension):
-            sizes = [len(rows_of(d)) for d in dimensions] + [len(v) for v in outer.values()]
-            if sample.n > math.prod(sizes):
+            sizes = [len(dimension_rows(d)) for d in dimensions]
+            count = math.prod([*sizes, *map(len, others.values())])
+            if sample.n > count:
                 self.problems.append(
-                    f"sweep.sample.n: there are only {math.prod(sizes)} points, not {sample.n}"
+                    f"sweep.sample.n: there are only {count} points, not {sample.n}"
                 )
                 return []
-
         dimensions = sorted(dimensions, key=lambda d: min(axis.name for axis in d))
 
-        def place(shares: Sequence[float]) -> tuple[str, Values]:
+        def make(fractions: Sequence[float]) -> tuple[str, Values]:
             point: Values = {}
-            for dimension, share in zip(dimensions, shares, strict=False):
-                point.update({axis.name: drawn_value(axis, share) for axis in dimension})
-            for (name, values), share in zip(outer.items(), shares[len(dimensions) :], strict=True):
-                point[name] = sorted(values)[int(share * len(values))]
+            for dimension, fraction in zip(dimensions, fractions, strict=False):
+                point.update({axis.name: axis.at(fraction) for axis in dimension})
+            rest = fractions[len(dimensions) :]
+            for (name, values), fraction in zip(others.items(), rest, strict=True):
+                point[name] = sorted(values)[int(fraction * len(values))]
             return digest(point), point
 
+        size = len(dimensions) + len(others)
         try:
-            found = draw(sample.method, len(dimensions) + len(outer), sample.n, sample.seed, place)
-        except ValueError as error:  # the first of the ends is none that the setting may have
+            found = draw_points(sample.method, size, sample.n, sample.seed, make)
+        except ValueError as error:  # the setting cannot have a value between the bounds
             self.problems.append(f"sweep.sample: {error}")
             return []
         if len(found) < sample.n:
@@ -210,31 +252,32 @@ class _Selector:
             )
         return found
 
-    def _outer(self, name: str) -> list[Any]:
+    def _cell_values(self, name: str) -> list[Any]:
+        """All values of the style, the content or the seed."""
         if name == "seed":
             return self.seeds
         return list(self.styles if name == "style" else self.contents)
 
-    def _pairs(self, partial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """The pairs of style and content that a partial cell means."""
+    def _pairs(self, partial: Mapping[str, Any]) -> Iterator[Pair]:
+        """The pairs of style and content of a partial cell."""
         for style in [partial["style"]] if "style" in partial else self.styles:
             for content in [partial["content"]] if "content" in partial else self.contents:
                 yield style, content
 
-    # --- less some -------------------------------------------------------------------------------
+    # --- filters ---------------------------------------------------------------------------------
 
     def _exclude(self) -> None:
-        gone: list[tuple[tuple[str, str], str]] = []
-        for index, given in enumerate(self.sweep.exclude):
+        removed: list[tuple[Pair, str]] = []
+        for index, spec in enumerate(self.sweep.exclude):
             where = f"sweep.exclude[{index}]"
-            partial = self._read(where, given)
+            partial = self._parse(where, spec)
             if partial is None:
                 continue
-            own = {n: digest(v) for n, v in partial.items() if n not in OUTER}
+            swept = {n: digest(v) for n, v in partial.items() if n not in CELL_AXES}
             stems = [
                 stem
                 for stem, point in self.points.items()
-                if all(digest(point.values[name]) == value for name, value in own.items())
+                if all(digest(point.values[name]) == value for name, value in swept.items())
                 and partial.get("seed", point.seed) == point.seed
             ]
             matched = [
@@ -245,25 +288,25 @@ class _Selector:
             ]
             if not matched and self.sweep.sample is None:
                 self.problems.append(f"{where}: {_listed(partial)} matches no cell")
-            gone += matched
-        for pair, stem in gone:
+            removed += matched
+        for pair, stem in removed:
             self.pairs[pair].pop(stem, None)
 
     def _filter(self) -> None:
         if self.sweep.where is None:
             return
-        names = {*OUTER, *self.axes.by_name, *Settings.model_fields}
+        names = {*CELL_AXES, *self.axes.by_name, *Settings.model_fields}
         condition = FilterExpression(self.sweep.where, names)
-        inner = condition.names - {*OUTER, *self.axes.by_name}
+        needed = condition.names - {*CELL_AXES, *self.axes.by_name}
         for (style, content), points in self.pairs.items():
             for stem, point in list(points.items()):
                 values = {**point.values, "style": style, "content": content, "seed": point.seed}
-                if inner:
+                if needed:
                     try:
                         settings = self.overrides.settings(style, content, point)
                     except ConfigError:
-                        continue  # told when all cells are resolved
-                    values = {**{name: getattr(settings, name) for name in inner}, **values}
+                        continue  # reported when all cells are resolved
+                    values = {**{name: getattr(settings, name) for name in needed}, **values}
                 try:
                     if not condition.holds(values.__getitem__):
                         del points[stem]
@@ -271,12 +314,12 @@ class _Selector:
                     self.problems.append(f"sweep.where: {error}")
                     return
 
-    # --- and some more ---------------------------------------------------------------------------
+    # --- additions -------------------------------------------------------------------------------
 
     def _include(self) -> None:
-        for index, given in enumerate(self.sweep.include):
+        for index, spec in enumerate(self.sweep.include):
             where = f"sweep.include[{index}]"
-            partial = self._read(where, given, new=True)
+            partial = self._parse(where, spec, new=True)
             if partial is None:
                 continue
             if "seed" in partial and partial["seed"] not in self.seeds:
@@ -294,70 +337,63 @@ class _Selector:
                         added |= point.stem not in self.pairs[pair]
                         self.pairs[pair].setdefault(point.stem, point)
             if not added:
-                self.problems.append(f"{where}: {_listed(partial)} is there already; remove it")
+                self.problems.append(f"{where}: the grid already has {_listed(partial)}; remove it")
 
     def _options(self, where: str, dimension: Dimension, partial: Values) -> list[Values] | None:
         """The rows of a dimension that an included cell may have."""
-        own = {axis.name: partial[axis.name] for axis in dimension if axis.name in partial}
-        rows = rows_of(dimension)
-        if not own:
+        values = {axis.name: partial[axis.name] for axis in dimension if axis.name in partial}
+        rows = dimension_rows(dimension)
+        if not values:
             if not rows:
                 self.problems.append(
-                    f"{where}: names no `{dimension[0].name}`, which has no list of values"
+                    f"{where}: give `{dimension[0].name}`, which has no list of values"
                 )
                 return None
             return rows
-        if len(own) == len(dimension):
-            return [own]
-        fitting = [r for r in rows if all(digest(r[n]) == digest(v) for n, v in own.items())]
+        if len(values) == len(dimension):
+            return [values]
+        fitting = [r for r in rows if all(digest(r[n]) == digest(v) for n, v in values.items())]
         if not fitting:
-            missing = next(axis.name for axis in dimension if axis.name not in own)
+            missing = next(axis.name for axis in dimension if axis.name not in values)
             self.problems.append(
-                f"{where}: {_listed(own)} is new; give `{missing}`, which is zipped with it, too"
+                f"{where}: {_listed(values)} is new; give `{missing}` too, which is zipped with it"
             )
             return None
         return fitting
 
-    # --- what a person wrote ---------------------------------------------------------------------
+    # --- values as the user wrote them -----------------------------------------------------------
 
-    def _read(self, where: str, given: Mapping[str, Any], *, new: bool = False) -> Values | None:
-        """A partial cell as the settings understand it, or None and its problems."""
+    def _parse(self, where: str, spec: Mapping[str, Any], *, new: bool = False) -> Values | None:
+        """A partial cell with values as the settings hold them; None if there are problems."""
         found: Values = {}
         before = len(self.problems)
-        for name, value in given.items():
-            place = f"{where}.{name}"
-            if name in ("style", "content"):
-                known = list(self._outer(name))
-                if value not in known:
-                    close = difflib.get_close_matches(str(value), known, n=1)
-                    meant = f"did you mean {close[0]!r}?" if close else f"one of {_some(known)}"
-                    self.problems.append(f"{place}: there is no {name} {value!r}; {meant}")
-                found[name] = value
-            elif name == "seed":
-                if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-                    self.problems.append(f"{place}: a seed is a whole number, not {value!r}")
-                elif new and not self.axes.with_seed:
-                    self.problems.append(f"{place}: give `sweep.seeds` too")
-                found[name] = value
-            elif name in self.axes.by_name:
-                axis = self.axes.by_name[name]
-                try:
-                    found[name] = axis.read(value)
-                except ValueError as error:
-                    self.problems.append(f"{place}: {error}")
-                    continue
-                known = [digest(other) for other in axis.values]
-                if known and not new and digest(found[name]) not in known:
-                    listed = _some([format_value(other) for other in axis.values])
-                    self.problems.append(
-                        f"{place}: {format_value(found[name])} is none of the axis's values, {listed}"
-                    )
+        for name, value in spec.items():
+            try:
+                found[name] = self._parse_value(name, value, new)
+            except ValueError as error:
+                self.problems.append(f"{where}.{name}: {error}")
         return found if len(self.problems) == before else None
+
+    def _parse_value(self, name: str, value: Any, new: bool) -> Any:
+        if name in INPUT_AXES:
+            known = self._cell_values(name)
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; {did_you_mean(value, known)}")
+            return value
+        if name == "seed":
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+                raise ValueError(f"a seed is an integer from 0, not {value!r}")
+            if new and not self.axes.with_seed:
+                raise ValueError("give `sweep.seeds` too")
+            return value
+        axis = self.axes.by_name[name]
+        parsed = axis.parse(value)
+        if axis.values and not new and digest(parsed) not in map(digest, axis.values):
+            listed = ", ".join(map(format_value, axis.values[:8]))
+            more = ", …" if len(axis.values) > 8 else ""
+            raise ValueError(f"the axis has no {format_value(parsed)}; it has {listed}{more}")
+        return parsed
 
 
 def _listed(values: Values) -> str:
-    return ", ".join(f"{name}: {format_value(value)}" for name, value in values.items())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    return format_values(values, ", ", ": ")

@@ -1,4 +1,4 @@
-"""Where the runs stand that a run is compared with."""
+"""The runs that a run is compared with, and the files of the comparison."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from nstcore.config.run import Config
 
 FOLDER = "compare"
-"""Where a run keeps the comparison, below its own folder."""
+"""The folder of the comparison, below that of the run."""
 
 PAGE, TABLE, SUMMARY = "index.html", "comparison.csv", "summary.json"
-"""What stands in it: the page, one row a pair of cells, and the summary with the limits."""
+"""Its files: the page, a table with a row for each pair of cells, and the summary with the limits."""
 
 
 def compared_runs(config: Config) -> list[str]:
     """The folders of the runs that a run is compared with, the baseline first."""
-    given = config.compare.runs if config.compare is not None else []
-    return [name if "/" in name else f"{config.results}/{name}" for name in given]
+    runs = config.compare.runs if config.compare is not None else []
+    return [name if "/" in name else f"{config.results}/{name}" for name in runs]
 
 
 def missing_runs(config: Config) -> list[str]:
-    """A line for each of these runs that is not there."""
+    """One line for each of these runs that does not exist."""
     problems: list[str] = []
     for index, folder in enumerate(compared_runs(config)):
         where = f"compare.runs[{index}]"

@@ -1,4 +1,4 @@
-"""Settings of cells: those of the point, and over them what a content or a style has for itself."""
+"""Settings of cells: those of the point, and over them those of the content and of the style."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.axes import Point
 from nstcore.plan.inputs import ContentSource, StyleSource
-from nstcore.plan.values import format_value
+from nstcore.plan.values import format_value, format_values
 
 
 class Overrides:
@@ -20,7 +20,7 @@ class Overrides:
 
     Args:
         contents: the contents with their own settings.
-        styles: the styles with theirs, which count if a content says the same.
+        styles: the styles with theirs.
     """
 
     def __init__(
@@ -28,10 +28,10 @@ class Overrides:
     ) -> None:
         self.contents = contents
         self.styles = styles
-        self._known: dict[tuple[str | None, str | None, str], Settings | ConfigError] = {}
+        self._resolved: dict[tuple[str | None, str | None, str], Settings | ConfigError] = {}
 
     def problems(self, sweep: Sweep) -> Iterator[str]:
-        """Own settings of contents and styles that the sweep sets as well."""
+        """Settings of contents and styles that the sweep sets as well."""
         setters = sweep.setters()
         for kind, sources in (("contents", self.contents), ("styles", self.styles)):
             for name, source in sources.items():
@@ -42,53 +42,52 @@ class Overrides:
                             f"`{setters[setting][0]}` too; remove it from one of the two"
                         )
 
-    def own(self, style: str, content: str) -> dict[str, Any]:
-        """What a content and a style have for themselves.
+    def of(self, style: str, content: str) -> dict[str, Any]:
+        """The settings that a content and a style have for themselves.
 
         Raises:
-            ConfigError: if they say different things.
+            ConfigError: if they contradict each other.
         """
-        mine = self.contents[content].settings
-        its = self.styles[style].settings
+        of_content = self.contents[content].settings
+        of_style = self.styles[style].settings
         problems = [
-            f"styles.{style}.settings.{name}: is {format_value(its[name])}, and for contents.{content} "
-            f"it is {format_value(mine[name])}; remove one, or exclude the two together"
-            for name in its
-            if name in mine and read_setting(name, mine[name]) != read_setting(name, its[name])
+            f"styles.{style}.settings.{name}: is {format_value(value)}, and in contents.{content} it is "
+            f"{format_value(of_content[name])}; remove one, or exclude the two together"
+            for name, value in of_style.items()
+            if name in of_content
+            and read_setting(name, of_content[name]) != read_setting(name, value)
         ]
         if problems:
             raise ConfigError(problems)
-        return {**mine, **its}
+        return {**of_content, **of_style}
 
     def settings(self, style: str, content: str, point: Point) -> Settings:
         """All settings of a cell.
 
         Raises:
-            ConfigError: if they do not go together.
+            ConfigError: if they contradict each other.
         """
         key = (
             style if self.styles[style].settings else None,
             content if self.contents[content].settings else None,
             point.name,
         )
-        if key not in self._known:
+        if key not in self._resolved:
             try:
-                given = {**point.explicit, **self.own(style, content)}
-                self._known[key] = resolve_settings(given, where=_place(point, *key[:2]))
+                explicit = {**point.explicit, **self.of(style, content)}
+                self._resolved[key] = resolve_settings(explicit, where=_origin(point, *key[:2]))
             except ConfigError as error:
-                self._known[key] = error
-        found = self._known[key]
+                self._resolved[key] = error
+        found = self._resolved[key]
         if isinstance(found, ConfigError):
             raise found
         return found
 
 
-def _place(point: Point, style: str | None, content: str | None) -> str:
+def _origin(point: Point, style: str | None, content: str | None) -> str:
     """Where settings come from, for a message about them."""
     where = "sweep.axes" if point.values else "settings"
-    values = [f"{name}={format_value(value)}" for name, value in point.values.items()]
-    if style is not None:
-        values.append(f"styles.{style}")
-    if content is not None:
-        values.append(f"contents.{content}")
-    return f"{where}, {', '.join(values)}" if values else where
+    parts = [format_values(point.values, ", ")] if point.values else []
+    parts += [f"styles.{style}"] if style is not None else []
+    parts += [f"contents.{content}"] if content is not None else []
+    return f"{where}, {', '.join(parts)}" if parts else where

@@ -1,4 +1,4 @@
-"""Where the files of a run stand, from the run's folder: the one place that spells their names."""
+"""Paths of the files of a run, from the run's folder: no other module spells them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nstcore.core.settings import Settings
 from nstcore.images.resize import SizeBy
-from nstcore.plan import paths
 from nstcore.store.files import digest
 
 CONTENT = "inputs/contents/{content}/{size}.png"
@@ -26,7 +25,7 @@ RECORD_SUFFIX = ".json"
 
 
 def record_path(image: Path | str) -> Path:
-    """The record beside a picture."""
+    """The record beside an image."""
     return Path(image).with_suffix(RECORD_SUFFIX)
 
 
@@ -47,10 +46,10 @@ def size_label(settings: Settings, size: int | None = None) -> str:
 
 
 def target_id(settings: Settings, layers: tuple[str, ...], size: int) -> str:
-    """Name of a style target: what sees, which layers, and at what size."""
-    eye = encoder_id(settings.encoder, settings.weights)
+    """Name of a style target: encoder, layers and size."""
+    encoder = encoder_id(settings.encoder, settings.weights)
     layer_set = digest(sorted(layers))[:8]
-    parts = [eye, settings.pooling, settings.padding, layer_set, size_label(settings, size)]
+    parts = [encoder, settings.pooling, settings.padding, layer_set, size_label(settings, size)]
     if settings.guide_propagation != "simple":
         parts.append(settings.guide_propagation)
     return "-".join(parts)
@@ -65,4 +64,4 @@ LabelledSizes = dict[str, tuple[int, SizeBy]]
 def sizes_of(settings: Iterable[Settings]) -> LabelledSizes:
     """The sizes of some settings, ascending."""
     ordered = sorted(settings, key=lambda one: (one.size, one.size_by))
-    return {paths.size_label(one): (one.size, one.size_by) for one in ordered}
+    return {size_label(one): (one.size, one.size_by) for one in ordered}

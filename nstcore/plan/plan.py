@@ -1,75 +1,56 @@
-"""The plan: every cell of a run, its settings, its place and its batch.
+"""The plan: every cell of a run, its settings, its path and its batch.
 
-A pure function of the configuration and of the lists of input files.  It looks at no output, no
-clock and no picture's contents, so that a job on another machine finds the same plan.
+A pure function of the configuration and of the lists of input files.  It reads no output, no clock and
+no image, so that a job on another machine finds the same plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nstcore.config.run import Config
-from nstcore.config.strict import ID_PATTERN
+from nstcore.config.run import PARETO, Config
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.axes import Point, base_setting
-from nstcore.plan.batching import BatchPlan, Key
-from nstcore.plan.cells import Selection, select_cells
+from nstcore.plan.batching import BatchKey, BatchPlan
+from nstcore.plan.cells import Cell, Selection, select_cells
 from nstcore.plan.cost_model import cell_seconds
-from nstcore.plan.inputs import ContentSource, StyleSource, expand_contents, expand_styles
+from nstcore.plan.inputs import (
+    ContentSource,
+    Image,
+    StyleSource,
+    check_region_weights,
+    check_regions,
+    expand_contents,
+    expand_styles,
+    named_regions,
+)
 from nstcore.plan.overrides import Overrides
 from nstcore.plan.paths import LabelledSizes, sizes_of
-from nstcore.plan.refine import candidates, problems_of
-from nstcore.plan.regions import named_regions, region_problems
+from nstcore.plan.refine import candidates, cell_row, most_refined, refined
 from nstcore.store.files import digest
 
-__all__ = ["ID_PATTERN", "BatchGroup", "Cell", "Plan", "Point"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One output picture: content x style x point."""
-
-    style: str
-    content: str
-    point: Point
-    settings: Settings
-    """All settings: the point's, with what the content and the style have for themselves."""
-    group: str
-    """Name of the group that its batch belongs to."""
-    batch: str
-    image: str
-    """Path of the picture, from the run's folder."""
-
-    @property
-    def axes(self) -> dict[str, Any]:
-        """Value of every axis: style, content, the swept settings, seed."""
-        return {
-            "style": self.style,
-            "content": self.content,
-            **self.point.values,
-            "seed": self.point.seed,
-        }
+__all__ = ["BatchGroup", "Cell", "Plan"]
 
 
 @dataclass(frozen=True)
 class BatchGroup:
-    """Batches that one rule serves: their jobs differ in style and content only.
+    """Batches that one rule makes: their jobs differ in style and content only.
 
     Attributes:
-        name: empty, or what tells this group's batches from others of their style and content.
-        batches: style and content of each batch, None for an axis that makes no batches.
-        places: style, content and stem of every picture of a batch, None for what differs between
-            the batches.
+        name: empty, or the part of the batches' names that is neither style nor content.
+        batches: style and content of each batch.
+        places: style, content and stem of every image of a batch; None for a style or content that
+            differs between the batches.
         alone: whether all batches of this name are in this group.
     """
 
     name: str
-    batches: tuple[Key, ...]
+    batches: tuple[BatchKey, ...]
     places: tuple[tuple[str | None, str | None, str], ...]
     alone: bool
 
@@ -81,7 +62,7 @@ class Plan:
         config: the checked configuration.
 
     Raises:
-        ConfigError: if inputs are missing or values of the sweep do not go together.
+        ConfigError: if inputs are missing or values of the sweep contradict each other.
     """
 
     def __init__(self, config: Config) -> None:
@@ -103,21 +84,24 @@ class Plan:
         if self.contents and self.styles:
             problems += self._select(config, overrides)
         elif config.sweep.sample is None:
-            # What is wrong with the axes is told beside what is wrong with the pictures.
+            # Report mistakes of the axes together with those of the inputs.
             axes: dict[str, Any] = {"exclude": [], "include": [], "where": None}
             sweep = config.sweep.model_copy(update=axes)
             any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
             problems += self._select(config.model_copy(update={"sweep": sweep}), any_two)
         problems += self._missing_files()
         if not problems:
-            problems += region_problems(self, *named_regions(self))
+            problems += self.region_problems(*named_regions(self.contents, self.styles))
         if not problems:
-            problems += problems_of(self)
+            try:
+                self.refined_settings  # noqa: B018
+            except ConfigError as error:
+                problems += error.problems
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
     def _select(self, config: Config, overrides: Overrides) -> Iterator[str]:
-        """Find all cells and their settings; gives what is wrong with them."""
+        """Find all cells and their settings; yields their problems."""
         try:
             self.selection: Selection = select_cells(config, overrides)
         except ConfigError as error:
@@ -138,7 +122,7 @@ class Plan:
                 self._resolved[style, content, point.stem] = settings
 
     def _missing_files(self) -> list[str]:
-        """Files besides the pictures that the settings name and that are not there."""
+        """One line for every file of the settings that does not exist."""
         named = {
             (name, path)
             for settings in self.settings
@@ -184,14 +168,59 @@ class Plan:
 
     @cached_property
     def titles(self) -> dict[str, dict[str, str]]:
-        """Axis -> value -> what people are shown in its place."""
+        """Axis -> value -> what people see in its place."""
         axes = self.selection.axes.by_name.values()
         return {axis.name: dict(axis.titles) for axis in axes if axis.titles}
 
+    def region_problems(
+        self, of_contents: Mapping[str, Sequence[str]], of_images: Mapping[Image, Sequence[str]]
+    ) -> list[str]:
+        """One line for each mistake in the regions of the run, as far as their names are known.
+
+        Args:
+            of_contents: content -> its regions.
+            of_images: style and index of its image -> the image's regions.
+        """
+        problems: list[str] = []
+        guided = any(source.guide is not None for source in self.contents.values())
+        if guided or any(source.regions for source in self.styles.values()):
+            pairs = self.selection.pairs
+            problems += check_regions(self.contents, self.styles, pairs, of_contents, of_images)
+        return problems + check_region_weights(self.contents, self.settings, of_contents)
+
+    # --- refinement ------------------------------------------------------------------------------
+
     @cached_property
     def refinable(self) -> list[Cell]:
-        """Cells that ``refine`` may choose; a table of them is read once."""
-        return candidates(self)
+        """Cells that ``refine`` can choose; a table of them is read once."""
+        return candidates(self.config, self._all)
+
+    @cached_property
+    def most_refined(self) -> list[Cell]:
+        """As many refined cells as there can be."""
+        return most_refined(self.config, self.refinable)
+
+    @cached_property
+    def refined_settings(self) -> list[Settings]:
+        """All different settings that refined cells can have, whatever image they start from."""
+        found: dict[str, Settings] = {}
+        for cell in self.refinable:
+            settings = refined(self.config, cell).settings
+            found.setdefault(settings.model_dump_json(exclude={"init_file"}), settings)
+        return list(found.values())
+
+    @cached_property
+    def refined_sizes(self) -> LabelledSizes:
+        """Sizes at which contents have to be prepared for refined cells alone, ascending."""
+        found = sizes_of(self.refined_settings)
+        return {label: size for label, size in found.items() if label not in self.sizes}
+
+    @property
+    def refine_rows(self) -> list[dict[str, Any]] | None:
+        """The rows of the table that chooses refined cells; None if no table does."""
+        if self.config.refine is None or self.config.refine.choose == PARETO:
+            return None
+        return [cell_row(cell) for cell in self.refinable]
 
     # --- batches ---------------------------------------------------------------------------------
 
@@ -204,51 +233,51 @@ class Plan:
                 point,
                 self._resolved[style, content, point.stem],
                 group,
-                self.division.batch(style, content, group),
+                self.batching.batch(style, content, group),
                 self.image_path(style, content, point),
             )
             for (style, content), points in self.selection.pairs.items()
             for point in points
-            for group in [self.division.group(style, content, point)]
+            for group in [self.batching.group(style, content, point)]
         )
 
     @cached_property
-    def division(self) -> BatchPlan:
-        """How the cells are shared out to batches."""
-        judge = self.evaluation["encoder"]
-        taken: dict[int, float] = {}
+    def batching(self) -> BatchPlan:
+        """How batches divide the cells."""
+        encoder = self.evaluation["encoder"]
+        known: dict[int, float] = {}
 
         def seconds(style: str, content: str, point: Point) -> float:
             settings = self._resolved[style, content, point.stem]
-            if id(settings) not in taken:
-                taken[id(settings)] = cell_seconds(self.config, settings, judge)
-            return taken[id(settings)]
+            if id(settings) not in known:
+                known[id(settings)] = cell_seconds(self.config, settings, encoder)
+            return known[id(settings)]
 
         return BatchPlan(self.config, self.selection.pairs, seconds)
 
     @cached_property
-    def _batches(self) -> dict[str, dict[Key, list[Cell]]]:
-        found: dict[str, dict[Key, list[Cell]]] = {}
+    def _batches(self) -> dict[str, dict[BatchKey, list[Cell]]]:
+        found: dict[str, dict[BatchKey, list[Cell]]] = {}
         for cell in self._all:
             batches = found.setdefault(cell.group, {})
-            batches.setdefault(self.division.key(cell.style, cell.content), []).append(cell)
+            batches.setdefault(self.batching.key(cell.style, cell.content), []).append(cell)
         return found
 
     @cached_property
     def groups(self) -> tuple[BatchGroup, ...]:
-        """All batches, those together that make the same files but for their style and content.
+        """All batches; a group has those whose files differ in style and content only.
 
-        In a grid that is a product there is one group for each name.
+        A grid that is a product has one group for each name.
         """
-        by = self.division.layout.own
+        separate = self.batching.axes.separate
         groups: list[BatchGroup] = []
         for name, batches in self._batches.items():
-            alike: dict[tuple[tuple[str | None, str | None, str], ...], list[Key]] = {}
+            alike: dict[tuple[tuple[str | None, str | None, str], ...], list[BatchKey]] = {}
             for key, cells in batches.items():
                 places = tuple(
                     (
-                        None if "style" in by else cell.style,
-                        None if "content" in by else cell.content,
+                        None if "style" in separate else cell.style,
+                        None if "content" in separate else cell.content,
                         cell.point.stem,
                     )
                     for cell in cells
@@ -264,13 +293,13 @@ class Plan:
         """The cells of one job.
 
         Args:
-            group: name of the group whose points they have.
-            style, content: the job's own, where these axes make batches.
+            group: name of the group.
+            style, content: those of the job, for axes along which batches are separate.
         """
         return list(self._batches[group][style, content])
 
     def digest_of(self, cells: Iterable[Cell]) -> str:
-        """Of everything in the configuration that determines some cells."""
+        """Digest of everything in the configuration that determines some cells."""
         return digest(
             {
                 "cells": [[c.image, self._digests[id(c.settings)], c.point.seed] for c in cells],
@@ -285,21 +314,21 @@ class Plan:
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
-        """Encoder, weights and size that judge every picture of the run."""
+        """Encoder, weights and size with which every image of the run is measured."""
         base = base_setting(self.config.settings.explicit, "encoder")
-        given = self.config.evaluation
-        encoder = given.encoder or base
-        weights = given.weights
+        spec = self.config.evaluation
+        encoder = spec.encoder or base
+        weights = spec.weights
         if weights is None:
             files = self.config.settings.weights
             if isinstance(files, dict):
                 weights = files.get(encoder)
             elif encoder == base:
                 weights = files
-        return {"encoder": encoder, "weights": weights, "size": given.size}
+        return {"encoder": encoder, "weights": weights, "size": spec.size}
 
     def image_path(self, style: str, content: str, point: Point) -> str:
-        """Path of a cell's picture, from the run's folder."""
+        """Path of a cell's image, from the run's folder."""
         return f"cells/{style}/{content}/{point.stem}.{self.config.output.format}"
 
     def cells(self, *, style: str | None = None, content: str | None = None) -> Iterator[Cell]:
@@ -312,21 +341,20 @@ class Plan:
     def layout(self) -> dict[str, list[str]]:
         """Axes on rows, columns and pages of the contact sheets: every axis in exactly one place.
 
-        Where the configuration is silent: a page for each style, contents as rows, all else as
-        columns.
+        By default a page for each style, contents as rows, all else as columns.
         """
         report = self.config.report
-        given = {"rows": report.rows, "cols": report.cols, "pages": report.pages}
-        used = {axis for axes in given.values() for axis in axes or []}
+        spec = {"rows": report.rows, "cols": report.cols, "pages": report.pages}
+        used = {axis for axes in spec.values() for axis in axes or []}
         axes = [a for a, values in self.axis_values.items() if len(values) > 1 and a not in used]
-        layout = {place: list(axes or []) for place, axes in given.items()}
+        layout = {place: list(axes or []) for place, axes in spec.items()}
         for place, axis in (("pages", "style"), ("rows", "content")):
-            if given[place] is None and axis in axes:
+            if spec[place] is None and axis in axes:
                 layout[place].append(axis)
                 axes.remove(axis)
-        rest = next((place for place in ("cols", "rows", "pages") if given[place] is None), "cols")
+        rest = next((place for place in ("cols", "rows", "pages") if spec[place] is None), "cols")
         layout[rest] += axes
-        # A sheet with a single row or column still says of what.
+        # A sheet with a single row or column still has its title.
         for place, axis in (("rows", "content"), ("cols", "style")):
             free = axis not in [a for axes in layout.values() for a in axes]
             if not layout[place] and free:
@@ -335,7 +363,7 @@ class Plan:
 
     @property
     def cell_count(self) -> int:
-        """How many pictures the run makes."""
+        """How many images the run makes."""
         return len(self._all)
 
     @cached_property

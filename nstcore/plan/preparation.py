@@ -8,7 +8,6 @@ from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.settings import Settings
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
-from nstcore.plan.refine import refined_settings
 
 EVALUATED_LAYERS = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS)
 """Layers of the style whose statistics are measured on every finished image."""
@@ -22,7 +21,7 @@ def encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
 def refined_encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
     """The same of what only refined cells need."""
     known = encoders(plan)
-    found = _encoders(refined_settings(plan))
+    found = _encoders(plan.refined_settings)
     return {name: value for name, value in found.items() if name not in known}
 
 
@@ -70,7 +69,7 @@ def target_requests(plan: Plan) -> Requests:
 def refined_requests(plan: Plan) -> Requests:
     """Every target that only refined cells need."""
     found: Requests = {}
-    for settings in refined_settings(plan):
+    for settings in plan.refined_settings:
         found |= requests_of(settings)
     known = target_requests(plan)
     return {name: request for name, request in found.items() if name not in known}

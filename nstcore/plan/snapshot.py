@@ -1,7 +1,7 @@
-"""The frozen configuration: what a run is made from, however the user's file changes meanwhile.
+"""The frozen configuration, from which all jobs of a run make the same plan.
 
-It stands in the run's folder with all inputs spelled out, so that neither an edited configuration
-nor a picture added to a folder can change the plan of a run that is under way.
+It is in the run's folder and names all inputs, so that neither an edited configuration nor an image
+added to a folder can change the plan of a run that has started.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from nstcore.config.yaml_files import dump_yaml, read_yaml, with_lines
 from nstcore.errors import ConfigError
 from nstcore.plan.compared import missing_runs
 from nstcore.plan.plan import Plan
-from nstcore.plan.refine import rows_of
 from nstcore.store.files import retry_io, write_text
 
 NAME = "config.yaml"
@@ -45,12 +44,11 @@ def write_snapshot(plan: Plan) -> Path:
     values["contents"] = {name: source.entry() for name, source in plan.contents.items()}
     values["styles"] = {name: source.entry() for name, source in plan.styles.items()}
     values["settings"] = config.settings.explicit
-    if plan.selection.drawn is not None:
+    if plan.selection.sample is not None:
         # Drawn once: another version of SciPy might draw other points.
-        values["sweep"]["sample"]["points"] = plan.selection.drawn
-    rows = rows_of(plan)
-    if rows is not None:
-        values["refine"]["choose"] = rows
+        values["sweep"]["sample"]["points"] = plan.selection.sample
+    if plan.refine_rows is not None:
+        values["refine"]["choose"] = plan.refine_rows
     path = snapshot_path(config)
     write_text(path, _HEADER + dump_yaml(values))
     return path
@@ -60,7 +58,7 @@ def open_snapshot(path: Path | str) -> Plan:
     """The plan of a run that has started.
 
     Raises:
-        ConfigError: if there is no frozen configuration or it was changed to something wrong.
+        ConfigError: if there is no frozen configuration or an edit made it wrong.
     """
     return read_plan(path)
 
@@ -70,8 +68,7 @@ def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
 
     Args:
         path: the file.
-        starting: whether a run is to start from it: then the runs that it is compared with must be
-            there.
+        starting: whether a run starts from it: then the runs that it is compared with must exist.
 
     Raises:
         ConfigError: one line for every mistake, with the line in the file.
@@ -84,12 +81,11 @@ def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
 
 
 def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
-    """The plan that a configuration means.
+    """The plan of a configuration.
 
     Args:
         raw: the configuration as it was read.
-        starting: whether this process starts the run; one that is only a job of it takes the frozen
-            configuration.
+        starting: whether this process starts the run; a job of the run takes the frozen configuration.
 
     Raises:
         ConfigError: one line for every mistake.

@@ -28,7 +28,6 @@ from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.refine import refined_sizes
 from nstcore.plan.values import format_size
 from nstcore.resources.estimate import InputSizes, Machine, prepared_sizes
 from nstcore.resources.micro_batches import MicroBatch
@@ -163,7 +162,7 @@ def preflight_warnings(
 def too_many_pixels(plan: Plan, sizes: InputSizes) -> Iterator[str]:
     """Contents at a size that could be written but not read again."""
     for content, native in sizes.contents.items():
-        for label, (size, by) in {**plan.sizes, **refined_sizes(plan)}.items():
+        for label, (size, by) in {**plan.sizes, **plan.refined_sizes}.items():
             width, height = fit_size(native, size, by)
             if width * height > MAX_PIXELS:
                 most = _largest(native, by)

@@ -113,7 +113,7 @@ def promote(plan: Plan) -> None:
     for one in chosen:
         cell = one.cell
         named = [cell.style, cell.content, cell.point.name, cell.point.seed]
-        image = refined(plan, cell).image
+        image = refined(plan.config, cell).image
         writer.writerow([*named, one.rank, one.content_loss, one.style_loss, image])
     write_text(run / TABLE, text.getvalue())
     log.info("%d cells are made again", len(chosen))
@@ -139,7 +139,9 @@ def promoted(plan: Plan) -> list[tuple[Cell, Cell]]:
         StoreError: if the table of chosen cells is not there or not of this plan.
     """
     table = Path(plan.config.run_dir) / TABLE
-    known = {one.image: (cell, one) for cell in plan.refinable for one in [refined(plan, cell)]}
+    known = {
+        one.image: (cell, one) for cell in plan.refinable for one in [refined(plan.config, cell)]
+    }
     images = promoted_images(table)
     strange = [image for image in images if image not in known]
     if strange:

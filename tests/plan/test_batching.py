@@ -69,8 +69,8 @@ def test_ten_thousand_cells_become_some_hundred_jobs_whatever_the_axes(
 
 def test_every_cell_is_in_one_batch_of_one_rule(picture: str) -> None:
     plan = make(picture, 4, 9, 3, minutes=2)
-    assert plan.division.layout.own == {"style"}
-    assert plan.division.layout.buckets > 1
+    assert plan.batching.axes.separate == {"style"}
+    assert plan.batching.axes.buckets > 1
     seen = [
         cell.image
         for group in plan.groups
@@ -98,7 +98,7 @@ def test_without_a_target_everything_is_as_the_other_keys_say(picture: str) -> N
 
 def test_what_is_given_for_batches_is_kept(picture: str) -> None:
     by_style = make(picture, 3, 4, 64, minutes=4, batch_by=["style"])
-    assert by_style.division.layout.own == {"style"}
+    assert by_style.batching.axes.separate == {"style"}
     # 256 cells of 12 s to each style are 51 minutes: 16 jobs of about three.
     assert 3 * 14 <= len(minutes_of(by_style)) <= 3 * 16
     assert len(minutes_of(make(picture, 3, 4, 1, minutes=0.1, batch_split=1))) == 12
@@ -121,7 +121,7 @@ def test_longer_cells_make_smaller_batches(picture: str) -> None:
 
 def test_another_picture_moves_no_cell_while_the_number_of_buckets_stands(picture: str) -> None:
     before, after = make(picture, 20, 50, 10), make(picture, 21, 51, 10)
-    assert before.division.layout == after.division.layout
+    assert before.batching.axes == after.batching.axes
     batches = {cell.image: cell.batch for cell in before.cells()}
     again = {cell.image: cell.batch for cell in after.cells()}
     assert all(again[image] == batch for image, batch in batches.items())

@@ -53,7 +53,7 @@ def test_a_style_for_each_region() -> None:
         ("#ff0000", "#0000ff", "#0000ff", "#00ff00"),
         (None, None, None, "guide.png"),
     )
-    assert style.pictures("#0000ff") == [1, 2]
+    assert style.images("#0000ff") == [1, 2]
     assert [style.guide(i) for i in range(4)] == list(style.guides)
 
 
@@ -123,7 +123,7 @@ def test_an_entry_means_what_it_came_from(style: Any) -> None:
         (
             "cat.png",
             {"regions": {"sky": ["wave.png", "wave.png"]}},
-            "styles.s.regions.sky: a file stands twice",
+            "styles.s.regions.sky: a file appears twice",
         ),
         ({"path": "cat.png", "guide": {}}, "wave.png", "contents.cat.guide: "),
         (

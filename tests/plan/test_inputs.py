@@ -91,7 +91,7 @@ def test_a_file_that_is_no_picture_by_its_suffix_can_be_named(photos: Path) -> N
     ("given", "place", "word"),
     [
         ("nowhere", "contents", "nowhere"),
-        ("nowhere/*.png", "contents", "matches no picture"),
+        ("nowhere/*.png", "contents", "matches no image"),
         (["photos", "photos/missing.jpg"], "contents[1]", "missing.jpg"),
         ([], "contents", "empty"),
         ({}, "contents", "empty"),
@@ -107,7 +107,7 @@ def test_what_means_no_picture_is_named(photos: Path, given: object, place: str,
 
 def test_an_empty_folder(photos: Path) -> None:
     (photos / "empty").mkdir()
-    assert "photos/empty folder holds no picture" in problem("photos/empty")
+    assert "photos/empty folder has no image" in problem("photos/empty")
 
 
 def test_two_files_with_one_name(photos: Path) -> None:

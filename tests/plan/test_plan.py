@@ -177,7 +177,7 @@ def test_no_job_is_too_large_when_buckets_are_fair(folder: Path, raw: dict[str, 
 
 def test_a_value_in_two_spellings_is_one_too_many(folder: Path) -> None:
     raw = {"contents": NAMES[:1], "styles": NAMES[:1]}
-    with pytest.raises(ConfigError, match="style_weight=10; keep one"):
+    with pytest.raises(ConfigError, match="style_weight=10; remove one"):
         plan_of({**raw, "sweep": {"axes": {"style_weight": [10, 10.0]}}}, folder)
 
 

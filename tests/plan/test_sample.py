@@ -15,7 +15,6 @@ from scipy.stats import qmc
 
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
-from nstcore.plan import sample as sample_module
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import open_snapshot, write_snapshot
 
@@ -185,7 +184,7 @@ def test_the_points_stand_in_the_frozen_configuration(
     def refuse(*_: object) -> None:
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(sample_module, "shares", refuse)
+    monkeypatch.setattr("nstcore.plan.axes.unit_points", refuse)
     again = open_snapshot(path)
     assert list(again.cells()) == list(plan.cells())
     assert write_snapshot(again).read_text() == path.read_text()
@@ -197,7 +196,7 @@ def test_the_points_stand_in_the_frozen_configuration(
 @pytest.mark.parametrize(
     ("axes", "sample", "line"),
     [
-        ({}, {"method": "lhs", "n": 2}, "sweep.sample: there is no axis to draw from"),
+        ({}, {"method": "lhs", "n": 2}, "sweep.sample: no axis to draw from"),
         (AXES, {"method": "lhs", "n": 0}, "sweep.sample.n: input should be greater"),
         (AXES, {"method": "grid", "n": 2}, "sweep.sample.method: input should be 'lhs'"),
         (
@@ -223,7 +222,7 @@ def test_the_points_stand_in_the_frozen_configuration(
         (
             {"pooling": ["max", "avg"]},
             {"method": "lhs", "n": 1, "points": [{"style": "a"}]},
-            "sweep.sample.points[0]: names style; it has to name pooling",
+            "sweep.sample.points[0]: names style; it must name pooling",
         ),
     ],
 )
@@ -236,7 +235,7 @@ def test_samples_that_cannot_be_are_named(
 
 
 def test_an_included_cell_has_to_say_what_is_drawn(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"include\[0\]: names no `tv_weight`, which has no list"):
+    with pytest.raises(ConfigError, match=r"include\[0\]: give `tv_weight`, which has no list"):
         plan_of(
             folder,
             {"tv_weight": {"uniform": [0, 1]}, "size": [64, 96]},

@@ -328,11 +328,11 @@ class TestMistakes:
         [
             (
                 {"exclude": [{"style": "picture0", "tv_weight": 3}]},
-                "exclude[0].tv_weight: 3 is none",
+                "exclude[0].tv_weight: the axis has no 3",
             ),
             (
                 {"exclude": [{"style": "pictur0"}]},
-                "exclude[0].style: there is no style 'pictur0'; did",
+                "exclude[0].style: unknown style 'pictur0'; did",
             ),
             ({"exclude": [{"size": 64}]}, "exclude[0].size: unknown axis `size`"),
             (
@@ -350,12 +350,12 @@ class TestMistakes:
             ({"zip": [["look", "twist"]]}, "zip[0]: unknown axis `twist`"),
             ({"zip": [["look", "look"]]}, "zip[0]: `look` appears twice"),
             ({"zip": [["style_weight", "history"]]}, "zip[0]: all axes need equally many values"),
-            ({"include": [{"tv_weight": 0}]}, "include[0]: tv_weight: 0 is there already"),
+            ({"include": [{"tv_weight": 0}]}, "include[0]: the grid already has tv_weight: 0"),
             ({"include": [{"look": "c"}]}, "include[0].look: 'c' is none of a, b"),
             ({"include": [{"seed": 3}]}, "include[0].seed: give `sweep.seeds` too"),
             (
                 {"zip": [["history", "tv_weight"]], "include": [{"tv_weight": 7}]},
-                "include[0]: tv_weight: 7 is new; give `history`, which is zipped with it, too",
+                "include[0]: tv_weight: 7 is new; give `history` too, which is zipped with it",
             ),
             ({"include": [{}]}, "include[0]: dictionary should have at least 1 item"),
             ({"where": "style_weight > 1000"}, "where: no cell is left"),

@@ -19,10 +19,7 @@ from nstcore.errors import ConfigError, StoreError, UserError
 from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.plan.refine import (
-    most_refined,
     refined,
-    refined_settings,
-    refined_sizes,
 )
 from nstcore.plan.snapshot import open_snapshot, write_snapshot
 from nstcore.results.finalize import finalize
@@ -74,7 +71,7 @@ def refining(folder: Path, **changes: Any) -> Plan:
 def test_a_refined_cell_goes_on_where_the_small_one_ended(tmp_path: Path) -> None:
     plan = refining(tmp_path)
     cell = next(plan.cells())
-    again = refined(plan, cell)
+    again = refined(plan.config, cell)
     assert again.image == "refined/paint/photo/style_weight=1,seed=0.png"
     settings = again.settings
     assert settings.init == "file"
@@ -84,9 +81,9 @@ def test_a_refined_cell_goes_on_where_the_small_one_ended(tmp_path: Path) -> Non
     assert settings.level_iterations() == [7, 7, 7]
     kept = {"style_weight", "encoder", "style_layers", "tv_weight", "optimizer", "history"}
     assert settings.model_dump(include=kept) == cell.settings.model_dump(include=kept)
-    assert list(refined_sizes(plan)) == ["300"]
-    assert len(most_refined(plan)) == 2
-    assert {settings.style_weight for settings in refined_settings(plan)} == {1, 10, 100}
+    assert list(plan.refined_sizes) == ["300"]
+    assert len(plan.most_refined) == 2
+    assert {settings.style_weight for settings in plan.refined_settings} == {1, 10, 100}
     grid = preparation.target_requests(plan)
     extra = preparation.refined_requests(plan)
     assert {size for _, _, size in extra.values()} == {75, 150, 300}
@@ -123,7 +120,7 @@ def test_another_encoder_brings_its_own_weights(tmp_path: Path) -> None:
         sweep={},
         refine={"settings": {"encoder": "vgg19"}},
     )
-    (settings,) = refined_settings(plan)
+    (settings,) = plan.refined_settings
     assert settings.weights == weights["vgg19"]
     assert settings.level_sizes() == [64]
     (added,) = preparation.refined_encoders(plan).values()
@@ -162,7 +159,7 @@ class TestTables:
         plan = refining(tmp_path, refine={"choose": choose, "settings": {"size": 300}})
         stems = ["style_weight=10,seed=1", "style_weight=100,seed=0", "style_weight=100,seed=1"]
         assert [cell.point.stem for cell in plan.refinable] == stems
-        assert len(most_refined(plan)) == 3
+        assert len(plan.most_refined) == 3
 
     @pytest.mark.parametrize(
         ("row", "words"),

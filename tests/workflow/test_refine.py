@@ -111,7 +111,7 @@ def test_chosen_by_hand(bench: Bench) -> None:
     bench.write(refine={"choose": "rows.tsv", "settings": {"size": 128, "iterations": [2]}})
     status, said = bench.try_run("-n")
     assert status == 1
-    assert "rows.tsv, line 2: there is no setting 'style_weight=7' in the grid" in said
+    assert "rows.tsv, line 2: the grid has no setting 'style_weight=7'" in said
     assert "Traceback" not in said
     (bench.folder / "rows.tsv").write_text(
         "style\tsetting\npainting1\tstyle_weight=1\npainting1\tstyle_weight=30\n"

@@ -10,7 +10,6 @@ from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS, state_
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.plan import compared, paths
 from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
-from nstcore.plan.refine import rows_of
 from nstcore.plan.snapshot import open_plan, write_snapshot
 from nstcore.results.select_refined import promoted_images
 
