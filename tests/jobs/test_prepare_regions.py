@@ -159,7 +159,7 @@ def test_colours_that_do_not_go_together_are_named_once_they_are_read() -> None:
 def test_a_guide_that_cannot_be_used_is_named_with_its_entry() -> None:
     Image.new("RGB", (60, 60), "#ff0000").save("square.png")
     (said,) = problems({**GUIDED, "guide": "square.png"}, "wave.png")
-    assert said.startswith("contents.c: square.png: has 60 x 60 px, its picture 80 x 60")
+    assert said.startswith("contents.c: square.png: has 60 x 60 px, its image 80 x 60")
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save("photo.png")
     (said,) = problems(GUIDED, {"path": "wave.png", "guide": "photo.png"})
