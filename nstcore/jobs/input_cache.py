@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from nstcore.core.color_modes import in_grey, seen_picture, seen_style
@@ -176,7 +176,7 @@ class Scratch:
             if path not in self._copies:
                 self._copies[path] = _copy(path, root)
             return self._copies[path]
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the latter: no locks on that disk
             log.warning("%s is read where it stands, not from %s: %s", path, root, error)
             self.root = None
             return path
@@ -191,8 +191,7 @@ def _copy(path: Path, root: Path) -> Path:
     version = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
     name = hashlib.sha256(version.encode()).hexdigest()[:32]
     copy = root / f"{name}{path.suffix}"
-    with open(root / f"{name}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(root / f"{name}.lock"):
         if not (copy.is_file() and copy.stat().st_size == facts.st_size):
             with atomic_path(copy) as temporary:
                 shutil.copyfile(path, temporary)

@@ -1,25 +1,24 @@
-"""Several jobs on a machine with several GPUs: each takes its own.
+"""Lets jobs side by side on a machine with several GPUs take one each.
 
-Snakemake counts GPUs but hands out no device ids, so that jobs started side by side would all compute
-on the first one.  They agree by locks: every GPU has a row of lock files, one for each job on
-it, in a folder of the user's on this machine.  The kernel gives a lock back when its process ends,
-however it ends.
+Snakemake counts GPUs but hands out no device ids, so all jobs would compute on the first one. They
+agree through locks instead: each GPU has one lock file for each job on it, in a folder of the user's
+on this machine. The kernel frees the lock of a process that ends, even of a killed one.
 
-This module knows no torch: what GPUs there are is told to it.
+This module does not import torch: the caller says which GPUs there are.
 """
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -29,31 +28,30 @@ FOLDER_VARIABLE = "NST_GPU_LOCKS"
 
 @dataclass
 class Claim:
-    """A GPU that this process computes on, held until :meth:`release` or the end of the process.
+    """A GPU that this process computes on, until `release` or the end of the process.
 
     Attributes:
-        index: which of the GPUs that were asked for.
-        others: how many other processes were on it when it was taken.
+        index: of the GPU among those that were offered.
+        others: how many other processes used it when it was taken.
     """
 
     index: int
     others: int
-    _descriptor: int | None = None
+    _lock: FileLock | None = None
 
     def release(self) -> None:
-        """Give the GPU back; a second call does nothing."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Free the GPU; a second call does nothing."""
+        if self._lock is not None:
+            self._lock.release()
 
 
 def lock_folder() -> Path:
-    """Where this user's locks stand on this machine: made for the user alone if it is missing.
+    """Return this user's lock folder on this machine; create it for the user alone if missing.
 
-    ``$NST_GPU_LOCKS``, else a folder in ``$XDG_RUNTIME_DIR``, else one in the folder for temporary files.
+    ``$NST_GPU_LOCKS``, else a folder in ``$XDG_RUNTIME_DIR``, else one in the temporary folder.
 
     Raises:
-        OSError: if it cannot be made, or in the shared folder belongs to someone else.
+        OSError: it cannot be created, or it belongs to another user.
     """
     chosen, runtime = os.environ.get(FOLDER_VARIABLE), os.environ.get("XDG_RUNTIME_DIR")
     if chosen:
@@ -71,34 +69,33 @@ def lock_folder() -> Path:
 
 
 def claim(identities: Sequence[str], folder: Path) -> Claim:
-    """Take the GPU with the fewest jobs on it, the first of equals.  Never waits for one.
-
-    A job that comes first has a GPU to itself; when every GPU is taken, the least used is shared.
+    """Take the GPU with the fewest jobs, the first among equals. It never waits for a GPU.
 
     Args:
-        identities: one name for each GPU, the same in every process that sees it; at least one.
+        identities: at least one name, one for each GPU, the same in every process.
         folder: of the locks.
 
     Raises:
-        OSError: if files there cannot be locked.
+        OSError: files there cannot be locked.
     """
-    with _alone(folder):
-        used = [sum(1 for _ in _held(folder, identity)) for identity in identities]
+    # One process chooses at a time: two that look at once would both find the same GPU free.
+    with _lock(folder / "choosing.lock", timeout=-1):
+        used = [_count_held(folder, identity) for identity in identities]
         index = min(range(len(used)), key=used.__getitem__)
         for place in itertools.count():
-            descriptor = _try_lock(_lock_file(folder, identities[index], place))
-            if descriptor is not None:
-                return Claim(index, used[index], descriptor)
+            lock = _try_lock(folder / f"{_file_name(identities[index])}.{place}.lock")
+            if lock is not None:
+                return Claim(index, used[index], lock)
     raise AssertionError("unreachable")
 
 
 def choose(identities: Sequence[str]) -> Claim:
-    """:func:`claim` in the user's folder, with a word to the log; without locks the first GPU."""
+    """Take a GPU by `claim` in the user's folder and log it; the first GPU if locks do not work."""
     if len(identities) == 1:
         return Claim(0, 0)
     try:
         chosen = claim(identities, lock_folder())
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
         log.warning("GPUs cannot be shared out between jobs, the first one is used: %s", error)
         return Claim(0, 0)
     if chosen.others:
@@ -115,45 +112,32 @@ def choose(identities: Sequence[str]) -> Claim:
     return chosen
 
 
-def _lock_file(folder: Path, identity: str, place: int) -> Path:
-    return folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', identity)}.{place}.lock"
+def _file_name(identity: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", identity)
 
 
-def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock, or None while another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _lock(path: Path, timeout: float) -> FileLock:
+    # Any thread may release it.
+    return FileLock(path, timeout, mode=0o600, thread_local=False)
+
+
+def _try_lock(path: Path) -> FileLock | None:
+    """Lock a file, or return None while another process holds it."""
+    lock = _lock(path, timeout=0)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire()
+    except Timeout:
         return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return lock
 
 
-def _held(folder: Path, identity: str) -> Iterator[int]:
-    """The places of one GPU that living processes hold."""
-    for place in itertools.count():
-        path = _lock_file(folder, identity, place)
-        if not path.exists():
-            return
-        descriptor = _try_lock(path)
-        if descriptor is None:
-            yield place
+def _count_held(folder: Path, identity: str) -> int:
+    """Count the running processes on one GPU."""
+    held = 0
+    for path in folder.glob(f"{_file_name(identity)}.*.lock"):
+        lock = _try_lock(path)
+        if lock is None:
+            held += 1
         else:
-            os.close(descriptor)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process chooses at a time, else two that look at once would take the same GPU for free."""
-    descriptor = os.open(
-        folder / "choosing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+            lock.release()
+    return held
