@@ -52,7 +52,7 @@ from _outlook import (
     simulate,
 )
 
-from nstcore.cli.workflow import command
+from nstcore.cli.run_command import command
 from nstcore.images import write_image
 
 if TYPE_CHECKING:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nstcore.errors import ConfigError
+from nstcore.core.encoders.weights import locate
+from nstcore.errors import ConfigError, ImageError
 from nstcore.images import prepare
 from nstcore.images.masks import Regions, check_proportions, read_guide, save_regions
 from nstcore.images.saving import check_sides
@@ -18,7 +20,7 @@ from nstcore.plan import paths, preparation
 from nstcore.plan.paths import LabelledSizes
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.values import table_text
-from nstcore.store.files import write_json, write_text
+from nstcore.store.files import file_sha256, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +29,40 @@ NATIVE = 1 << 30
 
 
 def prepare_inputs(plan: Plan) -> None:
-    """Prepare everything that the grid of a plan needs, without the workflow.
+    """Bring weights and images of a plan into its folder, without the workflow.
 
     Raises:
-        UserError: something cannot be used.
+        UserError: if one of them cannot be used.
     """
     for encoder in preparation.encoders(plan):
         prepare_encoder(plan, encoder)
+    prepare_images(plan)
+
+
+def prepare_images(plan: Plan) -> None:
+    """Prepare every image and guide of a plan.
+
+    Raises:
+        ImageError: one line for every content and style that cannot be used.
+    """
+    problems: list[str] = []
     for content, source in plan.contents.items():
-        prepare_content(plan, content)
-        if source.guide is not None:
-            prepare_content_guide(plan, content)
+        try:
+            prepare_content(plan, content)
+            if source.guide is not None:
+                prepare_content_guide(plan, content)
+        except ImageError as error:
+            problems.append(f"contents.{content}: {error}")
     for style, images in plan.styles.items():
         for index in range(len(images.paths)):
-            prepare_style(plan, style, index)
-            if images.guide(index) is not None:
-                prepare_style_guide(plan, style, index)
+            try:
+                prepare_style(plan, style, index)
+                if images.guide(index) is not None:
+                    prepare_style_guide(plan, style, index)
+            except ImageError as error:
+                problems.append(f"styles.{style}: {error}")
+    if problems:
+        raise ImageError("\n".join(problems))
 
 
 def prepare_content(plan: Plan, content: str, sizes: LabelledSizes | None = None) -> None:
@@ -187,3 +207,25 @@ def write_grid(plan: Plan, path: Path, cells: Iterable[Cell] | None = None) -> N
 
 def _in_run(plan: Plan, pattern: str, **parts: Any) -> Path:
     return Path(plan.config.run_dir) / pattern.format(**parts)
+
+
+def cell_keys(plan: Plan) -> list[str]:
+    """The keys of all cells; nothing is written into the run's folder.
+
+    Raises:
+        WeightsError: if an encoder's weights are not on this machine.
+        ImageError: if an image or a guide cannot be read.
+        ConfigError: if contents and styles do not have the same regions.
+    """
+    with tempfile.TemporaryDirectory(prefix="nst-plan-") as folder:
+        # The same plan in another folder: its inputs are prepared there, and nothing is computed.
+        elsewhere = Plan(plan.config.model_copy(update={"results": folder}))
+        root = Path(elsewhere.config.run_dir)
+        for name, (encoder, weights) in preparation.encoders(plan).items():
+            sha256 = file_sha256(locate(encoder, weights))
+            info = {"name": encoder, "source": "", "sha256": sha256}
+            write_json(root / paths.ENCODER_FACTS.format(encoder=name), info)
+        prepare_images(elsewhere)
+        check_regions(elsewhere)
+        inputs = RunInputs(elsewhere)
+        return [inputs.of(cell).key() for cell in elsewhere.cells()]

@@ -14,12 +14,12 @@ import yaml
 from PIL import Image
 
 from nstcore.cli import main
-from nstcore.cli.plan import cell_keys
-from nstcore.cli.stylize import parse_settings
-from nstcore.cli.workflow import command, workflow_root
+from nstcore.cli.image_commands import parse_settings
+from nstcore.cli.run_command import command, workflow_root
 from nstcore.config.docs import schema_text
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
+from nstcore.jobs.prepare import cell_keys
 from nstcore.plan.plan import Plan
 from nstcore.store.cells import Store
 
@@ -116,7 +116,7 @@ class TestStylize:
         def interrupt(*_: object, **__: object) -> None:
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("nstcore.cli.stylize.Progress.update", interrupt)
+        monkeypatch.setattr("nstcore.cli.image_commands.Progress.update", interrupt)
         words = ["stylize", "photo.png", "paint.png", "-o", "out.png", "--device", "cpu"]
         # The first entry of the trace interrupts, and 190 iterations are left.
         assert main([*words, "--set", "size=48", "--set", "iterations=200"]) == 130
@@ -199,7 +199,7 @@ class TestPlan:
         assert main(["plan", "config.yaml", "--no-probe"]) == 0
         said = capsys.readouterr().out
         assert "3 cells in 1 batch\n" in said
-        assert "cannot be told yet" in said
+        assert "what the store has is not known yet" in said
         assert "warning: vgg19: there is no file" in said
 
     def test_mistakes(self, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +246,7 @@ class TestPlan:
         assert main(["plan", "config.yaml", "--no-probe"]) == 0
         said = capsys.readouterr().out
         assert "warning: results: the name xxx" in said
-        assert "cannot be told yet" in said
+        assert "what the store has is not known yet" in said
 
     def test_what_cannot_be_prepared_is_not_tried(
         self, pictures: Path, capsys: pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from nstcore.cli import main
-from nstcore.cli.jobs import job_line, jobs_of
+from nstcore.cli.plan_command import job_requests, job_summary
 from nstcore.config.loader import parse_config
 from nstcore.core.settings import Settings
 from nstcore.plan.cost_model import cell_flops
@@ -54,12 +54,12 @@ def test_a_machine_is_as_fast_as_its_iterations(raw: dict[str, Any]) -> None:
 
 def test_jobs_are_told_in_a_sentence(raw: dict[str, Any]) -> None:
     plan = Plan(parse_config({**raw, "device": "auto", "cluster": {"tflops": 1e-5}}))
-    jobs = jobs_of(plan)
+    jobs = job_requests(plan)
     [job] = jobs.values()
-    assert job.cells == 3
-    assert job.gpu_mem_mb > 0
-    said = job_line(jobs)
-    assert f"ask for up to {job.runtime} min" in said
+    assert job["cells"] == 3
+    assert job["gpu_mem_mb"] > 0
+    said = job_summary(jobs)
+    assert f"ask for up to {job['runtime']} min" in said
     assert "of the GPU" in said
 
 
@@ -94,4 +94,4 @@ def test_a_status_of_nothing_is_a_mistake(
     with pytest.raises(SystemExit) as caught:
         main(["status", str(tmp_path), "--watch", "--every", "0"])
     assert caught.value.code == 2
-    assert "no number of seconds above 0" in capsys.readouterr().err
+    assert "not a number of seconds above 0" in capsys.readouterr().err

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from nstcore.cli.plan import cell_keys
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError, ImageError
 from nstcore.images import decode
 from nstcore.images.masks import load_regions
 from nstcore.jobs import prepare
 from nstcore.jobs.cell_inputs import RunInputs
+from nstcore.jobs.prepare import cell_keys
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Plan
 

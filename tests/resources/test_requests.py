@@ -111,12 +111,12 @@ def test_a_front_end_counts_without_torch_and_without_pictures(tmp_path: Path) -
         "from nstcore.config.loader import parse_config\n"
         "from nstcore.plan.plan import Plan\n"
         "from nstcore.resources.requests import gpu_mb, host_mb, runtime_minutes\n"
-        "from nstcore.cli.jobs import job_line, jobs_of\n"
-        "import nstcore.cli.plan, nstcore.cli.status\n"
+        "from nstcore.cli.plan_command import job_requests, job_summary\n"
+        "import nstcore.cli.plan_command, nstcore.cli.results_commands\n"
         "import nstcore.resources.preflight, nstcore.report.outputs\n"
         "raw = {'contents': {'a': 'a.png'}, 'styles': {'b': 'a.png'}, 'cluster': {}}\n"
         "plan = Plan(parse_config(raw)); cells = list(plan.cells())\n"
-        "print(job_line(jobs_of(plan)), gpu_mb(plan, cells))\n"
+        "print(job_summary(job_requests(plan)), gpu_mb(plan, cells))\n"
     )
     (tmp_path / "a.png").touch()  # no picture: opening it would be an error
     run = subprocess.run(

@@ -235,7 +235,7 @@ class TestWhatHasChanged:
         monkeypatch.chdir(tmp_path)
         Path("copy/made.png").rename("kept.png")
         status, text = said("copy/made.json", "--root", "copy")
-        assert (status, "identical to the picture that copy/made.json tells of" in text) == (
+        assert (status, "identical to the image that copy/made.json describes" in text) == (
             0,
             True,
         )
@@ -256,7 +256,7 @@ class TestWhatHasChanged:
         write_image(Path("made.png"), pixels, record=record)
         status, text = said("made.png", "--force")
         assert status == 1
-        assert "not as it was then: torch 1.0, now " in text
+        assert "different from then: torch 1.0, now " in text
 
     @pytest.mark.parametrize(
         ("words", "part"),
@@ -264,8 +264,8 @@ class TestWhatHasChanged:
             (["photo.png"], "photo.png: holds no record"),
             (["nothing.png"], "nothing.png: there is no such file"),
             (["nothing.json"], "nothing.json: no such file"),
-            (["made.png", "-o", "made.png", "--force"], "made.png: is the picture to be compared"),
-            (["made.png", "-o", "again.jpg"], "again.jpg: the picture is a png"),
+            (["made.png", "-o", "made.png", "--force"], "made.png: is the image to compare with"),
+            (["made.png", "-o", "again.jpg"], "again.jpg: the image is a png"),
             (["made.png", "-o", "photo.png"], "photo.png: exists already"),
             (["list.json"], "list.json: not a record"),
             (["part.json"], "part.json: not a valid record (`algorithm` is missing)"),

@@ -20,7 +20,7 @@ import pytest
 import torch
 from plans import make_plan
 
-from nstcore.cli.status import status_lines
+from nstcore.cli.results_commands import status_lines
 from nstcore.errors import UserError
 from nstcore.jobs import heartbeat
 from nstcore.jobs.heartbeat import Heartbeat, beat_file, read_beats, under_way
@@ -156,7 +156,7 @@ def test_a_job_that_says_nothing_is_told_apart(plan: Plan, look: Look) -> None:
     assert (later.running, later.waiting) == (0, 12)
     said = "\n".join(status_lines(later))
     assert "silent for" in said
-    assert "ended without a word" in said
+    assert "its process ended unexpectedly" in said
 
 
 def test_the_end_and_the_beginning(plan: Plan, look: Look, tmp_path: Path) -> None:

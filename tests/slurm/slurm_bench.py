@@ -13,7 +13,7 @@ from PIL import Image
 from slurm_cluster import Cluster
 from workbench import ROOT, Bench
 
-from nstcore.cli.workflow import command
+from nstcore.cli.run_command import command
 
 LAUNCHER = Path(__file__).with_name("quick_snakemake.py")
 THREADS = ("--max-threads", "1")

@@ -1,37 +1,55 @@
-"""Starting the Snakemake workflow from anywhere."""
+"""``nst run``: the Snakemake workflow, from any folder."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import nstcore
 from nstcore.errors import UserError
 from nstcore.plan.snapshot import read_plan
 
 
+def add_parser(commands: Any) -> None:
+    """Add the command to ``nst``."""
+    parser = commands.add_parser(
+        "run",
+        help="run a configuration's whole grid",
+        description="Start the workflow with a configuration. All further options go to Snakemake: "
+        "-n shows what would be done, --cores 4 uses four cores.",
+    )
+    parser.add_argument("config", type=Path, help="the configuration, a YAML file")
+    parser.add_argument(
+        "--slurm",
+        action="store_true",
+        help="send the jobs to a Slurm cluster: --workflow-profile slurm; see docs/cluster.md",
+    )
+    parser.set_defaults(function=run_workflow, takes_rest=True)
+
+
 def workflow_root() -> Path:
     """The folder with the Snakefile: a checkout's top level, or inside the installed package.
 
     Raises:
-        UserError: if it is in neither place.
+        UserError: if neither has one.
     """
     package = Path(nstcore.__file__).resolve().parent
     for root in (package / "_workflow", package.parent):
         if (root / "Snakefile").is_file() and (root / "workflow").is_dir():
             return root
-    raise UserError(f"no Snakefile beside {package}; install nstcore again")
+    raise UserError(f"{package}: no Snakefile beside it; install nstcore again")
 
 
 def share_checkout(root: Path) -> None:
-    """Let a job that runs in a Python of its own import ``nstcore`` from a checkout.
+    """Let jobs that run in another Python import ``nstcore`` from a checkout.
 
-    Does nothing for an installed package: another Python could not use what stands beside it.
+    Does nothing for an installed package: another Python could not use its dependencies.
     """
     if (root / "nstcore").is_dir():
         known = os.environ.get("PYTHONPATH")
@@ -44,10 +62,10 @@ def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = F
 
     Args:
         config: the configuration.
-        options: a person's own; they come last and so win.
+        options: the user's own; they come last, so that they win.
         root: the folder with the Snakefile.
-        slurm: whether the jobs go to a Slurm cluster: as the folder ``profiles/slurm`` says, the one here
-            if there is one, else the one beside the Snakefile.
+        slurm: whether the jobs go to a Slurm cluster, with the profile ``profiles/slurm`` of the
+            current folder if it exists, else with the one beside the Snakefile.
     """
     words = [
         *(sys.executable, "-m", "snakemake"),
@@ -65,10 +83,10 @@ def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = F
 
 
 def check_slurm() -> None:
-    """Whether jobs can be sent to Slurm from here.
+    """Make sure that jobs can be sent to Slurm from this machine.
 
     Raises:
-        UserError: if not, with what would help.
+        UserError: if they cannot, with what would help.
     """
     if find_spec("snakemake_executor_plugin_slurm") is None:
         raise UserError(
@@ -76,15 +94,16 @@ def check_slurm() -> None:
             "pip install 'snakemake-executor-plugin-slurm>=2.8'"
         )
     if shutil.which("sbatch") is None:
-        raise UserError("--slurm: there is no sbatch here; start the run where jobs are submitted")
+        raise UserError("--slurm: sbatch was not found; start the run where jobs are submitted")
 
 
-def run_workflow(config: Path, options: Sequence[str], *, slurm: bool = False) -> NoReturn:
-    """Check a configuration, then become Snakemake, so that signals reach it and nobody else."""
-    # Snakemake would show the same mistakes, wrapped in its own words and a traceback.
-    read_plan(config, starting=True)
-    if slurm:
+def run_workflow(arguments: argparse.Namespace) -> NoReturn:
+    """Check a configuration, then become Snakemake, so that signals reach only Snakemake."""
+    # Snakemake would wrap the same mistakes in its own words and a traceback.
+    read_plan(arguments.config, starting=True)
+    if arguments.slurm:
         check_slurm()
-    words = command(config, options, workflow_root(), slurm=slurm)
+    root = workflow_root()
+    words = command(arguments.config, arguments.rest, root, slurm=arguments.slurm)
     sys.stdout.flush()
     os.execv(words[0], words)

@@ -1,0 +1,200 @@
+"""``nst status``, ``nst report`` and ``nst gc``: the folders of runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from nstcore.errors import UserError
+from nstcore.plan.snapshot import open_snapshot, read_plan, snapshot_path
+from nstcore.plan.values import format_duration
+from nstcore.results.status import JobState, Status, Watcher
+from nstcore.store.cells import Store
+from nstcore.store.gc import find_garbage, remove_garbage
+
+MOST_JOBS = 30
+"""Jobs that are listed; the others are only counted."""
+
+MOST_FAILURES = 5
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the commands to ``nst``."""
+    status = commands.add_parser(
+        "status",
+        help="show how far a run is, from another shell and while it runs",
+        description="Show how many cells of a run are done, failed, running and waiting, which jobs "
+        "run and where, and how long the rest will take at the rate of the last hour.",
+    )
+    status.add_argument("run", type=Path, help="the folder of the run, such as results/demo")
+    status.add_argument("--watch", action="store_true", help="repeat until the run is finished")
+    status.add_argument(
+        "--every",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="time between two updates of --watch (default: 10)",
+    )
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
+    status.set_defaults(function=watch_run)
+
+    report = commands.add_parser(
+        "report",
+        help="build the report of an unfinished run",
+        description="Build the report of a run from the cells that are finished, with placeholders for "
+        "the others. A run builds its report itself when it ends.",
+    )
+    report.add_argument("config", type=Path, help="the configuration, a YAML file")
+    report.set_defaults(function=build_report)
+
+    gc = commands.add_parser("gc", help="remove cells from the store that no run refers to")
+    gc.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        default=[Path("results")],
+        help="every results folder that uses the store (default: results)",
+    )
+    gc.add_argument("--store", type=Path, help="the store (default: .store in the first of them)")
+    gc.add_argument("-n", "--dry-run", action="store_true", help="only show what would be removed")
+    gc.set_defaults(function=collect_garbage)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def build_report(arguments: argparse.Namespace) -> int:
+    """Build the report of a run that may be unfinished.
+
+    Raises:
+        UserError: if the run has no grid yet.
+    """
+    from nstcore.report.outputs import make_report
+
+    plan = read_plan(arguments.config)
+    run, snapshot = Path(plan.config.run_dir), snapshot_path(plan.config)
+    if not snapshot.is_file() or not (run / "grid.tsv").is_file():
+        raise UserError(f"{run}: this run has no grid yet; nst run {arguments.config} makes it")
+    make_report(open_snapshot(snapshot))
+    Console().print(f"{run / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def collect_garbage(arguments: argparse.Namespace) -> int:
+    """Remove from the store what no run refers to.
+
+    Raises:
+        UserError: if a results folder or the store does not exist.
+    """
+    for folder in arguments.results:
+        if not folder.is_dir():
+            raise UserError(f"--results: {folder} is not a folder")
+    root = arguments.store or arguments.results[0] / ".store"
+    if not root.is_dir():
+        raise UserError(f"{root}: is not a store; name it with --store")
+    garbage = find_garbage(Store(root), arguments.results)
+    if not arguments.dry_run:
+        remove_garbage(garbage)
+    verb = "would remove" if arguments.dry_run else "removed"
+    Console().print(
+        f"{verb} {len(garbage.keys)} cells ({len(garbage.files)} files, {garbage.bytes / 1e6:.1f} MB), "
+        f"kept {garbage.kept}"
+    )
+    return 0
+
+
+def watch_run(arguments: argparse.Namespace) -> int:
+    """Print how far a run is: once, or with ``--watch`` until it is finished."""
+    watcher = Watcher(arguments.run)
+    console = Console(soft_wrap=True, highlight=False)
+    status = watcher.look()
+    if arguments.json or not arguments.watch or not console.is_terminal:
+        _print(console, status, arguments.json)
+        while arguments.watch and not status.finished:
+            time.sleep(arguments.every)
+            status = watcher.look()
+            _print(console, status, arguments.json)
+        return 0
+    with Live(_text(status), console=console, auto_refresh=False) as live:
+        while not status.finished:
+            time.sleep(arguments.every)
+            status = watcher.look()
+            live.update(_text(status), refresh=True)
+    return 0
+
+
+def _print(console: Console, status: Status, as_json: bool) -> None:
+    if as_json:
+        json.dump(asdict(status), sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        console.print(_text(status))
+    sys.stdout.flush()
+
+
+def _text(status: Status) -> Text:
+    return Text("\n".join(status_lines(status)))
+
+
+def status_lines(status: Status) -> Iterator[str]:
+    """The status in words."""
+    stored = f" ({status.stored} of them in the store already)" if status.stored else ""
+    yield (
+        f"run {status.run}, {status.cells} cells: {status.done} done, {status.failed} failed, "
+        f"{status.running} running, {status.waiting} waiting{stored}"
+    )
+    if status.finished:
+        yield "finished"
+    elif status.done + status.failed == status.cells:
+        yield "all cells are done; tables, sheets and report follow"
+    elif status.per_hour is None or status.seconds_left is None:
+        yield "no cell was computed in the last hour, so the time left is not known"
+    else:
+        yield (
+            f"{status.per_hour:.3g} cells an hour lately; at that rate the cells will be done in about "
+            f"{format_duration(status.seconds_left)}"
+        )
+    for job in status.jobs[:MOST_JOBS]:
+        yield f"  {_job_line(job)}"
+    if len(status.jobs) > MOST_JOBS:
+        yield f"  and {len(status.jobs) - MOST_JOBS} more jobs"
+    for image, reason in status.failures[:MOST_FAILURES]:
+        yield f"  failed: {image}: {reason}"
+    if len(status.failures) > MOST_FAILURES:
+        yield f"  and {len(status.failures) - MOST_FAILURES} more failed cells"
+
+
+def _job_line(job: JobState) -> str:
+    beat = job.beat
+    number = f", job {beat.job}" if beat.job else f", process {beat.pid}"
+    device = f", {beat.device}" if beat.device else ""
+    parts = [f"{beat.batch} on {beat.host}{number}{device}"]
+    if job.state == "gone":
+        parts.append("its process ended unexpectedly")
+    elif job.state == "silent":
+        parts.append(f"silent for {format_duration(job.quiet)}")
+    elif beat.waits:
+        parts.append(f"waits for {beat.waits}, which makes the same cells")
+    elif beat.iterations:
+        parts.append(f"iteration {beat.iteration} of {beat.iterations}")
+    parts.append(f"{job.done} of {beat.cells} cells done")
+    parts.append(f"for {format_duration(max(0.0, beat.updated - beat.started))}")
+    return "; ".join(parts)
