@@ -21,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nstcore.core.encoders.compact import load_compact
-from nstcore.core.encoders.vgg import VGG
-from nstcore.core.encoders.weights import read_state
+from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.resources.device import keep_freed_memory
 from nstcore.store.files import write_json, write_text
 

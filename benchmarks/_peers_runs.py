@@ -32,8 +32,7 @@ from nstcore.core.encoders.layers import (
     EVAL_STYLE_LAYERS,
     deepest,
 )
-from nstcore.core.encoders.vgg import VGG
-from nstcore.core.encoders.weights import read_state
+from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings

@@ -36,15 +36,14 @@ from _common import RESULTS, machine_name, save, take_turns
 from PIL import Image
 from torch import Tensor, nn
 
-from nstcore.core.encoders.compact import WEIGHTS_PATH, compact_sha256, load_compact, multiply_adds
+from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import (
     EVAL_CONTENT_LAYER,
     EVAL_HELD_OUT_LAYERS,
     EVAL_STYLE_LAYERS,
-    VGG19_WIDTHS,
 )
-from nstcore.core.encoders.vgg import VGG
-from nstcore.core.encoders.weights import read_state
+from nstcore.core.encoders.registry import COMPACT_FILE, VGG19, EncoderSpec
+from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.losses.base import relative_error
 from nstcore.core.minimize import Problem
 from nstcore.core.moments import style_moments
@@ -55,7 +54,7 @@ from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments
 from nstcore.images import fit_size, load_float, resize, write_image
 from nstcore.plan.keys import ALGORITHM
-from nstcore.store.files import write_json
+from nstcore.store.files import file_sha256, write_json
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -73,6 +72,7 @@ class ReferenceEncoder(nn.Module):
         self.weights = nn.ParameterDict(
             {key.replace(".", "_"): nn.Parameter(value, False) for key, value in state.items()}
         )
+        self.spec = VGG19  # the same layers
         self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
 
     def _convolve(self, x: Tensor, name: str) -> Tensor:
@@ -146,6 +146,11 @@ class Judge:
             statistics.fmean(error[layer] for layer in EVAL_STYLE_LAYERS),
             statistics.fmean(error[layer] for layer in EVAL_HELD_OUT_LAYERS),
         )
+
+
+def _multiply_adds(spec: EncoderSpec) -> int:
+    """Of the convolutions up to relu5_1, for a pixel of the image."""
+    return round(spec.convolution_flops("relu5_1", 256, 256) / 2 / 256**2)
 
 
 def interpolate(sweep: Sequence[Judged], content: float, which: str) -> float | None:
@@ -351,7 +356,7 @@ def read_earlier(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         "size": options.size,
         "iterations": options.iterations,
         "optimizer": options.optimizer,
-        "teacher_sha256": compact_sha256(options.teacher),
+        "teacher_sha256": file_sha256(options.teacher),
         "algorithm": ALGORITHM,
     }
     for key, value in now.items():
@@ -484,7 +489,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", type=Path, required=True, help="VGG-19 state dict")
     parser.add_argument("--contents", type=Path, required=True)
     parser.add_argument("--styles", type=Path, required=True)
-    parser.add_argument("--compact", type=Path, default=WEIGHTS_PATH, help="weights to be judged")
+    parser.add_argument("--compact", type=Path, default=COMPACT_FILE, help="weights to be judged")
     parser.add_argument("--reference", type=Path, help="the reference encoder's weights")
     parser.add_argument("--pairs", type=int, help="how many pairs (default: all)")
     parser.add_argument("--pair", action="append", default=[], metavar="CONTENT:STYLE")
@@ -529,8 +534,8 @@ def main() -> None:
         "size": options.size,
         "iterations": options.iterations,
         "optimizer": options.optimizer,
-        "teacher_sha256": compact_sha256(options.teacher),
-        "compact_sha256": compact_sha256(options.compact),
+        "teacher_sha256": file_sha256(options.teacher),
+        "compact_sha256": file_sha256(options.compact),
     }
     rows: list[dict[str, Any]] = []
     for content, style in choose_pairs(list(contents), list(styles), options.pairs, options.pair):
@@ -550,8 +555,8 @@ def main() -> None:
     result = {
         **header,
         "multiply_adds_a_pixel": {
-            "vgg19": multiply_adds(VGG19_WIDTHS),
-            "compact": encoders["compact"].multiply_adds(),
+            "vgg19": _multiply_adds(VGG19),
+            "compact": _multiply_adds(encoders["compact"].spec),
         },
         "seconds_per_iteration": seconds_per_iteration(
             encoders, (options.size, options.size * 3 // 4), options.device, options.rounds

@@ -44,7 +44,7 @@ from _common import NST, add_options, machine_name, make_encoder, save, timed_pr
 from _peers_page import to_markdown
 from _peers_runs import EVAL_LAYERS, GRIDS, Bench, reach, run_crowson, run_grid, run_peer
 
-from nstcore.core.encoders.weights import read_state
+from nstcore.core.encoders.vgg import read_state
 from nstcore.core.settings import Settings
 from nstcore.store.files import file_sha256
 

@@ -36,7 +36,7 @@ from _common import (
 from encoder_quality import Judge, Judged
 
 from nstcore.config.loader import resolve_settings
-from nstcore.core.encoders.weights import read_state
+from nstcore.core.encoders.vgg import read_state
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize

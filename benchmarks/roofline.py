@@ -39,7 +39,7 @@ from _common import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstcore.core.encoders.layers import VGG19_WIDTHS, convolution_flops, deepest, gram_flops, stage
+from nstcore.core.encoders.layers import VGG19_WIDTHS, deepest, stage
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.losses.base import Losses
 from nstcore.core.objective import build_objective
@@ -75,8 +75,8 @@ def iteration_flops(encoder: VGG, settings: Settings, height: int, width: int) -
     style = [layer for layer, weight in settings.style_layers.items() if weight > 0]
     last = deepest(settings.layers)
     return {
-        "convolutions": 2 * convolution_flops(encoder.widths, last, height, width),
-        "gram": 2 * gram_flops(encoder.widths, style, height, width),
+        "convolutions": 2 * encoder.spec.convolution_flops(last, width, height),
+        "gram": 2 * encoder.spec.gram_flops(style, width, height),
         "adapters": 2 * adapter_flops(encoder, content, height, width),
     }
 

@@ -29,7 +29,7 @@ from nstcore.plan.snapshot import open_snapshot
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nstcore.core.encoders.vgg import VGG
+    from nstcore.core.encoders.base import Encoder
     from nstcore.core.losses.base import Losses
     from nstcore.jobs.engine import Engine
 
@@ -75,7 +75,7 @@ def load_encoder(
     layers: Iterable[str] = ("relu5_1",),
     device: str = "cpu",
     **settings: Any,
-) -> VGG:
+) -> Encoder:
     """Load an encoder: ``encoder(images, layers)`` gives the activations at some layers.
 
     Args:
@@ -89,8 +89,8 @@ def load_encoder(
         ConfigError: an unknown encoder or setting.
         WeightsError: the weights are missing or are not the encoder's.
     """
-    from nstcore.core.encoders.loading import load_encoder as load
     from nstcore.core.encoders.weights import fetch
+    from nstcore.core.encoders.weights import load_encoder as load
 
     given = {"encoder": name, **({} if weights is None else {"weights": str(weights)})}
     chosen = resolve_settings({**given, **settings}, where="load_encoder")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstcore.core.encoders.layers import LAYERS, deepest, stage
+from nstcore.core.encoders.registry import EncoderSpec
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,10 @@ class Guide:
 
 
 def propagate(
-    masks: Tensor, layers: Iterable[str], propagation: Propagation = "simple"
+    spec: EncoderSpec,
+    masks: Tensor,
+    layers: Iterable[str],
+    propagation: Propagation = "simple",
 ) -> dict[str, Tensor]:
     """Bring masks to the resolution of layers, along the network's own convolutions and poolings.
 
@@ -68,6 +71,7 @@ def propagate(
     What lies beyond the picture's border belongs to every region and to none.
 
     Args:
+        spec: the encoder.
         masks: (R, H, W) in [0, 1].
         layers: their names.
         propagation: how.
@@ -81,20 +85,21 @@ def propagate(
     # What is eroded is the rest, dilated.
     x = (1 - masks if propagation == "inside" else masks).unsqueeze(0)
     found: dict[str, Tensor] = {}
-    current_stage, last = 1, deepest(wanted)
-    for layer in LAYERS[: LAYERS.index(last) + 1]:
-        if stage(layer) != current_stage:
-            current_stage = stage(layer)
-            x = F.avg_pool2d(x, 2) if propagation == "simple" else F.max_pool2d(x, 2)
+    stride = 1
+    for layer in spec.up_to(wanted):
+        if layer.stride != stride:
+            factor, stride = layer.stride // stride, layer.stride
+            x = F.avg_pool2d(x, factor) if propagation == "simple" else F.max_pool2d(x, factor)
         if propagation != "simple":
             # A 3 x 3 convolution sees its neighbours; torch pads a maximum with -infinity.
-            x = F.max_pool2d(x, 3, stride=1, padding=1)
-        if layer in wanted:
-            found[layer] = (1 - x if propagation == "inside" else x)[0]
+            x = F.max_pool2d(x, 2 * layer.radius + 1, stride=1, padding=layer.radius)
+        if layer.name in wanted:
+            found[layer.name] = (1 - x if propagation == "inside" else x)[0]
     return found
 
 
 def layer_guides(
+    spec: EncoderSpec,
     masks: Tensor,
     layers: Iterable[str],
     propagation: Propagation,
@@ -105,6 +110,7 @@ def layer_guides(
     A region that covers less than a position of a layer is left out there; the log says so.
 
     Args:
+        spec: the encoder.
         masks: (R, H, W) in [0, 1], at the picture's size.
         layers: their names.
         propagation: see :func:`propagate`.
@@ -116,7 +122,7 @@ def layer_guides(
     # Whatever the propagation does to the masks.
     shares = masks.mean((1, 2))
     found: dict[str, Guide] = {}
-    for layer, seen in propagate(masks, layers, propagation).items():
+    for layer, seen in propagate(spec, masks, layers, propagation).items():
         total = seen.sum((1, 2))
         present = total >= LEAST_POSITIONS
         for name, there in zip(names, present.tolist(), strict=True):

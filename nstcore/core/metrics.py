@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
+from nstcore.core.encoders.registry import ENCODERS, EncoderSpec
 from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nstcore import images
     from nstcore.core import image_similarity, moments
-    from nstcore.core.encoders.vgg import VGG
+    from nstcore.core.encoders.base import Encoder
     from nstcore.core.guidance import Guide
     from nstcore.core.losses import base, total_variation
     from nstcore.core.moments import Moments
@@ -155,7 +155,7 @@ class MetricTargets:
 
     Attributes:
         content: (H, W, 3) in [0, 1].
-        content_features: (1, C, h, w) at ``EVAL_CONTENT_LAYER``.
+        content_features: (1, C, h, w) at the encoder's layer for it.
         style: the images of the style.
         style_moments: layer -> moments at the style and the held-out layers; with a guide, by region.
         guides: layer -> where the content's regions lie; None to compare the image as a whole.
@@ -179,7 +179,7 @@ class Evaluation:
         targets: what it is compared with.
     """
 
-    def __init__(self, encoder: VGG, image: Floats, targets: MetricTargets) -> None:
+    def __init__(self, encoder: Encoder, image: Floats, targets: MetricTargets) -> None:
         self.encoder = encoder
         self.image = image
         self.targets = targets
@@ -192,8 +192,9 @@ class Evaluation:
 
     @cached_property
     def content_features(self) -> Tensor:
-        """(1, C, h, w) at ``EVAL_CONTENT_LAYER``."""
-        return self.encoder(self.tensor, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
+        """(1, C, h, w) at the encoder's layer for it."""
+        layer = self.encoder.spec.evaluation_content
+        return self.encoder(self.tensor, [layer])[layer]
 
     @cached_property
     def style_errors(self) -> dict[str, float]:
@@ -202,7 +203,7 @@ class Evaluation:
         With a guide it is the mean over the regions, weighted by their areas.
         """
         targets, found, device = self.targets, {}, self.tensor.device
-        layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
+        layers = self.encoder.spec.evaluation_moments
         own = moments.style_moments(self.encoder, self.tensor, layers, targets.guides)
         for layer, value in own.items():
             style = targets.style_moments[layer]
@@ -212,7 +213,7 @@ class Evaluation:
         return found
 
 
-def evaluate(encoder: VGG, image: Floats, targets: MetricTargets) -> dict[str, float]:
+def evaluate(encoder: Encoder, image: Floats, targets: MetricTargets) -> dict[str, float]:
     """Every metric that is computed from a finished image; for the arguments see `Evaluation`.
 
     Returns:
@@ -226,29 +227,36 @@ def evaluate(encoder: VGG, image: Floats, targets: MetricTargets) -> dict[str, f
 # --- The metrics -----------------------------
 
 
+def _of_each_encoder(describe: Callable[[EncoderSpec], str]) -> str:
+    return " or ".join(dict.fromkeys(map(describe, ENCODERS.values())))
+
+
 @metric(
     "content_loss",
     "content loss",
-    rf"‖F − P‖² / ‖P‖² of the activations F of the image and P of its content at {EVAL_CONTENT_LAYER}",
+    "‖F − P‖² / ‖P‖² of the activations F of the image and P of its content at "
+    + _of_each_encoder(lambda spec: spec.evaluation_content),
     "less",
     always=True,
 )
 def _content_loss(evaluation: Evaluation) -> float:
     # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
     pair = (evaluation.content_features, evaluation.targets.content_features)
-    lifted = [moments.lift_features(evaluation.encoder, EVAL_CONTENT_LAYER, one) for one in pair]
+    layer = evaluation.encoder.spec.evaluation_content
+    lifted = [moments.lift_features(evaluation.encoder, layer, one) for one in pair]
     return float(base.relative_error(*lifted))
 
 
 @metric(
     "style_loss",
     "style loss",
-    f"mean of the style losses of {', '.join(EVAL_STYLE_LAYERS)}",
+    "mean of the style losses of "
+    + _of_each_encoder(lambda spec: ", ".join(spec.evaluation_style)),
     "less",
     always=True,
 )
 def _style_loss(evaluation: Evaluation) -> float:
-    return _mean_style_error(evaluation, EVAL_STYLE_LAYERS)
+    return _mean_style_error(evaluation, evaluation.encoder.spec.evaluation_style)
 
 
 def _layer_metric(layer: str) -> Metric:
@@ -258,22 +266,24 @@ def _layer_metric(layer: str) -> Metric:
         f"style loss {layer}",
         f"‖G − A‖² / ‖A‖² of the Gram matrices G of the image and A of the style at {layer}",
         "less",
-        compute=lambda evaluation: evaluation.style_errors[layer],
+        compute=lambda evaluation: evaluation.style_errors.get(layer, math.nan),
     )
 
 
-METRICS |= {one.name: one for one in map(_layer_metric, EVAL_STYLE_LAYERS)}
+for _spec in ENCODERS.values():
+    METRICS |= {one.name: one for one in map(_layer_metric, _spec.evaluation_style)}
 
 
 @metric(
     f"{LAYER_PREFIX}held_out",
     "style loss held out",
-    f"mean of the style losses of {', '.join(EVAL_HELD_OUT_LAYERS)}, which the default settings do not "
-    "optimize",
+    "mean of the style losses of "
+    + _of_each_encoder(lambda spec: ", ".join(spec.evaluation_held_out))
+    + ", which the default settings do not optimize",
     "less",
 )
 def _style_loss_held_out(evaluation: Evaluation) -> float:
-    return _mean_style_error(evaluation, EVAL_HELD_OUT_LAYERS)
+    return _mean_style_error(evaluation, evaluation.encoder.spec.evaluation_held_out)
 
 
 @metric("tv", "total variation", "mean squared difference of neighbouring pixels", always=True)
@@ -361,11 +371,12 @@ _recorded(
 
 
 def _mean_style_error(evaluation: Evaluation, layers: tuple[str, ...]) -> float:
-    return sum(evaluation.style_errors[layer] for layer in layers) / len(layers)
+    errors = [evaluation.style_errors[layer] for layer in layers]
+    return sum(errors) / len(errors) if errors else math.nan
 
 
 def _style_error(
-    encoder: VGG, layer: str, value: Moments, target: Moments, guide: Guide | None
+    encoder: Encoder, layer: str, value: Moments, target: Moments, guide: Guide | None
 ) -> float:
     """Relative error of a layer's Gram matrices; NaN where no region covers a position of the layer."""
     if guide is None:

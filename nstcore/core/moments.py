@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide
 
 
@@ -229,7 +229,10 @@ class Moments:
 
 
 def style_moments(
-    encoder: VGG, image: Tensor, layers: Iterable[str], guides: Mapping[str, Guide] | None = None
+    encoder: Encoder,
+    image: Tensor,
+    layers: Iterable[str],
+    guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Moments]:
     """Moments of the chosen layers, in the encoder's own channels (before any adapter).
 
@@ -329,7 +332,7 @@ class AdaptedSpace(LossSpace):
         return moments.mean @ self.linear.mT, self.linear @ covariance @ self.linear.mT
 
 
-def loss_space(encoder: VGG, layer: str) -> LossSpace:
+def loss_space(encoder: Encoder, layer: str) -> LossSpace:
     """The space in which an encoder's losses at one layer are taken."""
     if layer not in encoder.adapters:
         return LossSpace()
@@ -389,7 +392,7 @@ def qr_factor(weight: Tensor) -> Tensor:
     return factor.to(weight.dtype)
 
 
-def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:
+def lift_moments(encoder: Encoder, layer: str, moments: Moments) -> Tensor:
     """The Gram matrix (N, K, K) in the space where an encoder's losses are taken.
 
     With adapters that is VGG-19's space; without, the encoder's own.
@@ -399,7 +402,7 @@ def lift_moments(encoder: VGG, layer: str, moments: Moments) -> Tensor:
     return lift_gram(moments.gram, moments.mean, *encoder.adapters[layer])
 
 
-def lift_features(encoder: VGG, layer: str, features: Tensor) -> Tensor:
+def lift_features(encoder: Encoder, layer: str, features: Tensor) -> Tensor:
     """Activations (N, K, H, W) in the space where an encoder's losses are taken: A F + b."""
     if layer not in encoder.adapters:
         return features

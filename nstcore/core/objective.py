@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide
 from nstcore.core.initialization import generator, white_noise
 from nstcore.core.losses import STYLE_LOSSES
@@ -61,7 +61,7 @@ class Objective:
 
     def __init__(
         self,
-        encoder: VGG,
+        encoder: Encoder,
         content: Mapping[str, ContentLoss],
         style: Mapping[str, RegionalLoss],
         tv: TVLoss,
@@ -151,7 +151,7 @@ def losses_and_gradient(
 
 
 def build_objective(
-    encoder: VGG,
+    encoder: Encoder,
     settings: Settings,
     *,
     content: Mapping[str, Tensor],

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from nstcore.core.encoders.layers import deepest, stage
 from nstcore.core.settings import Settings
 from nstcore.images import fit_size
 
@@ -30,13 +27,8 @@ def levels(settings: Settings, size: Size) -> list[tuple[Size, int]]:
     ]
     # By area, a fitted image fitted again may become a pixel wider.
     all_levels[-1] = (size, all_levels[-1][1])
-    smallest = smallest_side(settings.layers)
+    smallest = settings.encoder_spec.stride(*settings.layers)
     return [level for level in all_levels if min(level[0]) >= smallest] or all_levels[-1:]
-
-
-def smallest_side(layers: Iterable[str]) -> int:
-    """Pixels that the short side of an image needs to get through the encoder's poolings."""
-    return 1 << (stage(deepest(layers)) - 1)
 
 
 def area(size: Size) -> int:

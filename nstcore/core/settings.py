@@ -23,7 +23,8 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from nstcore.core.effects import Effects, effects_of, setting
-from nstcore.core.encoders.layers import DEEPEST, LAYERS, EncoderName
+from nstcore.core.encoders.registry import ENCODERS, EncoderSpec, all_layers
+from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.optimizers import OPTIMIZERS
 
 
@@ -35,12 +36,13 @@ def _layer_weights(value: Any) -> Any:
 
 
 def _check_layers(value: dict[str, float]) -> dict[str, float]:
+    known = all_layers()
     for name in value:
-        if name not in LAYERS:
-            raise ValueError(f"unknown layer {name!r}; the layers are {', '.join(LAYERS)}")
+        if name not in known:
+            raise ValueError(f"unknown layer {name!r}; the layers are {', '.join(known)}")
     if not any(weight > 0 for weight in value.values()):
         raise ValueError("give at least one layer with a weight above 0")
-    return {name: value[name] for name in LAYERS if name in value}
+    return {name: value[name] for name in known if name in value}
 
 
 def _check_iterations(value: int | list[int]) -> int | list[int]:
@@ -81,6 +83,12 @@ def one_of(table: Mapping[str, object]) -> BeforeValidator:
     return BeforeValidator(known)
 
 
+EncoderName = Annotated[
+    str, one_of(ENCODERS), WithJsonSchema({"enum": [*ENCODERS], "type": "string"})
+]
+StatisticName = Annotated[
+    str, one_of(STYLE_LOSSES), WithJsonSchema({"enum": [*STYLE_LOSSES], "type": "string"})
+]
 OptimizerName = Annotated[
     str, one_of(OPTIMIZERS), WithJsonSchema({"enum": [*OPTIMIZERS], "type": "string"})
 ]
@@ -116,11 +124,11 @@ class SettingsFields(BaseModel):
         "`vgg19` a .pth state dict with `features.N.*` keys or .safetensors, for `compact` a file that "
         "`nst distill` wrote. Empty: the packaged file, or for `vgg19` torchvision's own download of "
         "VGG19_Weights.IMAGENET1K_V1.",
-        # The file's digest is in the key.  The compact encoder's file decides how wide the network is.
+        # The file's digest is in the key.  That of a packaged encoder decides how wide the network is.
         Effects(
             key=False,
             batch="prepared",
-            time=lambda s: s.weights if s.encoder == "compact" else None,
+            time=lambda s: s.weights if s.encoder_spec.packaged else None,
         ),
     )
     pooling: Literal["max", "avg", "l2"] = setting(
@@ -153,7 +161,7 @@ class SettingsFields(BaseModel):
         "gradients' norms. `gatys`: the article's formulas to the letter.",
         Effects(time=True),
     )
-    statistic: Literal["gram", "w2"] = setting(
+    statistic: StatisticName = setting(
         "gram",
         "What of a layer is the style. `gram`: the Gram matrix, as in the article. `w2`: mean and "
         "covariance, compared by the squared Wasserstein-2 distance of two Gaussians; it weighs weak "
@@ -308,29 +316,47 @@ class Settings(SettingsFields):
 
     @model_validator(mode="before")
     @classmethod
-    def _weights_of_the_encoder(cls, values: Any) -> Any:
-        """Of a map of weights, the file of the encoder."""
-        if isinstance(values, dict) and isinstance(values.get("weights"), dict):
-            encoder = values.get("encoder", cls.model_fields["encoder"].default)
-            return {**values, "weights": values["weights"].get(encoder)}
-        return values
+    def _of_the_encoder(cls, values: Any) -> Any:
+        """Of a map of weights the file of the encoder, and the layers that it is used with."""
+        if not isinstance(values, dict):
+            return values
+        encoder = values.get("encoder", cls.model_fields["encoder"].default)
+        if isinstance(values.get("weights"), dict):
+            values = {**values, "weights": values["weights"].get(encoder)}
+        if not isinstance(encoder, str) or encoder not in ENCODERS:
+            return values
+        spec = ENCODERS[encoder]
+        return {
+            "content_layers": {**spec.content_layers},
+            "style_layers": {**spec.style_layers},
+            **values,
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if (self.init == "file") != (self.init_file is not None):
             raise ValueError("`init: file` and `init_file` need each other")
-        if self.statistic == "w2" and self.normalization == "gatys":
-            raise ValueError("`normalization: gatys` has no `statistic: w2`; use `statistic: gram`")
+        if self.normalization not in STYLE_LOSSES[self.statistic].normalizations:
+            raise ValueError(
+                f"`normalization: {self.normalization}` has no `statistic: {self.statistic}`; use "
+                "`statistic: gram`"
+            )
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight cannot both be 0")
-        last = DEEPEST[self.encoder]
-        beyond = [name for name in self.layers if LAYERS.index(name) > LAYERS.index(last)]
-        if beyond:
-            raise ValueError(
-                f"the encoder `{self.encoder}` ends at {last} and has no {beyond[0]}; choose a "
-                "shallower layer, or `encoder: vgg19`"
-            )
+        spec = self.encoder_spec
+        for name in (*self.used_content_layers, *self.used_style_layers):
+            if name not in spec.names:
+                others = [other for other in ENCODERS.values() if name in other.names]
+                raise ValueError(
+                    f"the encoder `{self.encoder}` ends at {spec.names[-1]} and has no {name}; choose "
+                    f"another layer, or `encoder: {others[0].name}`"
+                )
         return self
+
+    @property
+    def encoder_spec(self) -> EncoderSpec:
+        """The encoder's layers and what else is known of it without torch."""
+        return ENCODERS[self.encoder]
 
     @property
     def step_length(self) -> float:
@@ -353,7 +379,7 @@ class Settings(SettingsFields):
     def layers(self) -> tuple[str, ...]:
         """Every layer that either loss uses, shallow to deep."""
         used = {*self.used_content_layers, *self.used_style_layers}
-        return tuple(name for name in LAYERS if name in used)
+        return tuple(name for name in self.encoder_spec.names if name in used)
 
     @property
     def uses_seed(self) -> bool:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide, layer_guides, stack_guides
 from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.initialization import add_noise, generator, resample, style_noise, white_noise
@@ -72,7 +72,7 @@ Progress = Callable[[int, int, Losses], None]
 
 
 def stylize(
-    encoder: VGG,
+    encoder: Encoder,
     tasks: Sequence[Task],
     *,
     device: torch.device | str = "cpu",
@@ -223,7 +223,7 @@ def _start(tasks: Sequence[Task], size: Size) -> Tensor:
 
 
 def _level_objective(
-    encoder: VGG,
+    encoder: Encoder,
     tasks: Sequence[Task],
     level: int,
     size: Size,
@@ -256,7 +256,7 @@ def _level_objective(
 
 
 def _content_targets(
-    encoder: VGG,
+    encoder: Encoder,
     tasks: Sequence[Task],
     size: Size,
     device: torch.device | str,
@@ -293,7 +293,7 @@ def _regional_targets(
         if id(task.regions) not in masks:
             scaled = torch.from_numpy(task.regions.scaled(size)).to(device)
             masks[id(task.regions)] = layer_guides(
-                scaled, layers, settings.guide_propagation, names
+                settings.encoder_spec, scaled, layers, settings.guide_propagation, names
             )
         factors = [task.settings.region_weights.get(name, 1.0) for name in names]
         key = (id(task.regions), id(target), *factors)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Propagation, layer_guides
 from nstcore.core.moments import Moments
 from nstcore.core.tiling import tiled_moments
@@ -45,7 +45,7 @@ def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple
 
 
 def picture_moments(
-    encoder: VGG,
+    encoder: Encoder,
     pixels: NDArray[np.float32],
     size: int,
     layers: Sequence[str],
@@ -78,7 +78,7 @@ def picture_moments(
     found = tiled_moments(encoder, tensor, list(layers), tile)
     if regions is not None:
         masks = torch.from_numpy(regions.scaled((tensor.shape[3], tensor.shape[2]))).to(device)
-        guides = layer_guides(masks, layers, propagation, regions.names)
+        guides = layer_guides(encoder.spec, masks, layers, propagation, regions.names)
         for layer, moments in tiled_moments(encoder, tensor, list(layers), tile, guides).items():
             for index, region in enumerate(regions.names):
                 found[term(layer, region)] = moments.region(index)

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nstcore.core.encoders.layers import LAYERS, deepest, stage
-
 Window = tuple[slice, slice]
 """Rows and columns."""
 
@@ -27,16 +25,14 @@ class Tile:
     outer: Window
     core: Window
 
-    def at(self, layer: str) -> Window:
-        """The core in the layer's activations of the whole picture."""
-        step = stride(layer)
-        return window_of((span.start // step, span.stop // step) for span in self.core)
+    def at(self, stride: int) -> Window:
+        """The core in the activations of the whole image at a layer with this stride."""
+        return window_of((span.start // stride, span.stop // stride) for span in self.core)
 
-    def within(self, layer: str) -> Window:
-        """The core in the layer's activations of the outer window."""
-        step = stride(layer)
+    def within(self, stride: int) -> Window:
+        """The core in the activations of the outer window at a layer with this stride."""
         return window_of(
-            ((core.start - outer.start) // step, (core.stop - outer.start) // step)
+            ((core.start - outer.start) // stride, (core.stop - outer.start) // stride)
             for core, outer in zip(self.core, self.outer, strict=True)
         )
 
@@ -45,34 +41,6 @@ def window_of(spans: Iterable[tuple[int, int]]) -> Window:
     """A window from where its rows and its columns start and stop."""
     rows, columns = (slice(start, stop) for start, stop in spans)
     return rows, columns
-
-
-def stride(layer: str) -> int:
-    """Pixels of the picture from one position of a layer to the next: 2 ** (stage - 1)."""
-    return 1 << (stage(layer) - 1)
-
-
-def receptive_margin(layers: Iterable[str]) -> int:
-    """How far from a cut, in pixels, activations are those of the uncut picture.
-
-    Each 3 x 3 convolution carries the error of a cut one position inwards; a 2 x 2 pooling, aligned
-    with the cut, halves the number of wrong positions, rounded up.
-
-    Returns:
-        A multiple of the deepest layer's stride.
-
-    Example:
-        >>> receptive_margin(["relu1_1", "relu4_2"]), receptive_margin(["relu5_1"])
-        (40, 80)
-    """
-    last = deepest(layers)
-    wrong, current_stage = 0, 1
-    for layer in LAYERS[: LAYERS.index(last) + 1]:
-        if stage(layer) != current_stage:
-            wrong, current_stage = -(-wrong // 2), stage(layer)
-        wrong += 1
-    # No layer reaches further than a deeper one: halving is rounded up, then undone by the stride.
-    return wrong * stride(last)
 
 
 def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:

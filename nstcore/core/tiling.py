@@ -20,33 +20,26 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nstcore.core.encoders.layers import deepest
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
+from nstcore.core.encoders.registry import EncoderSpec
 from nstcore.core.guidance import Guide
 from nstcore.core.losses.base import Losses
 from nstcore.core.moments import Moments, guided_gram_and_mean, layer_moments
 from nstcore.core.objective import Objective
-from nstcore.core.tile_grid import Tile, Window, receptive_margin, stride, tile_grid, window_of
+from nstcore.core.tile_grid import Tile, Window, tile_grid, window_of
 
 
-def _tiles(image: Tensor, layers: Sequence[str], tile: int | None) -> list[Tile]:
+def _tiles(image: Tensor, spec: EncoderSpec, layers: Sequence[str], tile: int | None) -> list[Tile]:
     """Tiles of ``image`` (N, 3, H, W) for some layers; a single one if ``tile`` is None."""
     height, width = image.shape[-2:]
     whole = window_of(((0, height), (0, width)))
     if tile is None or not layers:
         return [Tile(whole, whole)]
-    halo = receptive_margin(layers)
-    return tile_grid(height, width, tile, halo, stride(deepest(layers)))
+    return tile_grid(height, width, tile, spec.margin(layers), spec.stride(*layers))
 
 
 def _crop(tensor: Tensor, window: Window) -> Tensor:
     return tensor[..., window[0], window[1]]
-
-
-def _positions(image: Tensor, layer: str) -> int:
-    """Positions of a layer's activations of the whole picture."""
-    height, width = image.shape[-2:]
-    return (height // stride(layer)) * (width // stride(layer))
 
 
 def _share_of_moments(
@@ -107,7 +100,7 @@ class TiledObjective:
 
     def tiles(self, image: Tensor) -> list[Tile]:
         """The tiles in which pictures like ``image`` (N, 3, H, W) are evaluated."""
-        return _tiles(image, self.objective.layers, self.tile)
+        return _tiles(image, self.objective.encoder.spec, self.objective.layers, self.tile)
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""
@@ -145,14 +138,19 @@ class TiledObjective:
         Returns:
             Share of Gram matrix and of mean for each style layer, then squares for each content layer.
         """
+        spec, (height, width) = self.objective.encoder.spec, image.shape[-2:]
         features = self.objective.encoder(outer, self.objective.layers)
-        cores = {name: _crop(value, tile.within(name)) for name, value in features.items()}
+        cores = {
+            name: _crop(value, tile.within(spec.stride(name))) for name, value in features.items()
+        }
         parts: list[Tensor] = []
         for layer, style in self.objective.style.items():
-            positions = _positions(image, layer)
-            parts += _share_of_moments(cores[layer], positions, style.guide, tile.at(layer))
+            positions = spec[layer].positions(width, height)
+            parts += _share_of_moments(
+                cores[layer], positions, style.guide, tile.at(spec.stride(layer))
+            )
         for layer, content in self.objective.content.items():
-            parts.append(content.squares(cores[layer], tile.at(layer)))
+            parts.append(content.squares(cores[layer], tile.at(spec.stride(layer))))
         return parts
 
     def _losses(self, totals: Sequence[Tensor], tv: Tensor) -> Losses:
@@ -167,7 +165,7 @@ class TiledObjective:
 
 @torch.no_grad()
 def tiled_moments(
-    encoder: VGG,
+    encoder: Encoder,
     image: Tensor,
     layers: Sequence[str],
     tile: int | None,
@@ -182,6 +180,7 @@ def tiled_moments(
         tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
         guides: layer -> where its regions lie, for moments of each region.
     """
+    spec, (height, width) = encoder.spec, image.shape[-2:]
 
     def measure(part: Tile) -> list[Tensor]:
         features = encoder(_crop(image, part.outer), layers)
@@ -189,20 +188,20 @@ def tiled_moments(
             value
             for layer in layers
             for value in _share_of_moments(
-                _crop(features[layer], part.within(layer)),
-                _positions(image, layer),
+                _crop(features[layer], part.within(spec.stride(layer))),
+                spec[layer].positions(width, height),
                 None if guides is None else guides[layer],
-                part.at(layer),
+                part.at(spec.stride(layer)),
             )
         ]
 
-    totals = iter(_add_up(map(measure, _tiles(image, layers, tile))))
+    totals = iter(_add_up(map(measure, _tiles(image, encoder.spec, layers, tile))))
     return {layer: Moments(next(totals), next(totals)) for layer in layers}
 
 
 @torch.no_grad()
 def tiled_features(
-    encoder: VGG, image: Tensor, layers: Sequence[str], tile: int | None
+    encoder: Encoder, image: Tensor, layers: Sequence[str], tile: int | None
 ) -> dict[str, Tensor]:
     """Activations of whole pictures in their own memory and that of one tile, without history.
 
@@ -215,7 +214,7 @@ def tiled_features(
     Returns:
         name -> (N, C, H // stride, W // stride).
     """
-    tiles = _tiles(image, layers, tile)
+    tiles = _tiles(image, encoder.spec, layers, tile)
     if len(tiles) == 1:
         return encoder(image, layers)
     height, width = image.shape[-2:]
@@ -223,9 +222,10 @@ def tiled_features(
     for part in tiles:
         features = encoder(_crop(image, part.outer), layers)
         for layer, value in features.items():
+            step = encoder.spec.stride(layer)
             if layer not in found:
                 n, channels = value.shape[:2]
-                size = (height // stride(layer), width // stride(layer))
+                size = (height // step, width // step)
                 # In the layout of the encoder's own activations, which they will be compared with.
                 last = value.is_contiguous(memory_format=torch.channels_last)
                 found[layer] = torch.empty(
@@ -234,5 +234,5 @@ def tiled_features(
                     device=value.device,
                     memory_format=torch.channels_last if last else torch.contiguous_format,
                 )
-            _crop(found[layer], part.at(layer)).copy_(_crop(value, part.within(layer)))
+            _crop(found[layer], part.at(step)).copy_(_crop(value, part.within(step)))
     return found

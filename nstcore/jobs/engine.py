@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
-from nstcore.core.encoders.loading import load_encoder
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
+from nstcore.core.encoders.weights import load_encoder
 from nstcore.core.guidance import layer_guides
 from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
@@ -155,7 +154,7 @@ class Engine:
     deterministic: bool = False
     checkpoint_seconds: float = math.inf
     stop: ShutdownSignal = field(default_factory=ShutdownSignal)
-    _encoders: dict[tuple[str, ...], VGG] = field(default_factory=dict)
+    _encoders: dict[tuple[str, ...], Encoder] = field(default_factory=dict)
     _target_threads: dict[Path, frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -388,7 +387,7 @@ class Engine:
 
     def encoder(
         self, settings: Settings, weights: Path, layers: Sequence[str], *, half: bool = False
-    ) -> VGG:
+    ) -> Encoder:
         """The encoder that some settings ask for, loaded once."""
         key = (str(weights), settings.pooling, settings.padding, str(half), *sorted(layers))
         if key not in self._encoders:
@@ -452,19 +451,18 @@ class Engine:
             target: the style's moments at the evaluation size.
             regions: of the content, at the evaluation size.
         """
-        layers = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS, EVAL_CONTENT_LAYER)
-        encoder = self.encoder(settings, weights, layers)
+        spec = settings.encoder_spec
+        encoder = self.encoder(settings, weights, spec.evaluation_layers)
         with torch.no_grad():
-            features = encoder(to_tensor(content, self.device), [EVAL_CONTENT_LAYER])[
-                EVAL_CONTENT_LAYER
-            ]
+            layer = spec.evaluation_content
+            features = encoder(to_tensor(content, self.device), [layer])[layer]
         size = (content.shape[1], content.shape[0])
         shown = tuple(style.resized(settings.size) for style in styles)
         moments, guides = self.moments(target), None
         if regions is not None:
             masks = torch.from_numpy(regions.scaled(size)).to(self.device)
-            seen = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS)
-            guides = layer_guides(masks, seen, settings.guide_propagation, regions.names)
+            seen = spec.evaluation_moments
+            guides = layer_guides(spec, masks, seen, settings.guide_propagation, regions.names)
             moments, there = by_region(moments, seen, regions.names)
             guides = {layer: guides[layer].scaled(there[layer]) for layer in seen}
         reference = MetricTargets(content, features, shown, moments, guides, regions)

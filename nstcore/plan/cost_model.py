@@ -12,16 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from nstcore.config.run import Config
-from nstcore.core.encoders.layers import (
-    EVAL_CONTENT_LAYER,
-    EVAL_HELD_OUT_LAYERS,
-    EVAL_STYLE_LAYERS,
-    WIDTHS,
-    EncoderName,
-    convolution_flops,
-    deepest,
-    gram_flops,
-)
+from nstcore.core.encoders.registry import ENCODERS
 from nstcore.core.pyramid import Size, image_size, levels
 from nstcore.core.settings import Settings
 
@@ -36,10 +27,8 @@ SHAPES = {"long": (3000, 3000), "area": (3000, 3000), "short": (3000, 2000)}
 """Native sizes that pictures are taken to have: none is opened for this.  By the long side that is the
 most there can be, by the area it is exact, and by the short side it is what cameras give."""
 
-EVAL_LAYERS = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS, EVAL_CONTENT_LAYER)
 
-
-def tflops_of(config: Config, encoder: EncoderName) -> float:
+def tflops_of(config: Config, encoder: str) -> float:
     """Speed of a job's device with an encoder, in 10^12 operations a second."""
     given = config.cluster.tflops
     found = given.get(encoder) if isinstance(given, dict) else given
@@ -55,7 +44,7 @@ def cell_flops(settings: Settings, native: Size | None = None) -> float:
     """
     size = image_size(native or SHAPES[settings.size_by], settings)
     style = settings.used_style_layers
-    last = deepest(settings.layers)
+    last = settings.encoder_spec.deepest(settings.layers)
     return sum_iterations(
         settings, size, lambda level: iteration_flops(settings.encoder, last, style, *level)
     )
@@ -75,7 +64,7 @@ def sum_iterations(settings: Settings, size: Size, cost: Callable[[Size], float]
 
 @lru_cache(maxsize=4096)
 def iteration_flops(
-    encoder: EncoderName, last: str, style: tuple[str, ...], width: int, height: int
+    encoder: str, last: str, style: tuple[str, ...], width: int, height: int
 ) -> int:
     """Operations of one iteration of one picture, forward and backward.
 
@@ -85,18 +74,19 @@ def iteration_flops(
         style: the layers of the style loss.
         width, height: of the picture in pixels.
     """
-    widths = WIDTHS[encoder]
-    return 2 * (
-        convolution_flops(widths, last, height, width) + gram_flops(widths, style, height, width)
-    )
+    spec = ENCODERS[encoder]
+    return 2 * (spec.convolution_flops(last, width, height) + spec.gram_flops(style, width, height))
 
 
-def cell_seconds(config: Config, settings: Settings, judge: EncoderName) -> float:
-    """What one more cell adds to a job: its descent, and its measurement by the judging encoder."""
-    side = config.evaluation.size
-    seen = iteration_flops(judge, deepest(EVAL_LAYERS), EVAL_LAYERS, side, side) / 2
+def cell_seconds(config: Config, settings: Settings, evaluation_encoder: str) -> float:
+    """What one more cell adds to a job: its optimization, and its evaluation."""
+    spec, side = ENCODERS[evaluation_encoder], config.evaluation.size
+    layers = spec.evaluation_layers
+    # Forward only.
+    evaluation = iteration_flops(spec.name, spec.deepest(layers), layers, side, side) / 2
     return 1e-12 * (
-        cell_flops(settings) / tflops_of(config, settings.encoder) + seen / tflops_of(config, judge)
+        cell_flops(settings) / tflops_of(config, settings.encoder)
+        + evaluation / tflops_of(config, spec.name)
     )
 
 

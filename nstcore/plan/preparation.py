@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.settings import Settings
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
-
-EVALUATED_LAYERS = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS)
-"""Layers of the style whose statistics are measured on every finished image."""
 
 
 def encoders(plan: Plan) -> dict[str, tuple[str, str | None]]:
@@ -62,7 +58,9 @@ def target_requests(plan: Plan) -> Requests:
         for name, request in requests_of(settings).items():
             found.setdefault(name, request)
     settings = evaluation_settings(plan)
-    found.setdefault(evaluation_target(plan), (settings, EVALUATED_LAYERS, settings.size))
+    found.setdefault(
+        evaluation_target(plan), (settings, settings.encoder_spec.evaluation_moments, settings.size)
+    )
     return found
 
 
@@ -78,7 +76,7 @@ def refined_requests(plan: Plan) -> Requests:
 def evaluation_target(plan: Plan) -> str:
     """Id of the target that every finished image of a style is measured against."""
     settings = evaluation_settings(plan)
-    return paths.target_id(settings, EVALUATED_LAYERS, settings.size)
+    return paths.target_id(settings, settings.encoder_spec.evaluation_moments, settings.size)
 
 
 def style_layers(settings: Settings) -> tuple[str, ...]:

@@ -15,11 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from nstcore.config.run import Config
-from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.weights import locate
 from nstcore.core.pyramid import Size, area, image_size
 from nstcore.core.settings import Settings
-from nstcore.core.tile_grid import receptive_margin, stride, tile_grid
+from nstcore.core.tile_grid import tile_grid
 from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.images import fit_size
 from nstcore.images.masks import read_guide
@@ -226,9 +225,8 @@ def tiles_factor(size: Size, tile: int | None, settings: Settings) -> float:
     if tile is None:
         return 1.0
     width, height = size
-    tiles = tile_grid(
-        height, width, tile, receptive_margin(settings.layers), stride(deepest(settings.layers))
-    )
+    spec, layers = settings.encoder_spec, settings.layers
+    tiles = tile_grid(height, width, tile, spec.margin(layers), spec.stride(*layers))
     if len(tiles) == 1:
         return 1.0
     seen = 0

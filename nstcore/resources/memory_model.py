@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nstcore.core.encoders.layers import LAYERS, WIDTHS, channels, deepest, stage
+from nstcore.core.encoders.registry import Layer
+from nstcore.core.losses import STYLE_LOSSES
+from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings
-from nstcore.core.tile_grid import receptive_margin
 
 MEMORY_SHARE = 0.6
 """Share of the free memory that one batch may take by our estimate."""
@@ -30,9 +31,6 @@ SLACK = 1.2
 
 FIXED = 24e6
 """Bytes for kernels, threads and their scratch, whatever the size of the pictures."""
-
-MATRICES = 8
-"""Matrices of the size of a Gram matrix for every style layer: itself, difference, products, slopes."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +129,9 @@ def peak_bytes(
         regions: of the contents' guides; 0 without.
     """
     copies = OPTIMIZERS[settings.optimizer].image_copies(settings, history)
-    content = sum(
-        _area(layer, width, height) * _width_of(layer, settings)
-        for layer, weight in settings.content_layers.items()
-        if weight > 0
-    )
+    spec = settings.encoder_spec
+    content = sum(spec[name].values(width, height) for name in settings.used_content_layers)
+    style_layers = [spec[name] for name in settings.used_style_layers]
     seen_width, seen_height = width, height
     if tile is not None:
         seen_width, seen_height = (
@@ -146,87 +142,82 @@ def peak_bytes(
         3 * width * height * copies
         + content
         + pass_values(settings, seen_width, seen_height, device, regions)
-        + MATRICES
+        + STYLE_LOSSES[settings.statistic].matrices
         * max(regions, 1)
-        * sum(_width_of(layer, settings) ** 2 for layer in _style_layers(settings))
-        # What every position weighs in every region, of the whole picture.
-        + regions * sum(_area(layer, width, height) for layer in _style_layers(settings))
+        * sum(layer.channels**2 for layer in style_layers)
+        # What every position weighs in every region, of the whole image.
+        + regions * sum(layer.positions(width, height) for layer in style_layers)
     )
     return shared_bytes(settings) + 4.0 * SLACK * batch * values
 
 
 def shared_bytes(settings: Settings) -> float:
-    """Memory in bytes that a descent takes once, however many pictures there are."""
-    incoming, most = 3, 0
-    for layer in _layers(settings):
-        outgoing = _width_of(layer, settings)
-        most = max(most, 9 * incoming * outgoing)
-        incoming = outgoing
-    # A convolution brings its filters into another order, for the time of its work.
-    return FIXED + 2 * 4.0 * most
+    """Memory in bytes that an optimization takes once, however many images there are."""
+    layers = settings.encoder_spec.up_to(settings.layers)
+    # A convolution brings its filters into another order while it runs.
+    return FIXED + 2 * 4.0 * max(layer.filters for layer in layers)
 
 
 def pass_values(
     settings: Settings, width: int, height: int, device: str = "cpu", regions: int = 0
 ) -> int:
-    """Most values (of 4 bytes) alive in one evaluation of one picture and its gradient.
+    """Most values (of 4 bytes) alive in one evaluation of one image and its gradient.
 
     The losses' own gradients come first, since autograd goes through what was computed last first,
     and wait until the network's gradient has come down to their layers.
     """
-    layers = _layers(settings)
-    kept = {layer: kept_values(layer, settings, width, height, device, regions) for layer in layers}
-    size = {layer: _width_of(layer, settings) * _area(layer, width, height) for layer in layers}
+    layers = settings.encoder_spec.up_to(settings.layers)
+    kept = kept_values(settings, width, height, device, regions)
+    size = {layer.name: layer.values(width, height) for layer in layers}
     used = set(settings.layers)
-    # The normalized picture, and total variation: both differences, or squares and roots as well.
-    alive = sum(kept.values()) + (15 if settings.tv_form == "isotropic" else 9) * width * height
-    waiting = sum(size[layer] for layer in used)
+    # The normalized image and total variation.
+    alive = sum(kept.values()) + (3 + TVLoss.saved_values(settings)) * width * height
+    waiting = sum(size[name] for name in used)
     most = alive + waiting
     if regions:
         # The gradient of one region beside that of all, while its layer's is computed.
-        most += max(size[layer] for layer in _style_layers(settings))
+        most += max(size[name] for name in settings.used_style_layers)
     for layer in reversed(layers):
+        name = layer.name
         # The gradient that arrives, added to the one that waits; the rectified one; the one handed on.
-        most = max(most, alive + waiting + (2 if layer in used else 3) * size[layer])
-        alive -= kept[layer]
-        waiting -= size[layer] if layer in used else 0
+        most = max(most, alive + waiting + (2 if name in used else 3) * size[name])
+        alive -= kept[name]
+        waiting -= size[name] if name in used else 0
     return most
 
 
 def kept_values(
-    layer: str,
-    settings: Settings,
-    width: int,
-    height: int,
-    device: str = "cpu",
-    regions: int = 0,
-) -> int:
-    """Values (of 4 bytes) that autograd keeps of one picture for the backward pass of one layer.
+    settings: Settings, width: int, height: int, device: str = "cpu", regions: int = 0
+) -> dict[str, int]:
+    """Values (of 4 bytes) that autograd keeps of one image for the backward pass of each layer.
 
-    A layer is its rectified activations (the input of what follows), the pooling behind it if another
-    stage comes, the padded copy that goes into its convolution, and its part in the losses.
+    A layer is its rectified activations (the input of what follows), the pooling behind it if the next
+    layer has another stride, the padded copy that goes into its convolution, and its part in the losses.
     """
-    layers = _layers(settings)
-    count, area = _width_of(layer, settings), _area(layer, width, height)
-    values = count * area
-    following = layers[layers.index(layer) + 1 :]
+    spec = settings.encoder_spec
+    layers: tuple[Layer, ...] = spec.up_to(settings.layers)
     padded = settings.padding != "zeros"
-    if padded and layer != layers[0]:
-        before = layers[layers.index(layer) - 1]
-        around = 2 * (width + height >> stage(layer) - 1) + 4
-        values += _width_of(before, settings) * (area + around)
-    if following and stage(following[0]) != stage(layer):
-        pooled = count * _area(following[0], width, height)
-        values += 0 if padded else pooled  # the input of what follows
-        if settings.pooling == "max":
-            values += 2 * pooled  # where each maximum was, in 8 bytes
-        elif settings.pooling == "l2":
-            values += count * area + pooled  # the squares and the roots
-    if settings.content_layers.get(layer, 0) > 0:
-        values += count * area * (2 if settings.encoder == "compact" else 1)
-    if settings.style_layers.get(layer, 0) > 0 and device != "cpu" and not regions:
-        values += count * area  # gram_matrix scales a copy there
-    return values
+    found = {}
+    for index, layer in enumerate(layers):
+        own, positions = layer.values(width, height), layer.positions(width, height)
+        values = own + layer.inner * positions
+        if padded and index > 0:
+            border = 2 * layer.radius * ((width + height) // layer.stride) + 4
+            values += layer.inputs * (positions + border)
+        following = layers[index + 1] if index + 1 < len(layers) else layer
+        if following.stride != layer.stride:
+            pooled = layer.channels * following.positions(width, height)
+            values += 0 if padded else pooled  # the input of what follows
+            if settings.pooling == "max":
+                values += 2 * pooled  # where each maximum was, in 8 bytes
+            elif settings.pooling == "l2":
+                values += own + pooled  # the squares and the roots
+        if layer.name in settings.used_content_layers:
+            values += own * (2 if spec.adapted else 1)
+        if layer.name in settings.used_style_layers and device != "cpu" and not regions:
+            values += own  # gram_matrix scales a copy there
+        found[layer.name] = values
+    return found
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -260,26 +251,7 @@ def _shorter_histories(settings: Settings) -> Iterator[int]:
 
 def _outer_side(tile: int, settings: Settings) -> int:
     """Side in pixels of what a tile is computed from."""
-    return tile + 2 * receptive_margin(settings.layers)
-
-
-def _layers(settings: Settings) -> tuple[str, ...]:
-    return LAYERS[: LAYERS.index(deepest(settings.layers)) + 1]
-
-
-def _style_layers(settings: Settings) -> list[str]:
-    return [layer for layer, weight in settings.style_layers.items() if weight > 0]
-
-
-def _width_of(layer: str, settings: Settings) -> int:
-    """Channels of a layer."""
-    return channels(layer, WIDTHS[settings.encoder])
-
-
-def _area(layer: str, width: int, height: int) -> int:
-    """Positions of a layer: poolings drop an odd last row or column."""
-    halvings = stage(layer) - 1
-    return (width >> halvings) * (height >> halvings)
+    return tile + 2 * settings.encoder_spec.margin(settings.layers)
 
 
 def less_memory(

@@ -22,14 +22,8 @@ import torch
 from torch import nn
 
 import nstcore
-from nstcore.core.encoders.layers import (
-    EVAL_CONTENT_LAYER,
-    EVAL_HELD_OUT_LAYERS,
-    EVAL_STYLE_LAYERS,
-    deepest,
-)
-from nstcore.core.encoders.loading import load_encoder
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.base import Encoder
+from nstcore.core.encoders.weights import load_encoder
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.minimize import Minimizer, Problem
 from nstcore.core.moments import style_moments
@@ -197,13 +191,13 @@ def iteration_speed(
 
 def evaluation_speed(settings: Settings, device: torch.device, side: int = 256) -> float:
     """Seconds to measure a pixel of a finished picture; ``settings`` name the encoder."""
-    layers = (*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS, EVAL_CONTENT_LAYER)
-    encoder = _encoder(settings, layers, device, False)
+    spec = settings.encoder_spec
+    encoder = _encoder(settings, spec.evaluation_layers, device, False)
     content, style, picture = (_noise(side, seed) for seed in range(3))
     with torch.no_grad():
-        features = encoder(to_tensor(content, device), [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
-        seen = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
-        moments = style_moments(encoder, to_tensor(style, device), seen)
+        layer = spec.evaluation_content
+        features = encoder(to_tensor(content, device), [layer])[layer]
+        moments = style_moments(encoder, to_tensor(style, device), spec.evaluation_moments)
     reference = MetricTargets(content, features, (StyleImage(style, 1.0),), moments)
     return _timed(lambda: evaluate(encoder, picture, reference), device, 0.0) / side**2
 
@@ -230,7 +224,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _descent(
-    settings: Settings, encoder: VGG, side: int, count: int, device: torch.device
+    settings: Settings, encoder: Encoder, side: int, count: int, device: torch.device
 ) -> Minimizer:
     """A descent as ``stylize`` would start it, from noise."""
     content, style = (to_tensor(_noise(side, seed), device) for seed in (1, 2))
@@ -251,21 +245,23 @@ def _descent(
     return OPTIMIZERS[settings.optimizer](problem, settings, rate)
 
 
-def _encoder(settings: Settings, layers: Sequence[str], device: torch.device, half: bool) -> VGG:
-    """An encoder of the real shape: the compact one's weights are there, VGG-19's are random."""
-    if settings.encoder == "compact":
-        from nstcore.core.encoders.weights import WEIGHTS_PATH
-
-        path = WEIGHTS_PATH if settings.weights is None else Path(settings.weights)
+def _encoder(
+    settings: Settings, layers: Sequence[str], device: torch.device, half: bool
+) -> Encoder:
+    """An encoder of the real shape: with its packaged weights, or with random ones."""
+    spec = settings.encoder_spec
+    if spec.packaged:
+        path = Path(settings.weights) if settings.weights else spec.find()
         return load_encoder(settings, path, layers, device=device, half=half)
-    encoder = VGG(depth=deepest(layers), pooling=settings.pooling, padding=settings.padding)
-    for convolution in encoder.convolutions.values():
-        assert isinstance(convolution, nn.Conv2d)
-        # He et al. 2015, eq. 10: activations neither vanish nor explode.
-        nn.init.kaiming_normal_(convolution.weight)
+    encoder: Encoder = spec.load_module().build(
+        depth=spec.deepest(layers), pooling=settings.pooling, padding=settings.padding
+    )
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            # He et al. 2015, eq. 10: activations neither vanish nor explode.
+            nn.init.kaiming_normal_(module.weight)
     encoder.half_precision = half
-    encoder.to(device)
-    return encoder.to(memory_format=torch.channels_last)
+    return encoder.to(device).to(memory_format=torch.channels_last)
 
 
 def _noise(side: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -14,15 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from nstcore.config.run import Output
-from nstcore.core.encoders.layers import (
-    EVAL_CONTENT_LAYER,
-    EVAL_HELD_OUT_LAYERS,
-    EVAL_STYLE_LAYERS,
-    VGG19_WIDTHS,
-    channels,
-)
+from nstcore.core.encoders.registry import ENCODERS
 from nstcore.core.optimizers import OPTIMIZERS
-from nstcore.core.pyramid import Size, area, image_size, smallest_side
+from nstcore.core.pyramid import Size, area, image_size
 from nstcore.images import fit_size, write_image
 from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy
@@ -34,9 +28,6 @@ from nstcore.resources.micro_batches import MicroBatch
 
 RECORD_BYTES, ENTRY_BYTES = 4000, 350
 """Of a cell's record: without its trace, and each of the trace's entries, one in ten iterations."""
-
-ENCODER_BYTES = {"vgg19": 80_100_000, "compact": 4_000_000}
-"""Of an encoder's weights in a run's folder: convolutions in single precision."""
 
 THUMBNAIL_SIDE = 320
 """Of the report's pictures, in pixels; no pixel of theirs takes more than a byte."""
@@ -100,10 +91,10 @@ def estimate_disk(
         for size in prepared_sizes(plan, native).values()
     )
     inputs += 6.0 * sum(area(native) for style in sizes.styles.values() for native in style)
-    for _, layers, _ in preparation.target_requests(plan).values():
-        values = sum(channels(layer, VGG19_WIDTHS) ** 2 for layer in layers)
+    for settings, layers, _ in preparation.target_requests(plan).values():
+        values = sum(settings.encoder_spec[layer].channels ** 2 for layer in layers)
         inputs += 4.0 * values * sum(len(pictures) for pictures in sizes.styles.values())
-    inputs += sum(ENCODER_BYTES[name] for name, _ in preparation.encoders(plan).values())
+    inputs += sum(ENCODERS[name].file_bytes for name, _ in preparation.encoders(plan).values())
     report = float(len(cells) * THUMBNAIL_SIDE**2)
     # A state is written before the one before it goes.
     states = max((2 * len(batch.items) * _state_bytes(batch) for batch in batches), default=0.0)
@@ -190,8 +181,8 @@ def _largest(native: Size, by: SizeBy) -> int:
 
 def too_narrow(plan: Plan, sizes: InputSizes) -> Iterator[str]:
     """Panoramas whose short side vanishes in the encoder: not to be made, or not to be judged."""
-    judged_at = plan.evaluation["size"]
-    needed = smallest_side((*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS, EVAL_CONTENT_LAYER))
+    judged_at, spec = plan.evaluation["size"], ENCODERS[plan.evaluation["encoder"]]
+    needed = spec.stride(*spec.evaluation_layers)
     for content, native in sizes.contents.items():
         width, height = fit_size(native, judged_at)
         if min(width, height) < needed:
@@ -203,7 +194,7 @@ def too_narrow(plan: Plan, sizes: InputSizes) -> Iterator[str]:
         told: set[str] = set()
         for settings in (cell.settings for cell in plan.cells(content=content)):
             width, height = image_size(native, settings)
-            least = smallest_side(settings.layers)
+            least = settings.encoder_spec.stride(*settings.layers)
             label = paths.size_label(settings)
             if min(width, height) < least and label not in told:
                 told.add(label)

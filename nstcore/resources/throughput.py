@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from nstcore.core.encoders.registry import ENCODERS
 from nstcore.core.settings import EFFECTS, Settings
 from nstcore.store.files import digest
 
@@ -106,4 +107,4 @@ def iteration_key(settings: Settings, precision: str) -> str:
 
 def evaluation_key_of_encoder(encoder: str, weights: str | None) -> str:
     """Equal for encoders that judge equally fast."""
-    return json.dumps([encoder, weights if encoder == "compact" else None])
+    return json.dumps([encoder, weights if ENCODERS[encoder].packaged else None])

@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from nstcore.config.loader import parse_config
-from nstcore.core.encoders.weights import PACKAGED_SOURCE, TORCHVISION_SOURCE, locate
+from nstcore.core.encoders.registry import ENCODERS
+from nstcore.core.encoders.weights import locate
 from nstcore.errors import ConfigError, StoreError, UserError, WeightsError
 from nstcore.images import IntegerPixels, decode, read_record
 from nstcore.images.image import shown_digest
@@ -194,7 +195,7 @@ def changed_weights(record: FinishedRecord, root: Path) -> list[str]:
     now = file_sha256(file)
     if now == encoder.sha256:
         return []
-    if encoder.source == PACKAGED_SOURCE:
+    if encoder.source in {spec.source for spec in ENCODERS.values() if spec.packaged}:
         version = record.versions.get("nstcore", "?")
         return [
             f"encoder: the weights of `{encoder.name}` in this package are not those that made the image "
@@ -232,7 +233,7 @@ def _files(guide: Guide) -> Mapping[str, str]:
 def _weights(record: FinishedRecord) -> str | None:
     """The file with the encoder's weights; None for those that come along or are downloaded."""
     source = record.inputs.encoder.source
-    return None if source in (PACKAGED_SOURCE, TORCHVISION_SOURCE) else source
+    return None if source in {spec.source for spec in ENCODERS.values()} else source
 
 
 def _start(record: FinishedRecord) -> str | None:

@@ -7,12 +7,10 @@ from roofline import adapter_flops, iteration_flops
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from nstcore.core.encoders.compact import CompactEncoder, multiply_adds
+from nstcore.core.encoders.compact import CompactEncoder
 from nstcore.core.encoders.layers import (
     EVAL_STYLE_LAYERS,
     VGG19_WIDTHS,
-    convolution_flops,
-    gram_flops,
 )
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.moments import gram_matrix, qr_factor
@@ -32,15 +30,10 @@ def counted(function) -> int:
 def test_convolutions_are_counted_as_torch_counts_them(last):
     encoder = VGG(WIDTHS, depth=last)
     image = torch.rand(1, 3, HEIGHT, WIDTH, requires_grad=True)
-    forward = convolution_flops(WIDTHS, last, HEIGHT, WIDTH)
+    forward = encoder.spec.convolution_flops(last, WIDTH, HEIGHT)
     assert counted(lambda: encoder(image, [last])) == forward
     both = counted(lambda: encoder(image, [last])[last].sum().backward())
     assert both == 2 * forward
-
-
-def test_convolutions_agree_with_the_count_of_multiply_adds():
-    forward = convolution_flops(VGG19_WIDTHS, "relu5_1", 64, 96)
-    assert forward == 2 * multiply_adds(VGG19_WIDTHS) * 64 * 96
 
 
 def test_gram_matrices_are_counted_as_torch_counts_matrix_products():
@@ -54,7 +47,7 @@ def test_gram_matrices_are_counted_as_torch_counts_matrix_products():
             # (S + S^T) F is one product; autograd makes two, F S and F S^T, where one would do.
             torch.autograd.grad(gram, value, torch.ones_like(gram))
 
-    forward = gram_flops(WIDTHS, list(EVAL_STYLE_LAYERS), HEIGHT, WIDTH)
+    forward = encoder.spec.gram_flops(EVAL_STYLE_LAYERS, WIDTH, HEIGHT)
     assert counted(products) == 3 * forward
 
 

@@ -11,16 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from nstcore.core.encoders.compact import (
-    COMPACT_LAYERS,
     COMPACT_SHA256,
-    COMPACT_WIDTHS,
-    WEIGHTS_PATH,
     CompactEncoder,
-    compact_sha256,
     load_compact,
-    multiply_adds,
 )
 from nstcore.core.encoders.layers import (
+    COMPACT_WIDTHS,
     EVAL_CONTENT_LAYER,
     EVAL_HELD_OUT_LAYERS,
     EVAL_STYLE_LAYERS,
@@ -28,8 +24,8 @@ from nstcore.core.encoders.layers import (
     channels,
     stage,
 )
-from nstcore.core.encoders.vgg import VGG
-from nstcore.core.encoders.weights import read_state
+from nstcore.core.encoders.registry import COMPACT, COMPACT_FILE, VGG19
+from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import gram_matrix
 from nstcore.core.settings import Settings
@@ -37,6 +33,7 @@ from nstcore.core.stylize import Task, stylize, to_tensor
 from nstcore.core.targets import picture_moments
 from nstcore.errors import WeightsError
 from nstcore.images import fit_size, load_float, resize
+from nstcore.store.files import file_sha256
 
 SHARED = Path(os.environ.get("NST_SHARED", Path(__file__).parents[3] / "shared"))
 TEACHER = SHARED / "weights" / "vgg19_oxford_features_fp16.pth"
@@ -50,16 +47,18 @@ def encoder() -> CompactEncoder:
 
 
 def test_the_packaged_file_is_the_one_that_was_measured() -> None:
-    assert compact_sha256() == COMPACT_SHA256
-    assert WEIGHTS_PATH.stat().st_size <= 4_000_000
+    assert file_sha256(COMPACT_FILE) == COMPACT_SHA256
+    assert COMPACT_FILE.stat().st_size <= 4_000_000
 
 
 def test_it_costs_about_a_sixteenth_of_vgg19() -> None:
-    assert multiply_adds(VGG19_WIDTHS) / multiply_adds(COMPACT_WIDTHS) > 15
+    assert VGG19.convolution_flops("relu5_1", 512, 512) > 15 * COMPACT.convolution_flops(
+        "relu5_1", 512, 512
+    )
 
 
 def test_layers_have_the_sizes_that_vgg19_has(encoder: CompactEncoder) -> None:
-    features = encoder(torch.rand(2, 3, 50, 66), COMPACT_LAYERS)
+    features = encoder(torch.rand(2, 3, 50, 66), COMPACT.names)
     for layer, value in features.items():
         scale = 2 ** (stage(layer) - 1)
         expected = (2, channels(layer, COMPACT_WIDTHS), 50 // scale, 66 // scale)
@@ -69,7 +68,7 @@ def test_layers_have_the_sizes_that_vgg19_has(encoder: CompactEncoder) -> None:
 
 
 def test_adapters_lead_to_vgg19s_channels(encoder: CompactEncoder) -> None:
-    assert set(encoder.adapters) == set(COMPACT_LAYERS)
+    assert set(encoder.adapters) == set(COMPACT.names)
     for layer, (weight, bias) in encoder.adapters.items():
         assert tuple(weight.shape) == (
             channels(layer, VGG19_WIDTHS),

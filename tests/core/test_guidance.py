@@ -11,6 +11,7 @@ from objectives import objective_of
 from torch import Tensor
 from torch.autograd import gradcheck
 
+from nstcore.core.encoders.registry import VGG19
 from nstcore.core.guidance import Guide, layer_guides, propagate, stack_guides
 from nstcore.core.moments import (
     Moments,
@@ -20,7 +21,6 @@ from nstcore.core.moments import (
     style_moments,
 )
 from nstcore.core.objective import Objective
-from nstcore.core.tile_grid import stride
 from nstcore.core.tiling import TiledObjective, tiled_moments
 
 LAYERS = {"relu1_1": 1.0, "relu2_1": 0.5, "relu3_1": 2.0, "relu4_1": 1.0}
@@ -153,7 +153,7 @@ def test_regions_that_cover_the_picture_add_up_to_it() -> None:
     """The whole's moments are those of its parts, weighted by their areas."""
     features = random(1, 5, 12, 16)
     masks = rest_of(random(12, 16, seed=4))
-    guide = layer_guides(masks, ["relu1_1"], "simple", "ab")["relu1_1"]
+    guide = layer_guides(VGG19, masks, ["relu1_1"], "simple", "ab")["relu1_1"]
     whole, parts = layer_moments(features), layer_moments(features, guide)
     assert float(guide.shares.sum()) == pytest.approx(1)
     share = guide.shares[..., None]
@@ -166,9 +166,9 @@ def test_regions_that_cover_the_picture_add_up_to_it() -> None:
 
 def test_simple_masks_are_averages_over_what_a_position_stands_for() -> None:
     masks = random(2, 37, 50)
-    found = propagate(masks, LAYERS)
+    found = propagate(VGG19, masks, LAYERS)
     for layer, seen in found.items():
-        step = stride(layer)
+        step = VGG19.stride(layer)
         high, wide = 37 // step, 50 // step
         blocks = masks[:, : high * step, : wide * step].reshape(2, high, step, wide, step)
         torch.testing.assert_close(seen, blocks.mean((2, 4)))
@@ -190,7 +190,7 @@ def test_inside_and_all_are_what_positions_see(random_vgg, padding: str) -> None
         name: adding(value.expand(1, 3, -1, -1), layers)
         for name, value in (("in", mask), ("out", 1 - mask))
     }
-    everything, inside = (propagate(mask[None], layers, how) for how in ("all", "inside"))
+    everything, inside = (propagate(VGG19, mask[None], layers, how) for how in ("all", "inside"))
     for layer in layers:
         assert torch.equal(everything[layer][0] > 0, seen["in"][layer][0, 0] > 0)
         assert torch.equal(inside[layer][0] > 0, seen["out"][layer][0, 0] == 0)
@@ -200,7 +200,7 @@ def test_inside_and_all_are_what_positions_see(random_vgg, padding: str) -> None
 def test_masks_have_the_size_of_activations(random_vgg) -> None:
     encoder, layers = random_vgg(dtype=torch.float64), ["relu1_2", "relu3_1", "relu5_1"]
     for how in ("simple", "inside", "all"):
-        seen = propagate(random(2, 61, 83), layers, how)
+        seen = propagate(VGG19, random(2, 61, 83), layers, how)
         for layer, features in encoder(random(1, 3, 61, 83), layers).items():
             assert seen[layer].shape == (2, *features.shape[-2:])
 
@@ -209,7 +209,7 @@ def test_a_region_too_small_for_a_layer_is_left_out_there(caplog: pytest.LogCapt
     spot = torch.zeros(64, 64, dtype=torch.float64)
     spot[8:15, 8:15] = 1  # 49 pixels: 3 positions of stage 3, less than one of stage 4
     with caplog.at_level(logging.WARNING):
-        guides = layer_guides(rest_of(spot), LAYERS, "simple", ["spot", "rest"])
+        guides = layer_guides(VGG19, rest_of(spot), LAYERS, "simple", ["spot", "rest"])
     assert [record.getMessage() for record in caplog.records] == [
         "region spot covers less than one position of relu4_1 at 64 x 64 px and is left out there"
     ]
@@ -243,7 +243,7 @@ def test_a_guide_that_covers_everything_changes_nothing(
     plain = make_objective(encoder, content, style, None, *kind)
     for how in ("simple", "inside", "all"):
         guides = layer_guides(
-            torch.ones(1, 48, 56, dtype=torch.float64), LAYERS, how, ["everything"]
+            VGG19, torch.ones(1, 48, 56, dtype=torch.float64), LAYERS, how, ["everything"]
         )
         guided = make_objective(encoder, content, for_each_region(style), guides, *kind)
         (found, slope), (expected, wanted) = guided.evaluate(image), plain.evaluate(image)
@@ -261,13 +261,13 @@ def test_two_halves_add_up(random_vgg, normalization: str, statistic: str) -> No
         random(1, 3, 52, 44, seed=3),
     )
     styles = [style_moments(encoder, one, list(LAYERS)) for one in (painting, other)]
-    guides = layer_guides(halves(48, 64, 24), LAYERS, "simple", "ab")
+    guides = layer_guides(VGG19, halves(48, 64, 24), LAYERS, "simple", "ab")
     guides = {layer: guide.scaled(torch.tensor([1, 3])) for layer, guide in guides.items()}
     kind = (normalization, statistic)
     found = make_objective(encoder, image, for_each_region(*styles), guides, *kind)(image)
     features = encoder(image, LAYERS)
     for layer in LAYERS:
-        column = 24 // stride(layer)
+        column = 24 // VGG19.stride(layer)
         expected = 0.0
         for part, style, share in (
             (features[layer][..., :column], styles[0], 24 / 64),
@@ -281,7 +281,7 @@ def test_two_halves_add_up(random_vgg, normalization: str, statistic: str) -> No
 def test_halves_that_are_alike_have_the_moments_of_one() -> None:
     features = random(1, 6, 10, 12)
     twice = torch.cat([features, features], 3)
-    guide = layer_guides(halves(10, 24, 12), ["relu1_1"], "simple", "ab")["relu1_1"]
+    guide = layer_guides(VGG19, halves(10, 24, 12), ["relu1_1"], "simple", "ab")["relu1_1"]
     one, both = layer_moments(features), layer_moments(twice, guide)
     for region in range(2):
         torch.testing.assert_close(both.region(region).gram, one.gram)
@@ -293,7 +293,7 @@ def test_a_region_pulls_at_no_pixel_that_it_does_not_see(random_vgg) -> None:
     encoder = random_vgg(dtype=torch.float64)
     image = random(1, 3, 48, 160)
     style = style_moments(encoder, random(1, 3, 40, 44, seed=2), list(LAYERS))
-    guides = layer_guides(halves(48, 160, 64)[:1], LAYERS, "inside", ["left"])
+    guides = layer_guides(VGG19, halves(48, 160, 64)[:1], LAYERS, "inside", ["left"])
     objective = make_objective(encoder, image, for_each_region(style), guides)
     objective.content_weight, objective.tv_weight = torch.zeros(2, 1, dtype=torch.float64)
     _, slope = objective.evaluate(image)
@@ -308,7 +308,7 @@ def test_the_pull_at_a_pixel_does_not_depend_on_the_size_of_its_region(random_vg
     style = style_moments(encoder, random(1, 3, 40, 44, seed=2), list(LAYERS))
     slopes = []
     for at in (96, 128):
-        guides = layer_guides(halves(48, 192, at)[:1], LAYERS, "simple", ["left"])
+        guides = layer_guides(VGG19, halves(48, 192, at)[:1], LAYERS, "simple", ["left"])
         objective = make_objective(encoder, image, for_each_region(style), guides)
         objective.content_weight, objective.tv_weight = torch.zeros(2, 1, dtype=torch.float64)
         slopes.append(objective.evaluate(image)[1][..., 32:48])
@@ -321,7 +321,7 @@ def test_the_gradient_is_that_of_finite_differences(random_vgg, statistic: str) 
     encoder = random_vgg(dtype=torch.float64, pooling="avg", padding="replicate")
     image = random(2, 3, 18, 21)
     style = style_moments(encoder, random(1, 3, 40, 44, seed=2), list(LAYERS))
-    guides = layer_guides(rest_of(random(18, 21, seed=6)), LAYERS, "simple", "ab")
+    guides = layer_guides(VGG19, rest_of(random(18, 21, seed=6)), LAYERS, "simple", "ab")
     objective = make_objective(
         encoder, random(2, 3, 18, 21, seed=1), for_each_region(style, style), guides
     )
@@ -337,8 +337,8 @@ def batch_of_two(encoder, statistic: str) -> tuple[list[Objective], Objective, T
     """Two pictures with guides and styles of their own, alone and in a batch."""
     image, content = random(2, 3, 96, 131), random(2, 3, 96, 131, seed=1)
     guides = [
-        layer_guides(halves(96, 131, 40), LAYERS, "simple", "ab"),
-        layer_guides(rest_of(random(96, 131, seed=6)), LAYERS, "all", "ab"),
+        layer_guides(VGG19, halves(96, 131, 40), LAYERS, "simple", "ab"),
+        layer_guides(VGG19, rest_of(random(96, 131, seed=6)), LAYERS, "all", "ab"),
     ]
     # As where a style has too little of a region.
     guides[1]["relu2_1"] = guides[1]["relu2_1"].scaled(torch.tensor([0, 1]))
@@ -387,7 +387,7 @@ def test_tiles_give_the_numbers_of_the_whole(random_vgg, statistic: str) -> None
 
 def test_moments_of_a_large_style_are_those_of_the_whole(random_vgg) -> None:
     encoder, image = random_vgg(dtype=torch.float64), random(1, 3, 150, 211)
-    guides = layer_guides(halves(150, 211, 100), LAYERS, "simple", "ab")
+    guides = layer_guides(VGG19, halves(150, 211, 100), LAYERS, "simple", "ab")
     features = encoder(image, LAYERS)
     tiled = tiled_moments(encoder, image, list(LAYERS), 32, guides)
     for layer in LAYERS:

@@ -11,6 +11,7 @@ import torch
 from scipy.signal import convolve2d
 
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
+from nstcore.core.encoders.registry import VGG19
 from nstcore.core.guidance import layer_guides
 from nstcore.core.image_similarity import color_distance, luma_ssim
 from nstcore.core.metrics import (
@@ -57,6 +58,7 @@ def test_an_encoder_with_adapters_measures_adapted_activations(waves):
         def __init__(self) -> None:
             super().__init__()
             self.network = load_compact()
+            self.spec = self.network.spec
             self.adapters: dict = {}
 
         def forward(self, image, layers):
@@ -154,7 +156,7 @@ def guided(reference: MetricTargets, levels: dict, *styles: StyleImage) -> Metri
     masks = torch.from_numpy(regions.scaled((width, height)))
     layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
     moments, _ = by_region(levels, layers, regions.names)
-    guides = layer_guides(masks, layers, "simple", regions.names)
+    guides = layer_guides(VGG19, masks, layers, "simple", regions.names)
     return replace(reference, style=styles, style_moments=moments, guides=guides, regions=regions)
 
 

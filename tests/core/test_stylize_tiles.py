@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nstcore.core.encoders.registry import VGG19
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task, stylize
 from nstcore.core.targets import picture_moments
-from nstcore.core.tile_grid import receptive_margin
 
 TILE = 48
 LAYERS = ["relu1_1", "relu3_1", "relu4_1"]
@@ -41,7 +41,7 @@ def test_tiles_change_neither_pictures_nor_losses(random_vgg, waves, optimizer):
     tiled = stylize(encoder, tasks, tile=TILE)
     hook.remove()
     # Of targets and pictures alike, nothing larger than a tile was ever inside the encoder.
-    assert max(seen) <= TILE + 2 * receptive_margin(settings.layers) < 170
+    assert max(seen) <= TILE + 2 * VGG19.margin(settings.layers) < 170
     for one, other in zip(tiled, whole, strict=True):
         np.testing.assert_allclose(one.image, other.image, atol=1e-3)
         np.testing.assert_allclose(

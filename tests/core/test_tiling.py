@@ -13,11 +13,12 @@ from torch import Tensor
 
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import LAYERS, deepest
+from nstcore.core.encoders.registry import VGG19, EncoderSpec
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.losses.total_variation import total_variation
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import Objective
-from nstcore.core.tile_grid import receptive_margin, stride, tile_grid
+from nstcore.core.tile_grid import tile_grid
 from nstcore.core.tiling import TiledObjective, _add_up, tiled_features, tiled_moments
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -141,13 +142,13 @@ def test_outer_windows_are_bounded_and_balanced(grid):
 @given(grids(), st.sampled_from(LAYERS))
 def test_cores_partition_the_activations_of_every_layer(grid, layer):
     height, width, tile, halo, _ = grid
-    step = stride(layer)
+    step = VGG19.stride(layer)
     tile, halo = max(tile, 2 * step), halo // step * step
     seen = torch.zeros(height // step, width // step, dtype=torch.long)
     for part in tile_grid(height, width, tile, halo, step):
-        seen[part.at(layer)] += 1
+        seen[part.at(step)] += 1
         # The same positions in the activations of the outer window.
-        for outer, whole, own in zip(part.outer, part.at(layer), part.within(layer), strict=True):
+        for outer, whole, own in zip(part.outer, part.at(step), part.within(step), strict=True):
             assert own.start + outer.start // step == whole.start
             assert own.stop - own.start == whole.stop - whole.start
             assert own.stop <= (outer.stop - outer.start) // step
@@ -175,36 +176,36 @@ def test_margin_is_what_a_position_sees_on_its_side(random_vgg, layer):
     encoder = random_vgg((2, 2, 2, 2, 2), depth=layer, dtype=torch.float64, pooling="avg")
     for convolution in encoder.convolutions.values():
         convolution.weight.abs_()
-    step = stride(layer)
+    step = VGG19.stride(layer)
     middle = 12  # the field of relu5_4 is 252 px
     image = (5 + picture(1 + 2 * step, 24 * step)).expand(1, 3, -1, -1).requires_grad_()
     value = encoder(image, [layer])[layer][..., middle].sum()
     (gradient,) = torch.autograd.grad(value, image)
     seen = gradient.abs().sum((0, 1, 2)).nonzero().flatten()
     reach = middle * step - int(seen[0])
-    assert receptive_margin([layer]) - step < reach <= receptive_margin([layer])
+    assert VGG19.margin([layer]) - step < reach <= VGG19.margin([layer])
 
 
 def test_margin_of_several_layers_is_the_largest():
-    assert receptive_margin(["relu5_1"]) == 80  # its receptive field is 156 px: 70 on each side
+    assert VGG19.margin(["relu5_1"]) == 80  # its receptive field is 156 px: 70 on each side
     for one, other in product(LAYERS, LAYERS):
-        margins = [receptive_margin([layer]) for layer in (one, other)]
-        together = receptive_margin([one, other])
+        margins = [VGG19.margin([layer]) for layer in (one, other)]
+        together = VGG19.margin([one, other])
         assert together >= max(margins)
-        assert together % max(stride(one), stride(other)) == 0
+        assert together % max(VGG19.stride(one), VGG19.stride(other)) == 0
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg", "l2"])
 @pytest.mark.parametrize("layer", ["relu2_2", "relu3_1", "relu4_2", "relu5_1"])
 def test_a_smaller_halo_is_not_enough(random_vgg, layer, pooling, monkeypatch):
     encoder = random_vgg(depth=layer, dtype=torch.float64, pooling=pooling)
-    margin, step = receptive_margin([layer]), stride(layer)
+    margin, step = VGG19.margin([layer]), VGG19.stride(layer)
     image = picture(40, 2 * margin + 8 * step + 3)
     objective = make_objective(encoder, image, {layer: 1.0}, {})
     tiled = TiledObjective(objective, 4 * step)
     assert len(tiled.tiles(image)) > 1
     assert worst(objective, tiled, image) < 1e-9
-    monkeypatch.setattr("nstcore.core.tiling.receptive_margin", lambda _: margin - step)
+    monkeypatch.setattr(EncoderSpec, "margin", lambda self, names: margin - step)
     assert worst(objective, tiled, image) > 1e-7
 
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nstcore.core.encoders import weights as module
+from nstcore.core.encoders import vgg
 from nstcore.core.encoders.compact import COMPACT_SHA256, load_compact
 from nstcore.core.encoders.layers import LAYERS, channels
-from nstcore.core.encoders.loading import load_encoder
-from nstcore.core.encoders.weights import fetch, locate, read_state, required_keys
+from nstcore.core.encoders.registry import torchvision_cache
+from nstcore.core.encoders.vgg import read_state, required_keys
+from nstcore.core.encoders.weights import fetch, load_encoder, locate
 from nstcore.core.settings import Settings
 from nstcore.errors import WeightsError
 
@@ -218,7 +219,7 @@ def test_the_cache_is_where_torch_looks(tmp_path, monkeypatch):
             for key, value in variables.items():
                 patch.setenv(key, value)
             expected = Path(torch.hub.get_dir()) / "checkpoints" / name
-            assert module.torchvision_cache() == expected
+            assert torchvision_cache() == expected
 
 
 def test_a_downloaded_file_is_used_without_a_network(good, cache, tmp_path, monkeypatch):
@@ -238,8 +239,8 @@ def test_the_first_use_downloads_and_checks_the_hash(good, cache, tmp_path, monk
     served = tmp_path / f"vgg19-{hashlib.sha256(good.read_bytes()).hexdigest()[:8]}.pth"
     good.rename(served)
     monkeypatch.setattr(VGG19_Weights.IMAGENET1K_V1.value, "url", served.as_uri())
-    monkeypatch.setattr(module, "torchvision_cache", lambda: cache / served.name)
-    assert module.torchvision_file() == cache / served.name
+    monkeypatch.setattr(vgg, "torchvision_cache", lambda: cache / served.name)
+    assert vgg.download() == cache / served.name
     assert (cache / served.name).read_bytes() == served.read_bytes()
 
 

@@ -23,7 +23,7 @@ import hashlib, sys
 from pathlib import Path
 import numpy as np
 from nstcore.core.settings import Settings
-from nstcore.core.encoders.weights import WEIGHTS_PATH
+from nstcore.core.encoders.registry import COMPACT_FILE
 from nstcore.core.stylize import Task
 from nstcore.jobs.engine import Engine, StylizeRequest
 folder, deterministic = Path(sys.argv[1]), sys.argv[2] == "True"
@@ -33,11 +33,11 @@ targets = [folder / f"{size}.safetensors" for size in settings.level_sizes()]
 engine = Engine("cpu", 1, 1, deterministic=deterministic)
 for target, size in zip(targets, settings.level_sizes(), strict=True):
     engine.style_target(
-        target, style, size, settings, tuple(settings.style_layers), WEIGHTS_PATH, {}
+        target, style, size, settings, tuple(settings.style_layers), COMPACT_FILE, {}
     )
 task = Task(content, (), settings, 3)
 [(_, made)] = engine.make(
-    [StylizeRequest("a picture", settings, (48, 40), targets, WEIGHTS_PATH, lambda: task)]
+    [StylizeRequest("a picture", settings, (48, 40), targets, COMPACT_FILE, lambda: task)]
 )
 assert made.metadata["deterministic"] is deterministic
 print(made.result.status, hashlib.sha256(made.result.image.tobytes()).hexdigest())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstcore.core.encoders.compact import WEIGHTS_PATH
+from nstcore.core.encoders.registry import COMPACT_FILE
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task
 from nstcore.errors import UserError
@@ -26,12 +26,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("targets") / "style.safetensors"
     style = np.random.default_rng(1).random((32, 32, 3), dtype=np.float32)
     layers = tuple(SETTINGS.style_layers)
-    Engine("cpu", 1).style_target(path, style, 32, SETTINGS, layers, WEIGHTS_PATH, {})
+    Engine("cpu", 1).style_target(path, style, 32, SETTINGS, layers, COMPACT_FILE, {})
     return path
 
 
 def job(number: int, target: Path, read: Callable[[], Task]) -> StylizeRequest:
-    return StylizeRequest(f"picture {number}", SETTINGS, SIZE, [target], WEIGHTS_PATH, read)
+    return StylizeRequest(f"picture {number}", SETTINGS, SIZE, [target], COMPACT_FILE, read)
 
 
 def content(number: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nstcore.core.encoders.compact import CompactEncoder
+from nstcore.core.encoders.registry import VGG19
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import layer_guides
 from nstcore.core.moments import style_moments
@@ -62,7 +63,7 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regio
     guides = None
     if regions:
         masks = torch.rand(regions, height, width, dtype=dtype)
-        guides = layer_guides(masks, settings.style_layers, "simple", "ab")
+        guides = layer_guides(VGG19, masks, settings.style_layers, "simple", "ab")
     objective = build_objective(
         encoder,
         settings,
@@ -93,8 +94,7 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regio
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         objective(image.clone().requires_grad_())
-    layers = encoder.layers
-    counted = sum(kept_values(layer, settings, width, height, device, regions) for layer in layers)
+    counted = sum(kept_values(settings, width, height, device, regions).values())
     counted += 9 * width * height
     assert sum(kept.values()) == pytest.approx(counted, rel=0.015)
 

@@ -12,7 +12,7 @@ from plans import make_plan
 
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS
-from nstcore.core.pyramid import smallest_side
+from nstcore.core.encoders.registry import VGG19
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, ImageTooSmall
 from nstcore.images import decode, fit_size
@@ -73,7 +73,7 @@ def test_a_panorama_too_narrow_to_be_made(tmp_path: Path) -> None:
 
 def test_the_encoder_itself_draws_the_line_there() -> None:
     encoder = load_compact()
-    least = smallest_side(EVAL_STYLE_LAYERS)
+    least = VGG19.stride(*EVAL_STYLE_LAYERS)
     encoder(torch.rand(1, 3, least, 64), list(EVAL_STYLE_LAYERS))
     with pytest.raises(ImageTooSmall):
         encoder(torch.rand(1, 3, least - 1, 64), list(EVAL_STYLE_LAYERS))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nstcore.cli import main
 from nstcore.config.loader import parse_config
-from nstcore.core.encoders.compact import WEIGHTS_PATH
+from nstcore.core.encoders.registry import COMPACT_FILE
 from nstcore.images import decode, read_record, write_image
 from nstcore.jobs.prepare import prepare_inputs
 from nstcore.jobs.stylize import make_image, stylize_batch
@@ -179,7 +179,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         for seed, name in enumerate(["photo.png", "paint.png", "small.png"]):
             painting(seed, (80, 64)).save(name)
-        shutil.copyfile(WEIGHTS_PATH, "eye.safetensors")
+        shutil.copyfile(COMPACT_FILE, "eye.safetensors")
         own = {"weights": "eye.safetensors", "init": "file", "init_file": "small.png"}
         make(settings=own)
     return folder

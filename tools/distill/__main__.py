@@ -9,7 +9,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from nstcore.core.encoders.weights import torchvision_file
+from nstcore.core.encoders.vgg import download
 from nstcore.errors import UserError
 from tools.distill.program import distill
 from tools.distill.training import Progress, TrainingPlan
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     minutes = options.minutes if options.minutes is not None or options.steps is not None else 120.0
     try:
         distill(
-            torchvision_file() if options.teacher == "vgg19" else Path(options.teacher),
+            download() if options.teacher == "vgg19" else Path(options.teacher),
             options.photos,
             options.out,
             minutes=minutes,

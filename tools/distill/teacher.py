@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nstcore.core.encoders.base import Padding
 from nstcore.core.encoders.compact import COMPACT_DEPTH
-from nstcore.core.encoders.vgg import VGG, Padding
+from nstcore.core.encoders.vgg import VGG
 from nstcore.errors import WeightsError
 
 

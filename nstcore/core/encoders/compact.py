@@ -9,9 +9,9 @@ activations F - P becomes A (F - P).
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,14 +19,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from nstcore.core.encoders.layers import COMPACT_WIDTHS, LAYERS, VGG19_WIDTHS, channels
-from nstcore.core.encoders.vgg import VGG, Padding, Pooling
-from nstcore.core.encoders.weights import WEIGHTS_PATH
+from nstcore.core.encoders.base import Padding, Pooling
+from nstcore.core.encoders.layers import COMPACT_WIDTHS, VGG19_WIDTHS, channels
+from nstcore.core.encoders.registry import COMPACT, COMPACT_FILE
+from nstcore.core.encoders.vgg import VGG
 from nstcore.errors import WeightsError
+from nstcore.store.files import file_sha256
 
-COMPACT_DEPTH = "relu5_1"
-COMPACT_LAYERS: tuple[str, ...] = LAYERS[: LAYERS.index(COMPACT_DEPTH) + 1]
-"""Layers that exist, each with an adapter."""
+COMPACT_DEPTH = COMPACT.names[-1]
 
 
 class Adapter(nn.Module):
@@ -76,9 +76,7 @@ class CompactEncoder(VGG):
         pooling: Pooling = "max",
         padding: Padding = "zeros",
     ) -> None:
-        if depth not in COMPACT_LAYERS:
-            raise ValueError(f"the compact encoder ends at {COMPACT_DEPTH}; it has no {depth}")
-        super().__init__(widths, depth=depth, pooling=pooling, padding=padding)
+        super().__init__(widths, depth=depth, pooling=pooling, padding=padding, spec=COMPACT)
         self.lifts = nn.ModuleDict(
             {
                 layer: Adapter(channels(layer, widths), channels(layer, VGG19_WIDTHS))
@@ -108,25 +106,6 @@ class CompactEncoder(VGG):
         assert isinstance(found, Adapter)
         return found
 
-    def multiply_adds(self) -> int:
-        """Multiply-adds a pixel of the picture costs in the convolutions (adapters not counted)."""
-        return multiply_adds(self.widths, self.layers)
-
-
-def multiply_adds(widths: tuple[int, ...], layers: Iterable[str] = COMPACT_LAYERS) -> int:
-    """Multiply-adds a pixel of the picture that a VGG-shaped network's 3 x 3 convolutions cost.
-
-    Example:
-        >>> round(multiply_adds(VGG19_WIDTHS) / multiply_adds(COMPACT_WIDTHS), 1)
-        15.6
-    """
-    total, incoming = 0.0, 3
-    for layer in layers:
-        outgoing = channels(layer, widths)
-        total += 9 * incoming * outgoing / 4 ** (int(layer[4]) - 1)
-        incoming = outgoing
-    return round(total)
-
 
 # --- The packaged weights of the compact encoder. ---
 
@@ -134,32 +113,22 @@ COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db22
 """sha256 of the packaged weights; a damaged or exchanged file is not loaded."""
 
 
-def compact_sha256(path: Path | str = WEIGHTS_PATH) -> str:
-    """sha256 of a weights file, as hexadecimal digits.
-
-    Raises:
-        WeightsError: if there is no such file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; the compact encoder's weights are missing")
-    return _digest(path, path.stat().st_mtime_ns)
-
-
 @cache
-def _digest(path: Path, _modified: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(path: Path, _modified: int) -> str:
+    return file_sha256(path)
 
 
-def read_compact(path: Path | str = WEIGHTS_PATH) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_compact(path: Path | str = COMPACT_FILE) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by key and the metadata of a weights file.
 
     Raises:
         WeightsError: if the file is missing or not one that the distillation wrote.
     """
     path = Path(path)
-    found = compact_sha256(path)
-    if path == WEIGHTS_PATH and found != COMPACT_SHA256:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; the compact encoder's weights are missing")
+    found = _sha256(path, path.stat().st_mtime_ns)
+    if path == COMPACT_FILE and found != COMPACT_SHA256:
         raise WeightsError(f"{path}: damaged (sha256 {found}, not {COMPACT_SHA256}); install again")
     try:
         with safe_open(path, framework="pt") as file:
@@ -173,7 +142,7 @@ def read_compact(path: Path | str = WEIGHTS_PATH) -> tuple[dict[str, Tensor], di
 
 
 def load_compact(
-    path: Path | str = WEIGHTS_PATH,
+    path: Path | str = COMPACT_FILE,
     *,
     depth: str = COMPACT_DEPTH,
     pooling: Pooling = "max",
@@ -218,3 +187,32 @@ def fill(encoder: CompactEncoder, tensors: Mapping[str, Tensor], source: str) ->
                         f"{source}: {prefix}.{part} has shape {shape}, not {tuple(target.shape)}"
                     )
                 target.copy_(found)
+
+
+# --- As the registry asks for it. ---
+
+build = CompactEncoder
+load = load_compact
+
+
+def download() -> Path:
+    """The packaged weights."""
+    return COMPACT_FILE
+
+
+def prepare(path: Path, destination: Path) -> None:
+    """Copy a file of weights that can be loaded.
+
+    Raises:
+        WeightsError: if it is not one.
+    """
+    try:
+        load_compact(path)
+    except WeightsError as error:
+        if path == COMPACT_FILE:
+            raise
+        raise WeightsError(
+            f"{error}; for VGG-19's weights set `encoder: vgg19`, or name both: "
+            "`weights: {vgg19: …, compact: …}`"
+        ) from None
+    shutil.copyfile(path, destination)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
 
 CONVOLUTIONS_PER_STAGE: tuple[int, ...] = (2, 2, 4, 4, 4)
 """How many 3 x 3 convolutions VGG-19 has between its poolings."""
@@ -29,15 +28,6 @@ LAYERS: tuple[str, ...] = tuple(
     for index in range(1, count + 1)
 )
 """Every layer whose activations can be asked for, from shallow to deep."""
-
-EncoderName = Literal["compact", "vgg19"]
-"""The encoders there are."""
-
-WIDTHS: dict[EncoderName, tuple[int, ...]] = {"compact": COMPACT_WIDTHS, "vgg19": VGG19_WIDTHS}
-"""Channels of each stage of each encoder."""
-
-DEEPEST: dict[EncoderName, str] = {"compact": "relu5_1", "vgg19": LAYERS[-1]}
-"""The last layer that each encoder has."""
 
 EVAL_CONTENT_LAYER = "relu4_2"
 """The layer at which finished pictures are compared with their content."""
@@ -82,37 +72,3 @@ def torchvision_index(layer: str) -> int:
     in_stage, position = int(match[1]), int(match[2])
     before = sum(2 * count + 1 for count in CONVOLUTIONS_PER_STAGE[: in_stage - 1])
     return before + 2 * (position - 1)
-
-
-# --- How many operations an encoder and its Gram matrices take, counted from their shapes; no torch. ---
-
-
-def convolution_flops(widths: tuple[int, ...], last: str, height: int, width: int) -> int:
-    """Operations of all 3 x 3 convolutions up to a layer for one picture, forward.
-
-    The gradient with respect to their inputs takes as many again.
-
-    Args:
-        widths: channels of the stages.
-        last: the layer.
-        height, width: of the picture in pixels.
-    """
-    total, incoming = 0, 3
-    for layer in LAYERS[: LAYERS.index(last) + 1]:
-        reduced = 2 ** (stage(layer) - 1)
-        outgoing = channels(layer, widths)
-        total += 2 * 9 * incoming * outgoing * (height // reduced) * (width // reduced)
-        incoming = outgoing
-    return total
-
-
-def gram_flops(widths: tuple[int, ...], layers: Iterable[str], height: int, width: int) -> int:
-    """Operations of one picture's Gram matrices, forward: full products, C² M multiply-adds.
-
-    Backward takes as many again: the gradient of F F^T is (S + S^T) F.
-    """
-    total = 0
-    for layer in layers:
-        reduced = 2 ** (stage(layer) - 1)
-        total += 2 * channels(layer, widths) ** 2 * (height // reduced) * (width // reduced)
-    return total

@@ -1,4 +1,4 @@
-"""A VGG-shaped network that yields the activations of chosen layers.
+"""A VGG-shaped network, and VGG-19's weights.
 
 Simonyan & Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition*, 2015.
 Gatys et al. (arXiv 1508.06576, section 2) take the activations of VGG-19 and suggest average
@@ -7,28 +7,24 @@ pooling in place of maximum pooling.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nstcore.core.encoders.layers import (
-    LAYERS,
-    VGG19_WIDTHS,
-    channels,
-    deepest,
-    stage,
-    torchvision_index,
-)
-from nstcore.errors import ImageTooSmall
+from nstcore.core.encoders.base import Encoder, Padding, Pooling
+from nstcore.core.encoders.layers import LAYERS, VGG19_WIDTHS, torchvision_index
+from nstcore.core.encoders.registry import VGG19, EncoderSpec, torchvision_cache, vgg_layers
+from nstcore.errors import WeightsError
 
-Pooling = Literal["max", "avg", "l2"]
-Padding = Literal["zeros", "replicate", "reflect"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+log = logging.getLogger(__name__)
 
 # L2 pooling gives larger activations than the maximum that the weights were trained with; the
 # factor brings them back to about the same range (K. Crowson, style-transfer-pytorch).  The average
@@ -69,14 +65,15 @@ def pad(x: Tensor, padding: Padding) -> Tensor:
     )
 
 
-class VGG(nn.Module):
+class VGG(Encoder):
     """Convolutions of a VGG-shaped network, frozen, up to the deepest layer in use.
 
     Args:
         widths: channels of the five stages; (64, 128, 256, 512, 512) is VGG-19.
         depth: the deepest layer that will be asked for; the rest is not built.
         pooling: how the resolution is halved between stages.
-        padding: how a picture is continued at its border, before every convolution.
+        padding: how an image is continued at its border, before every convolution.
+        spec: the encoder, whose layers get these widths.
 
     Example:
         >>> encoder = VGG(depth="relu2_1")
@@ -85,90 +82,38 @@ class VGG(nn.Module):
         (1, 128, 16, 24)
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         widths: tuple[int, ...] = VGG19_WIDTHS,
         *,
-        depth: str = "relu5_4",
+        depth: str | None = None,
         pooling: Pooling = "max",
         padding: Padding = "zeros",
+        spec: EncoderSpec = VGG19,
     ) -> None:
-        super().__init__()
+        spec = replace(spec, layers=vgg_layers(widths, spec.names[-1]))
+        super().__init__(spec, depth=depth, pooling=pooling, padding=padding)
         self.widths = tuple(widths)
-        self.layers: tuple[str, ...] = LAYERS[: LAYERS.index(depth) + 1]
-        self.pooling: Pooling = pooling
-        self.padding: Padding = padding
-        # Convolutions in bfloat16, activations given out in float32: losses are differences of large
-        # sums, which bfloat16 is too coarse for.
-        self.half_precision = False
         self.convolutions = nn.ModuleDict()
-        incoming = 3
-        for layer in self.layers:
-            outgoing = channels(layer, self.widths)
+        for name in self.layers:
+            layer = spec[name]
             # The border is made by pad(); nn.Conv2d's own zero padding costs nothing.
             border = 1 if padding == "zeros" else 0
-            self.convolutions[layer] = nn.Conv2d(incoming, outgoing, 3, padding=border)
-            incoming = outgoing
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        # Layer -> (A, b), for encoders whose losses are taken of A F + b in place of F.
-        self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
+            self.convolutions[name] = nn.Conv2d(layer.inputs, layer.channels, 3, padding=border)
         self.requires_grad_(False)
-
-    def __call__(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """See :meth:`forward`."""
-        features: dict[str, Tensor] = super().__call__(image, layers)
-        return features
-
-    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """Activations of the chosen layers.
-
-        Args:
-            image: (N, 3, H, W), sRGB in [0, 1]; values outside are allowed (the optimizer makes them).
-            layers: names such as ``relu4_2``, none deeper than ``depth``.
-
-        Returns:
-            name -> (N, C, ceil or floor of H / 2**(stage-1), ...) activations, none negative.
-
-        Raises:
-            ValueError: if a layer is unknown or was not built, or the picture is smaller than the
-                deepest layer's stride.
-        """
-        wanted = set(layers)
-        unknown = wanted - set(self.layers)
-        if unknown:
-            raise ValueError(f"layer {min(unknown)!r} is not among those built: {self.layers}")
-        last = deepest(wanted)
-        smallest = 2 ** (stage(last) - 1)
-        if min(image.shape[-2:]) < smallest:
-            raise ImageTooSmall(
-                f"a picture of {image.shape[-1]} x {image.shape[-2]} px is too small for {last}: "
-                f"each side must have at least {smallest} px"
-            )
-        x = (image - self.mean) / self.std
-        if not self.half_precision:
-            return self._features(x, wanted, last)
-        with torch.autocast(x.device.type, torch.bfloat16):
-            found = self._features(x, wanted, last)
-        return {layer: features.float() for layer, features in found.items()}
 
     def _features(self, x: Tensor, wanted: set[str], last: str) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        current_stage = 1
-        for layer in self.layers:
-            if stage(layer) != current_stage:
+        stride = 1
+        for layer in self.spec.up_to([last]):
+            if layer.stride != stride:
                 x = pool(x, self.pooling)
-                current_stage = stage(layer)
+                stride = layer.stride
             if self.padding != "zeros":
                 x = pad(x, self.padding)
-            x = F.relu(self.convolutions[layer](x), inplace=True)
-            if layer in wanted:
-                found[layer] = x
-            if layer == last:
-                break
+            x = F.relu(self.convolutions[layer.name](x), inplace=True)
+            if layer.name in wanted:
+                found[layer.name] = x
         return found
 
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
@@ -191,3 +136,129 @@ class VGG(nn.Module):
                             f"{key} has shape {tuple(state[key].shape)} instead of {tuple(target.shape)}"
                         )
                     target.copy_(state[key])
+
+
+# --- VGG-19, as the registry asks for it. ---
+
+build = VGG
+
+
+def load(path: Path, *, depth: str, pooling: Pooling = "max", padding: Padding = "zeros") -> VGG:
+    """VGG-19 with weights from a file.
+
+    Raises:
+        WeightsError: if the file lacks a layer that is used, or is damaged.
+    """
+    encoder = VGG(depth=depth, pooling=pooling, padding=padding)
+    try:
+        encoder.load_torchvision(read_state(path))
+    except KeyError as error:
+        raise WeightsError(
+            f"{path}: has no {error}, which {depth} needs; choose a shallower layer or "
+            "complete weights"
+        ) from None
+    except ValueError as error:
+        raise WeightsError(f"{path}: is damaged ({error}); delete it and run again") from None
+    return encoder
+
+
+def prepare(path: Path, destination: Path) -> None:
+    """Write what losses can need of VGG-19's weights, checked, in single precision.
+
+    Raises:
+        WeightsError: if the file does not have VGG-19's weights.
+    """
+    state = read_state(path)
+    for key in required_keys("relu5_1"):
+        if key not in state:
+            raise WeightsError(
+                f"{path}: has no `{key}`; give a state dict of torchvision's VGG-19 "
+                "(`features.0.weight` and so on)"
+            )
+    for key, value in state.items():
+        if key in required_keys() and not isinstance(value, torch.Tensor):
+            raise WeightsError(f"{path}: `{key}` is a {type(value).__name__}; a tensor is needed")
+    # The layers after relu5_1 are seldom used and seldom shipped: kept where they are there.
+    kept = {key: state[key].float().contiguous() for key in required_keys() if key in state}
+    _check_shapes(path, kept)
+    save_file(kept, destination)
+
+
+def required_keys(depth: str = LAYERS[-1]) -> list[str]:
+    """Torchvision's names of the tensors of VGG-19 up to a layer."""
+    return [
+        f"features.{torchvision_index(layer)}.{part}"
+        for layer in LAYERS[: LAYERS.index(depth) + 1]
+        for part in ("weight", "bias")
+    ]
+
+
+def read_state(path: Path) -> Mapping[str, Any]:
+    """The tensors in a ``.pth`` (never unpickling code) or ``.safetensors`` file.
+
+    Raises:
+        WeightsError: if there is no such file or it is neither.
+    """
+    if not path.is_file():
+        raise WeightsError(f"weights: there is no file {path} (paths start from {Path.cwd()})")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise WeightsError(f"{path}: is no safetensors file ({error})") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything at all
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise MemoryError(f"{path}: there is not enough memory to load it ({error})") from None
+        log.info("%s cannot be loaded", path, exc_info=True)
+        raise WeightsError(
+            f"{path}: is no state dict that can be loaded safely; save it with "
+            "torch.save(model.state_dict(), …)"
+        ) from None
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path}: holds a {type(state).__name__}; a state dict is needed")
+    return state
+
+
+def _check_shapes(path: Path, state: Mapping[str, Tensor]) -> None:
+    depth = next(
+        layer for layer in reversed(LAYERS) if f"features.{torchvision_index(layer)}.bias" in state
+    )
+    try:
+        VGG(depth=depth).load_torchvision(state)
+    except KeyError as error:
+        raise WeightsError(
+            f"{path}: has no {error} although it goes down to {depth}; complete it, or leave out "
+            "everything after relu5_1"
+        ) from None
+    except ValueError as error:
+        raise WeightsError(f"{path}: is not VGG-19: {error}") from None
+
+
+def download() -> Path:
+    """Torchvision's VGG-19, downloaded on first use and checked against the hash in its name.
+
+    Raises:
+        WeightsError: if it is not here and cannot be downloaded.
+    """
+    path = torchvision_cache()
+    if path.is_file():
+        return path
+    from torchvision.models import VGG19_Weights
+
+    log.info("downloading VGG-19 (548 MB) to %s", path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = VGG19_Weights.IMAGENET1K_V1.url
+        # torch's convention: the file's name ends in the beginning of its sha256.
+        prefix = Path(url).stem.rpartition("-")[2]
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"vgg19: the weights could not be downloaded ({reason}). Three ways to get them: run once "
+            f"where there is internet; or copy vgg19-dcbb9e9d.pth to {path.parent}; or set `weights:` to "
+            "a .pth or .safetensors file with torchvision's VGG-19"
+        ) from None
+    return path

@@ -22,6 +22,11 @@ class TVLoss:
     def __init__(self, settings: Any) -> None:
         self.form: str = settings.tv_form
 
+    @staticmethod
+    def saved_values(settings: Any) -> int:
+        """Values for each pixel that autograd keeps: both differences, or squares and roots as well."""
+        return 12 if settings.tv_form == "isotropic" else 6
+
     def __call__(self, image: Tensor) -> Tensor:
         """The loss (N,) of images (N, 3, H, W)."""
         return total_variation(image, self.form)

@@ -15,8 +15,7 @@ from PIL import Image
 
 from nstcore.core.encoders.compact import CompactEncoder, load_compact
 from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS
-from nstcore.core.encoders.vgg import VGG
-from nstcore.core.encoders.weights import required_keys
+from nstcore.core.encoders.vgg import VGG, required_keys
 from nstcore.core.moments import gram_matrix
 from nstcore.errors import ImageError, UserError, WeightsError
 from tools.distill import Progress, TrainingPlan, distill

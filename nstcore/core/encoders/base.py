@@ -1,0 +1,97 @@
+"""What all encoders share: a fixed network that yields the activations of chosen layers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nstcore.core.encoders.registry import EncoderSpec
+from nstcore.errors import ImageTooSmall
+
+Pooling = Literal["max", "avg", "l2"]
+Padding = Literal["zeros", "replicate", "reflect"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Encoder(nn.Module):
+    """A network up to the deepest layer in use; a subclass builds it and computes its activations.
+
+    Args:
+        spec: what is known of it.
+        depth: the deepest layer that will be asked for; None for the last one.
+        pooling: how the resolution is reduced.
+        padding: how an image is continued at its border, before every convolution.
+
+    Attributes:
+        layers: names of the layers that are built.
+        half_precision: whether convolutions are in bfloat16.  Activations are given out in float32:
+            losses are differences of large sums, which bfloat16 is too coarse for.
+        adapters: layer -> (A, b), for encoders whose losses are taken of A F + b in place of F.
+
+    Raises:
+        ValueError: if the encoder has no layer ``depth``.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, spec: EncoderSpec, *, depth: str | None, pooling: Pooling, padding: Padding
+    ) -> None:
+        super().__init__()
+        last = spec.names[-1] if depth is None else spec[depth].name
+        self.spec = spec
+        self.layers: tuple[str, ...] = tuple(layer.name for layer in spec.up_to([last]))
+        self.pooling: Pooling = pooling
+        self.padding: Padding = padding
+        self.half_precision = False
+        self.adapters: dict[str, tuple[Tensor, Tensor]] = {}
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def __call__(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """See :meth:`forward`."""
+        features: dict[str, Tensor] = super().__call__(image, layers)
+        return features
+
+    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Activations of the chosen layers.
+
+        Args:
+            image: (N, 3, H, W), sRGB in [0, 1]; values outside are allowed (the optimizer makes them).
+            layers: names such as ``relu4_2``, none deeper than ``depth``.
+
+        Returns:
+            name -> (N, C, H // stride, W // stride) activations.
+
+        Raises:
+            ValueError: if a layer is unknown or was not built.
+            ImageTooSmall: if the image is smaller than the deepest layer's stride.
+        """
+        wanted = set(layers)
+        unknown = wanted - set(self.layers)
+        if unknown:
+            raise ValueError(f"layer {min(unknown)!r} is not among those built: {self.layers}")
+        last = self.spec.deepest(wanted)
+        smallest = self.spec.stride(last)
+        if min(image.shape[-2:]) < smallest:
+            raise ImageTooSmall(
+                f"an image of {image.shape[-1]} x {image.shape[-2]} px is too small for {last}: "
+                f"each side must have at least {smallest} px"
+            )
+        x = (image - self.mean) / self.std
+        if not self.half_precision:
+            return self._features(x, wanted, last)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            found = self._features(x, wanted, last)
+        return {layer: features.float() for layer, features in found.items()}
+
+    @abstractmethod
+    def _features(self, x: Tensor, wanted: set[str], last: str) -> dict[str, Tensor]:
+        """Activations of a normalized image, (N, 3, H, W), at some layers; ``last`` is the deepest."""
