@@ -24,39 +24,26 @@ class Run:
     Attributes:
         name: different for every run that is compared.
         folder: where it is.
-        metrics: one row a cell, in grid order.
+        style, content: ids of the inputs of each cell, in grid order.
+        image: path of each cell's image, from the folder.
+        status: ``ok``, ``diverged``, ``failed`` or ``missing``, for each cell.
+        metrics: one row a cell.
         records: of the cells; a cell without one has one with the status ``missing``.
         settings: the text of every known setting of each cell, ``seed`` among them.
     """
 
     name: str
     folder: Path
+    style: Sequence[str]
+    content: Sequence[str]
+    image: Sequence[str]
+    status: Sequence[str]
     metrics: pd.DataFrame
     records: Sequence[CellRecord]
     settings: Sequence[Mapping[str, str]]
 
     def __len__(self) -> int:
         return len(self.records)
-
-    @cached_property
-    def style(self) -> list[str]:
-        """Id of each cell's style."""
-        return [str(name) for name in self.metrics["style"]]
-
-    @cached_property
-    def content(self) -> list[str]:
-        """Id of each cell's content."""
-        return [str(name) for name in self.metrics["content"]]
-
-    @cached_property
-    def status(self) -> list[str]:
-        """``ok``, ``diverged``, ``failed`` or ``missing``, for each cell."""
-        return [str(status) for status in self.metrics["status"]]
-
-    @cached_property
-    def image(self) -> list[str]:
-        """Path of each cell's image, from the folder."""
-        return [str(image) for image in self.metrics["image"]]
 
     @cached_property
     def values(self) -> dict[str, list[str]]:
@@ -107,7 +94,17 @@ def read_run(folder: Path, name: str) -> Run:
     if not grid.rows:
         raise StoreError(f"{table}: has no cells")
     records = [record.without_trace() for record, _ in read_records(grid, folder)]
-    return Run(name, folder, metrics_table(grid, records), records, _settings(grid, records))
+    return Run(
+        name=name,
+        folder=folder,
+        style=[row["style"] for row in grid.rows],
+        content=[row["content"] for row in grid.rows],
+        image=[row["image"] for row in grid.rows],
+        status=[str(record.status) for record in records],
+        metrics=metrics_table(grid, records),
+        records=records,
+        settings=_settings(grid, records),
+    )
 
 
 def _settings(grid: Grid, records: Sequence[CellRecord]) -> list[dict[str, str]]:

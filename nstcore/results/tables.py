@@ -80,21 +80,6 @@ def read_grid(path: Path) -> Grid:
     return Grid(rows, axes)
 
 
-def matching_record(path: Path, key: str) -> CellRecord:
-    """Read a cell's record and check that it was made for the current grid.
-
-    Raises:
-        StoreError: the record is missing or damaged, or its key is not ``key``.
-    """
-    record = CellRecord.read(path)
-    if record.key != key:
-        raise StoreError(
-            f"{path}: this record was made for another configuration (its key is "
-            f"{record.key[:12]}, the grid's is {key[:12]}); delete it and run the workflow again"
-        )
-    return record
-
-
 def collect(
     grid_tsv: Path, run_dir: Path, *, missing: Missing = "error"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -145,7 +130,14 @@ def read_records(grid: Grid, run_dir: Path) -> Iterator[tuple[CellRecord, str | 
     for row in grid.rows:
         path = paths.record_path(run_dir / row["image"])
         try:
-            yield matching_record(path, row["key"]), None
+            record = CellRecord.read(path)
+            if record.key != row["key"]:
+                raise StoreError(
+                    f"{path}: this record was made for another configuration (its key is "
+                    f"{record.key[:12]}, the grid's is {row['key'][:12]}); delete it and run the "
+                    "workflow again"
+                )
+            yield record, None
         except StoreError as error:
             reason = str(error).removeprefix(f"{path}: ").split(";")[0]
             yield CellRecord.absent(row["key"], reason), str(error)
