@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nstcore.config.loader import resolve_settings
-from nstcore.core.color_modes import finished_picture, seen_picture, seen_style
+from nstcore.core.color_modes import finished_picture, sample_colors, seen_picture, seen_style
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, UserError
 from nstcore.images import decode, fit_size, load_float, quantize, resize, to_float, write_image
@@ -146,12 +146,14 @@ def stylize(
     from nstcore.core.stylize import Task
     from nstcore.jobs.engine import Engine, StylizeRequest
 
+    whole = len(shown) == 1 and chosen.color == "style"
+    colors = shown[0] if whole else sample_colors(zip(shown, weights, strict=True))
     task = Task(
         content=seen_picture(chosen, own_colors),
         styles=(),
         settings=chosen,
         seed=seed,
-        style_picture=_colors(shown, weights) if chosen.init == "style" else None,
+        style_picture=colors if chosen.init == "style" else None,
         start=None
         if chosen.init_file is None
         else seen_picture(chosen, load_image(chosen.init_file)),
@@ -217,18 +219,6 @@ def _shares(styles: Sequence[NDArray[Any]], weights: Sequence[float] | None) -> 
     if not all(0 < weight < np.inf for weight in given):
         raise UserError("style_weights: give numbers above 0")
     return [weight / sum(given) for weight in given]
-
-
-def _colors(styles: Sequence[Image], weights: Sequence[float], samples: int = 1 << 16) -> Image:
-    """An image with the colors of the styles, each in its share, for ``init: style``."""
-    if len(styles) == 1:
-        return styles[0]
-    parts = []
-    for image, weight in zip(styles, weights, strict=True):
-        pixels = image.reshape(-1, 3)
-        count = max(1, round(weight * samples))
-        parts.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
-    return np.concatenate(parts)[np.newaxis]
 
 
 def _style_targets(

@@ -53,6 +53,7 @@ def test_the_line_of_the_readme_gives_the_image_of_nst_stylize(images):
         {"color": "match_content"},
         {"color": "luminance", "luminance_space": "lab"},
         {"init": "style", "init_noise": 0.1, "optimizer": "adam"},
+        {"init": "style", "color": "match_content"},
         {"init": "file", "init_file": "other.png"},
         {"preset": "fast", "size_by": "short", "style_scale": 1.5},
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,9 @@ from nstcore.images.color_transfer import (
 from nstcore.store.files import digest
 
 Pixels = NDArray[np.float32]
+
+COLOR_SAMPLES = 1 << 16
+"""Pixels that stand for the colors of a blend, or for those that a style gets for one content."""
 
 
 def seen_picture(settings: Settings, picture: Pixels) -> Pixels:
@@ -72,3 +77,17 @@ def seen_style_digest(
     how = settings.color_match if settings.color == "match_content" else settings.luminance_space
     parts = {"style": style, "content": content, "alpha": alpha}
     return digest({**parts, "color": settings.color, "how": how})
+
+
+def sample_colors(styles: Iterable[tuple[Pixels, float]]) -> Pixels:
+    """An image ``(1, M, 3)`` with the colors of several, in any order.
+
+    Args:
+        styles: each image and its share of the colors; the shares add up to 1.
+    """
+    samples = []
+    for image, share in styles:
+        pixels = image.reshape(-1, 3)
+        count = max(1, round(share * COLOR_SAMPLES))
+        samples.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
+    return np.concatenate(samples)[np.newaxis]

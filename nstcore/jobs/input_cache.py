@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from nstcore.core.color_modes import in_grey, seen_picture, seen_style
+from nstcore.core.color_modes import in_grey, sample_colors, seen_picture, seen_style
 from nstcore.images import decode, load_float, to_float
 from nstcore.images.color_transfer import LuminanceSpace
 from nstcore.images.masks import Regions, load_regions
@@ -32,9 +32,6 @@ Pixels = NDArray[np.float32]
 
 KEPT = 4
 """Images of a kind that stay in memory: few enough to be small beside a batch, however large they are."""
-
-COLOR_SAMPLES = 1 << 16
-"""Pixels that stand for the colors of a blend, or for those that a style gets for one content."""
 
 SCRATCH_FOLDER = "nst-scratch"
 
@@ -121,12 +118,9 @@ class InputCache:
         """An image with the style's colors: of a blend, each part's in its share, in any order."""
         if len(inputs.style) == 1 and inputs.settings.color == "style":
             return self.style(inputs, 0)
-        samples = []
-        for index, part in inputs.style_by_digest:
-            pixels = self.seen_style(inputs, index).reshape(-1, 3)
-            count = max(1, round(part.weight * COLOR_SAMPLES))
-            samples.append(pixels[np.linspace(0, len(pixels) - 1, count).round().astype(int)])
-        return np.concatenate(samples)[np.newaxis]
+        return sample_colors(
+            (self.seen_style(inputs, index), part.weight) for index, part in inputs.style_by_digest
+        )
 
     def task(self, inputs: CellInputs) -> Task:
         """What the optimization works on, without the style's targets; safe in any thread."""
