@@ -25,15 +25,15 @@ from nstcore.plan.record import CellRecord
 from nstcore.results.reproduce import (
     FORMATS,
     Original,
-    changed,
+    changed_circumstances,
+    changed_inputs,
     changed_weights,
     compare,
     is_as_recorded,
-    missing,
+    missing_inputs,
     output_of,
     plan_again,
     read_original,
-    unlike,
 )
 from nstcore.store.files import atomic_path
 
@@ -208,7 +208,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     _raise_any(
         problem
         for one in batch
-        for problem in (*missing(one, arguments.root), *changed_weights(one, arguments.root))
+        for problem in (*missing_inputs(one, arguments.root), *changed_weights(one, arguments.root))
     )
     with tempfile.TemporaryDirectory(prefix="nst-") as folder:
         plans = [
@@ -228,7 +228,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
             problem
             for one, plan in zip(batch, plans, strict=True)
             for cell in plan.cells()
-            for problem in changed(one, RunInputs(plan).of(cell).record())
+            for problem in changed_inputs(one, RunInputs(plan).of(cell).record())
         )
         how = record.optimization
         _check_device(plans[place].config.device, str(how.device))
@@ -321,7 +321,7 @@ def verdict(original: Original, again: Path, record: CellRecord) -> tuple[bool, 
 def _circumstances(then: CellRecord, now: CellRecord) -> list[str]:
     """Possible reasons for a difference."""
     lines = []
-    different = unlike(then, now)
+    different = changed_circumstances(then, now)
     if different:
         lines.append("different from then: " + "; ".join(different))
     else:

@@ -1,9 +1,9 @@
-"""The state of every picture in the middle of its descent, on disk.
+"""The state of every image in the middle of its optimization, on disk.
 
-Each picture has a folder of its own, named by its cell's key, so that a job which is repeated finds the
-state whatever batch the picture is in then.  The two newest states are kept: a kill while a batch's
-states take their names leaves some of its pictures a state ahead of the others, and the older one is
-what they have in common.  A file's name holds its digest; one that does not match is as good as none.
+Each image has its own folder, named by its cell's key, so that a repeated job finds the state whatever
+batch the image is in then.  The two newest states are kept: a kill while a batch's states are renamed
+leaves some images one state ahead of the others, and the older state is what they have in common.  A
+file's name holds its digest; a file that does not match counts as missing.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from nstcore.store.files import atomic_path, file_sha256
 log = logging.getLogger(__name__)
 
 VERSION = 1
-"""Raised whenever a state of before could not be gone on from."""
+"""Bump when old checkpoints become unreadable."""
 
-KEPT = 2
+STATES_KEPT = 2
 
 Position = tuple[int, int]
 """Level and iteration."""
 
 DTYPES = {torch.int64: "I64", torch.float64: "F64", torch.float32: "F32", torch.bool: "BOOL"}
-"""What a state is made of, by the names of the safetensors format, in its order."""
+"""The types of a state's tensors, with their names in the safetensors format, in its order."""
 
 
 def positions(folder: Path) -> dict[Position, Path]:
-    """The states of one picture, by their position in the descent."""
+    """The states of one image, by their position in the optimization."""
     found: dict[Position, Path] = {}
     for path in sorted(folder.glob(f"v{VERSION}-*.safetensors")):
         try:
@@ -54,32 +54,22 @@ def positions(folder: Path) -> dict[Position, Path]:
 
 
 def common_position(folders: Sequence[Path]) -> Position | None:
-    """The newest state that all pictures have."""
+    """The position of the newest state that all images have; None without one."""
     shared = set.intersection(*(set(positions(folder)) for folder in folders))
     return max(shared, default=None)
-
-
-def write_state(
-    folder: Path,
-    position: Position,
-    tensors: dict[str, Tensor],
-    facts: dict[str, Any],
-) -> Path:
-    """Write one picture's state and remove all but the newest two."""
-    return write_states([folder], position, [tensors], [facts])[0]
 
 
 def write_states(
     folders: Sequence[Path],
     position: Position,
-    rows: Sequence[Mapping[str, Tensor]],
-    facts: Sequence[Mapping[str, Any]],
+    images: Sequence[Mapping[str, Tensor]],
+    metadata: Sequence[Mapping[str, Any]],
 ) -> list[Path]:
-    """Write the states of a batch and remove all but the newest two of each picture.
+    """Write the states of a batch and remove all but the newest two of each image.
 
-    All are written before the first takes its name: a kill in the middle of the batch's very first
-    save would else leave one picture a state and its neighbour none, and the two would go on apart,
-    rounded differently than together.
+    All are written before the first is renamed.  Otherwise a kill in the middle of the batch's very
+    first save would leave one image a state and its neighbour none, and the two would continue in
+    separate batches, with other rounding.
 
     Raises:
         OSError: one cannot be written; then none is.
@@ -87,8 +77,8 @@ def write_states(
     level, iteration = position
     paths = []
     with ExitStack() as staged:
-        for folder, tensors, said in zip(folders, rows, facts, strict=True):
-            pieces = list(_pieces(tensors, {"facts": json.dumps(said)}))
+        for folder, tensors, values in zip(folders, images, metadata, strict=True):
+            pieces = list(_pieces(tensors, {"facts": json.dumps(values)}))
             digest = hashlib.sha256()
             for piece in pieces:
                 digest.update(piece)
@@ -98,10 +88,10 @@ def write_states(
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
-                os.fsync(file.fileno())  # now, so that taking the names is quick
+                os.fsync(file.fileno())  # now, so that renaming is quick
             paths.append(path)
     for folder in folders:
-        kept = {path for _, path in sorted(positions(folder).items())[-KEPT:]}
+        kept = {path for _, path in sorted(positions(folder).items())[-STATES_KEPT:]}
         for old in folder.glob("*.safetensors"):
             if old not in kept:
                 old.unlink(missing_ok=True)
@@ -109,16 +99,16 @@ def write_states(
 
 
 def _pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[memoryview]:
-    """A safetensors file, piece by piece, without a copy of what lies in the CPU's memory.
+    """A safetensors file, piece by piece, without a copy of tensors in the CPU's memory.
 
-    The package's own ``save`` takes twice the memory of the tensors, which are most of a large picture's
-    descent: https://huggingface.co/docs/safetensors/index#format says what a file is made of.
+    The package's own ``save`` takes twice the memory of the tensors, which take most of what a large
+    image needs.  The format: https://huggingface.co/docs/safetensors/index#format
     """
     order = list(DTYPES)
-    rows = sorted(tensors.items(), key=lambda item: (order.index(item[1].dtype), item[0]))
+    ordered = sorted(tensors.items(), key=lambda item: (order.index(item[1].dtype), item[0]))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
-    for name, value in rows:
+    for name, value in ordered:
         begin, end = end, end + value.numel() * value.element_size()
         header[name] = {
             "dtype": DTYPES[value.dtype],
@@ -128,24 +118,24 @@ def _pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Itera
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of their width
     yield memoryview(len(text).to_bytes(8, "little") + text)
-    for _, value in rows:
+    for _, value in ordered:
         if value.numel():
             yield value.detach().cpu().reshape(-1).numpy().data.cast("B")
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """One picture's state, or None, with a warning, if the file is damaged."""
+    """One image's state, or None, with a warning, if the file is damaged."""
     try:
         digest = file_sha256(path)
         if path.name.removesuffix(".safetensors").rpartition("-")[2] != digest[:16]:
             raise ValueError("its contents do not match its digest")
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+            metadata: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        log.warning("%s is damaged (%s); going on without it", path, error)
+        log.warning("%s is damaged (%s) and ignored", path, error)
         return None
-    return tensors, facts
+    return tensors, metadata
 
 
 @dataclass
@@ -153,10 +143,10 @@ class FileCheckpointer:
     """Saves and finds the state of a batch; a :class:`nstcore.core.history.Checkpointer`.
 
     Args:
-        folders: of each picture of the batch.
+        folders: of each image of the batch.
         every: seconds between states; infinity to save only when the work has to end.
-        stop: why the work shall end now, or None.
-        clock: seconds that only grow.
+        stop: why the work has to end now, or None.
+        clock: seconds of a monotonic clock.
     """
 
     folders: Sequence[Path]
@@ -169,18 +159,18 @@ class FileCheckpointer:
         self._last = self.clock()
 
     def load(self) -> OptimizerState | None:
-        """The newest intact state that all pictures have; damaged ones are removed."""
+        """The newest intact state that all images have; damaged ones are removed."""
         while (position := common_position(self.folders)) is not None:
             paths = [positions(folder)[position] for folder in self.folders]
             states = [read_state(path) for path in paths]
             for path, state in zip(paths, states, strict=True):
                 if state is None:
                     path.unlink(missing_ok=True)
-            whole = [state for state in states if state is not None]
-            if len(whole) == len(states):
-                tensors = [state[0] for state in whole]
-                facts = [state[1]["journal"] for state in whole]
-                return OptimizerState(*position, tensors, facts, whole[0][1]["seconds"])
+            intact = [state for state in states if state is not None]
+            if len(intact) == len(states):
+                tensors = [state[0] for state in intact]
+                history = [state[1]["journal"] for state in intact]
+                return OptimizerState(*position, tensors, history, intact[0][1]["seconds"])
         return None
 
     def due(self) -> bool:
@@ -188,24 +178,24 @@ class FileCheckpointer:
         return self.clock() - self._last >= self.every or self.stop() is not None
 
     def save(self, saved: OptimizerState) -> None:
-        """Write every picture's state.
+        """Write every image's state.
 
         Raises:
-            Preempted: when the work has to end now.
+            Preempted: the work has to end now.
         """
-        started, trouble = self.clock(), ""
+        started, problem = self.clock(), ""
         try:
-            facts = [
-                {"journal": said, "seconds": saved.seconds, "torch": torch.__version__}
-                for said in saved.history
+            metadata = [
+                {"journal": history, "seconds": saved.seconds, "torch": torch.__version__}
+                for history in saved.history
             ]
-            write_states(self.folders, (saved.level, saved.iteration), saved.images, facts)
+            write_states(self.folders, (saved.level, saved.iteration), saved.images, metadata)
         except OSError as error:
-            # A full disk, or another run that has just made the same picture and cleared its states away.
-            trouble = f"; the newest state could not be saved ({error})"
-            log.warning("going on%s", trouble)
+            # A full disk, or another run that has just made the same image and removed its states.
+            problem = f"; the newest state could not be saved ({error})"
+            log.warning("continuing%s", problem)
         self._last = self.clock()
-        if not trouble:
+        if not problem:
             log.info(
                 "level %d, iteration %d: state saved in %.1f s",
                 saved.level,
@@ -214,4 +204,4 @@ class FileCheckpointer:
             )
         reason = self.stop()
         if reason is not None:
-            raise Preempted(reason + trouble)
+            raise Preempted(reason + problem)

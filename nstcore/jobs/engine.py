@@ -1,35 +1,26 @@
-"""What needs torch: imported by the jobs only when something has to be computed."""
+"""Makes images on one device.  It needs torch: jobs import it only when something has to be computed."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from nstcore.core.encoders.base import Encoder
-from nstcore.core.encoders.weights import load_encoder
-from nstcore.core.guidance import layer_guides
 from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
-from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
-from nstcore.core.moments import Moments
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
-from nstcore.core.targets import by_region, load_moments, picture_moments, save_moments
+from nstcore.core.stylize import Task, stylize
 from nstcore.errors import UserError
-from nstcore.images import resize
-from nstcore.images.masks import Regions
 from nstcore.jobs.background import Prefetcher
 from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
+from nstcore.jobs.device_models import DeviceModels
 from nstcore.jobs.shutdown import Preempted, ShutdownSignal
 from nstcore.resources.device import (
     arrange_memory,
@@ -51,37 +42,22 @@ from nstcore.resources.micro_batches import BatchInput, MicroBatch, log_shortage
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why jobs could not be done together."""
-
-    reason: str
-    out_of_memory: bool
-
-
-# --- What needs torch: imported by the jobs only when something has to be computed. ---
-
-Pixels = NDArray[np.float32]
-
-STYLE_TILE = 1024
-"""Side of the tiles in pixels in which large styles are seen."""
-
-TARGETS_KEPT = 64
-"""Style targets that stay on the device: those of VGG-19 have 2.5 MB each."""
+PAUSES = (1.0, 10.0)
+"""Seconds between two attempts to claim what other jobs are making: at first, and after many."""
 
 
 @dataclass(frozen=True)
 class StylizeRequest:
-    """One picture to be made, as files.
+    """One image to be made, as files.
 
     Attributes:
-        label: how to call it in the log.
+        label: what the log calls it.
         settings: all settings.
-        size: width and height of the picture.
+        size: width and height of the image in pixels.
         targets: the style's moments for every level, coarse to fine.
         weights: the encoder's weights.
-        read: gives the task, its styles left out; called in any thread, when its turn comes, so that
-            a job with thousands of pictures holds those of a batch or two.
+        read: gives the task without its styles; called in any thread, shortly before it is needed, so
+            that a job with thousands of images holds those of a batch or two.
         checkpoint: folder for the states in between; None to save none.
         region_names: of the content's regions; empty without a guide.
     """
@@ -101,10 +77,10 @@ class StylizeResult:
     """A result and what it cost.
 
     Attributes:
-        result: the picture, or None when the computation failed.
+        result: the image, or None when the computation failed.
         reason: one line, when it failed.
         metadata: for the record's ``optimization``.
-        members: which jobs shared the batch, in its order.
+        members: indices of the requests that shared the batch, in its order.
     """
 
     result: Result | None
@@ -113,35 +89,40 @@ class StylizeResult:
     members: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a batch could not be made."""
+
+    reason: str
+    out_of_memory: bool
+
+
 Progress = Callable[[str, int, int, Losses], None]
 """Called with a label, iterations done, iterations in all, and current losses."""
 
 ClaimCallback = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[int]]]
-"""Called with the indices of jobs that are about to be done together: those to do now, and those to ask
-for again later.  Neither: somebody else has done them."""
-
-PAUSES = (1.0, 10.0)
-"""Seconds between two questions for what is left, at first and after many of them."""
+"""Called with the indices of requests that are about to be made together; returns those to make now and
+those to ask for again later.  An index in neither list was made by another job."""
 
 
 def claim_all(indices: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-    """Nobody else does any of it."""
+    """Claim everything: no other job makes any of it."""
     return indices, ()
 
 
 @dataclass
-class Engine:
-    """A device with the encoders and style targets that it has loaded.
+class Engine(DeviceModels):
+    """Makes images on a device, with the encoders and style targets that are loaded there.
 
     Args:
-        device: as in the configuration.
+        device_name: as in the configuration.
         threads: how many the job was granted; None for all.
-        batch_size: most pictures at the same time; None for as many as memory allows.
-        tile: side of the tiles in pixels in which pictures are computed; None for tiles only where
-            whole pictures do not fit.
-        precision: of the convolutions while a picture is made, as in the configuration.
+        batch_size: most images at the same time; None for as many as memory allows.
+        tile: side of the tiles in pixels in which images are computed; None for tiles only where
+            whole images do not fit.
+        precision: of the convolutions while an image is optimized, as in the configuration.
         deterministic: whether a repeat must give the same bytes.
-        checkpoint_seconds: between two states that are saved of a descent.
+        checkpoint_seconds: between two saved states.
         stop: whether the work has to end early.
     """
 
@@ -154,115 +135,113 @@ class Engine:
     deterministic: bool = False
     checkpoint_seconds: float = math.inf
     stop: ShutdownSignal = field(default_factory=ShutdownSignal)
-    _encoders: dict[tuple[str, ...], Encoder] = field(default_factory=dict)
-    _target_threads: dict[Path, frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bind_threads(self.threads)
-        self.device = choose_device(self.device_name)
+        super().__init__(choose_device(self.device_name))
         configure(self.device, self.deterministic)
-        self.moments = lru_cache(TARGETS_KEPT)(self._load_moments)
 
     def make(
         self,
-        jobs: Sequence[StylizeRequest],
+        requests: Sequence[StylizeRequest],
         progress: Progress | None = None,
-        turn: ClaimCallback = claim_all,
+        claim: ClaimCallback = claim_all,
     ) -> Iterator[tuple[int, StylizeResult]]:
-        """Make all pictures, several at a time, and yield each with its index as it is finished.
+        """Make all images, several at a time, and yield each with its index as it is finished.
 
-        A picture that cannot be made is yielded with its reason; the others are still made.
+        An image that cannot be made is yielded with its reason; the others are still made.
 
         Args:
-            jobs: the pictures.
-            progress: told about the descent.
-            turn: which ones are to be made; what has to wait comes after everything else.
+            requests: the images.
+            progress: called during the optimization.
+            claim: says which ones to make now; what has to wait comes after everything else.
 
         Raises:
-            Preempted: when the work has to end early; states of what was under way are saved.
+            Preempted: the work had to end early; the states of unfinished images are saved.
         """
-        waiting, put_off, pause = self._batches(jobs), list[MicroBatch[int]](), PAUSES[0]
+        queue, postponed, pause = self._batches(requests), list[MicroBatch[int]](), PAUSES[0]
 
-        def read_all(work: MicroBatch[int]) -> list[Task]:
-            return [jobs[i].read() for i in work.items]
+        def read_all(batch: MicroBatch[int]) -> list[Task]:
+            return [requests[i].read() for i in batch.items]
 
-        with Prefetcher(read_all) as ahead:
-            while waiting or put_off:
+        with Prefetcher(read_all) as prefetcher:
+            while queue or postponed:
                 reason = self.stop.reason()
                 if reason is not None:
                     raise Preempted(reason)
-                if not waiting:
+                if not queue:
                     time.sleep(pause)
-                    waiting, put_off, pause = put_off, [], min(1.2 * pause, PAUSES[1])
-                work = waiting.pop(0)
-                now, later = turn(work.items)
+                    queue, postponed, pause = postponed, [], min(1.2 * pause, PAUSES[1])
+                batch = queue.pop(0)
+                now, later = claim(batch.items)
                 if later:
-                    put_off.append(replace(work, items=tuple(later)))
+                    postponed.append(replace(batch, items=tuple(later)))
                 if not now:
                     continue
                 pause = PAUSES[0]
-                # States may have come since, from a job that was killed.
-                part, *others = self._alike(jobs, now)
-                waiting[:0] = [replace(work, items=tuple(other)) for other in others]
-                work = replace(work, items=tuple(part))
-                # Where memory is so short that tiles are needed, nothing is read before it is used.
-                ample = waiting and work.tile is None and waiting[0].tile is None
-                following = waiting[0] if ample else None
-                read = partial(ahead.take, work, following)
-                made, failure = self._attempt(jobs, work, read, progress)
+                # A job that was killed meanwhile may have left states.
+                part, *others = _split_by_states(requests, now)
+                queue[:0] = [replace(batch, items=tuple(other)) for other in others]
+                batch = replace(batch, items=tuple(part))
+                # Where memory is so short that tiles are needed, nothing is read ahead.
+                ample = queue and batch.tile is None and queue[0].tile is None
+                read = partial(prefetcher.take, batch, queue[0] if ample else None)
+                results, failure = self._attempt(requests, batch, read, progress)
                 if failure is None:
-                    yield from zip(work.items, made, strict=True)
+                    yield from zip(batch.items, results, strict=True)
                     continue
-                smaller = work.smaller(out_of_memory=failure.out_of_memory)
+                smaller = batch.smaller(out_of_memory=failure.out_of_memory)
                 if smaller:
-                    log.warning("%s; going on with %s", failure.reason, smaller[0])
-                    waiting[:0] = smaller
+                    log.warning("%s; continuing with %s", failure.reason, smaller[0])
+                    queue[:0] = smaller
                 else:
-                    yield (
-                        work.items[0],
-                        StylizeResult(None, failure.reason, self._metadata(work, jobs, 0.0)),
-                    )
+                    metadata = self._metadata(batch, requests, 0.0)
+                    yield batch.items[0], StylizeResult(None, failure.reason, metadata)
 
     def _attempt(
         self,
-        jobs: Sequence[StylizeRequest],
-        work: MicroBatch[int],
+        requests: Sequence[StylizeRequest],
+        batch: MicroBatch[int],
         read: Callable[[], Sequence[Task]],
         progress: Progress | None,
     ) -> tuple[list[StylizeResult], Failure | None]:
-        """Make some pictures together; what went wrong, when it did."""
+        """Make the images of a batch; returns what went wrong, if anything did."""
         started = time.perf_counter()
         reset_peak_memory(self.device)
         try:
-            results = self._stylize(jobs, work, read, progress)
+            results = self._stylize(requests, batch, read, progress)
         except Preempted:
             raise
         except Exception as error:
-            # What is tried next must stand outside: the traceback keeps all tensors alive.
-            log.info("a batch of %d pictures failed", len(work.items), exc_info=True)
+            # The next attempt must be made outside of here: the traceback keeps all tensors alive.
+            log.info("a batch of %d images failed", len(batch.items), exc_info=True)
             reason = (str(error).splitlines() or ["no reason given"])[0]
             if not isinstance(error, UserError):
                 reason = f"{type(error).__name__}: {reason}"
-            short = is_out_of_memory(error)
-            if short and "memory" not in reason.lower():
+            out_of_memory = is_out_of_memory(error)
+            if out_of_memory and "memory" not in reason.lower():
                 # oneDNN only says that it could not create something.
                 reason = f"out of memory ({reason})"
-            failure = Failure(reason, short)
+            failure = Failure(reason, out_of_memory)
         else:
             seconds = time.perf_counter() - started
             release_memory(self.device)
-            return [self._made(result, work, jobs, seconds) for result in results], None
+            return [self._result(result, batch, requests, seconds) for result in results], None
         forget_failure(self.device)
         return [], failure
 
-    def _made(
-        self, result: Result, work: MicroBatch[int], jobs: Sequence[StylizeRequest], seconds: float
+    def _result(
+        self,
+        result: Result,
+        batch: MicroBatch[int],
+        requests: Sequence[StylizeRequest],
+        seconds: float,
     ) -> StylizeResult:
-        count = len(work.items)
-        facts = self._metadata(work, jobs, seconds / count)
-        facts["iterations"] = sum(level.iterations for level in result.levels)
-        facts["rollbacks"] = result.rollbacks
-        facts["levels"] = [
+        count = len(batch.items)
+        metadata = self._metadata(batch, requests, seconds / count)
+        metadata["iterations"] = sum(level.iterations for level in result.levels)
+        metadata["rollbacks"] = result.rollbacks
+        metadata["levels"] = [
             {
                 "width": level.width,
                 "height": level.height,
@@ -271,48 +250,48 @@ class Engine:
             }
             for level in result.levels
         ]
-        return StylizeResult(result, result.reason, facts, work.items)
+        return StylizeResult(result, result.reason, metadata, batch.items)
 
     def _metadata(
-        self, work: MicroBatch[int], jobs: Sequence[StylizeRequest], seconds: float
+        self, batch: MicroBatch[int], requests: Sequence[StylizeRequest], seconds: float
     ) -> dict[str, Any]:
-        wanted = jobs[work.items[0]].settings.history
-        files = [path for i in work.items for path in jobs[i].targets]
-        threads = frozenset().union(*(self._target_threads.get(path, ()) for path in files))
-        short = f"history {work.history} in place of {wanted}, for want of memory"
+        """How a batch was computed, and an image's share of its seconds."""
+        wanted = requests[batch.items[0]].settings.history
+        files = [path for i in batch.items for path in requests[i].targets]
+        threads = frozenset().union(*(self.target_threads.get(path, ()) for path in files))
+        shorter = f"history {batch.history} in place of {wanted}, for want of memory"
         return {
             "device": describe(self.device),
             "instructions": instructions(self.device),
             "precision": "bfloat16" if self.half else "float32",
             "deterministic": self.deterministic,
             "threads": torch.get_num_threads(),
-            # With how many the styles' targets were computed, if with one number and it is known.
+            # Of the jobs that computed the style targets, if all had one number and it is known.
             "target_threads": next(iter(threads)) if len(threads) == 1 else None,
-            "batch_size": len(work.items),
-            "tile": work.tile,
-            "history": work.history,
+            "batch_size": len(batch.items),
+            "tile": batch.tile,
+            "history": batch.history,
             # What is not as the settings say, and why.
-            "degraded": short if work.history < wanted else None,
+            "degraded": shorter if batch.history < wanted else None,
             "iterations": 0,
-            # A picture's share of its batch: shares add up to what the run cost.
             "seconds": round(seconds, 4),
             "peak_memory_mb": round(peak_memory_mb(self.device), 1),
         }
 
-    def _batches(self, jobs: Sequence[StylizeRequest]) -> list[MicroBatch[int]]:
-        """Indices of jobs that go together and fit into memory together."""
+    def _batches(self, requests: Sequence[StylizeRequest]) -> list[MicroBatch[int]]:
+        """Indices of requests that go together and fit into memory together."""
 
-        def describe(index: int) -> BatchInput:
-            job = jobs[index]
-            return BatchInput(job.settings, job.size, str(job.weights), job.region_names)
+        def batch_input(index: int) -> BatchInput:
+            one = requests[index]
+            return BatchInput(one.settings, one.size, str(one.weights), one.region_names)
 
-        # What was freed meanwhile is not in use.
+        # Memory that torch holds for reuse counts as free.
         release_memory(self.device)
         free = free_bytes(self.device)
         batches = list(
             split_batches(
-                range(len(jobs)),
-                describe,
+                range(len(requests)),
+                batch_input,
                 self.device.type,
                 free,
                 most=self.batch_size,
@@ -322,37 +301,26 @@ class Engine:
         log_shortage(batches, free, self.tile)
         return batches
 
-    def _alike(self, jobs: Sequence[StylizeRequest], members: Sequence[int]) -> Iterator[list[int]]:
-        """Split a batch whose saved states have no point of the descent in common."""
-        states = {i: frozenset(_states(jobs[i])) for i in members}
-        if len(members) == 1 or frozenset.intersection(*states.values()):
-            yield list(members)
-            return
-        groups: dict[frozenset[Position], list[int]] = {}
-        for i in members:
-            groups.setdefault(states[i], []).append(i)
-        yield from groups.values()
-
     def _stylize(
         self,
-        everything: Sequence[StylizeRequest],
-        work: MicroBatch[int],
+        requests: Sequence[StylizeRequest],
+        batch: MicroBatch[int],
         read: Callable[[], Sequence[Task]],
         progress: Progress | None,
     ) -> list[Result]:
-        jobs = [everything[i] for i in work.items]
-        settings = jobs[0].settings
-        encoder = self.encoder(settings, jobs[0].weights, settings.layers, half=self.half)
-        label = jobs[0].label if len(jobs) == 1 else f"{jobs[0].label} and {len(jobs) - 1} more"
-        log.info("%s: %d pictures on %s", label, len(jobs), describe(self.device))
-        arrange_memory(self.device, work.tile is not None)
+        members = [requests[i] for i in batch.items]
+        first, count = members[0], len(members)
+        encoder = self.encoder(first.settings, first.weights, first.settings.layers, half=self.half)
+        label = first.label if count == 1 else f"{first.label} and {count - 1} more"
+        log.info("%s: %d images on %s", label, count, describe(self.device))
+        arrange_memory(self.device, batch.tile is not None)
         tasks = [
             replace(
                 task,
-                styles=[self.moments(path) for path in job.targets],
-                settings=job.settings.model_copy(update={"history": work.history}),
+                styles=[self.moments(path) for path in request.targets],
+                settings=request.settings.model_copy(update={"history": batch.history}),
             )
-            for job, task in zip(jobs, read(), strict=True)
+            for request, task in zip(members, read(), strict=True)
         ]
 
         def report(done: int, total: int, losses: Losses) -> None:
@@ -365,117 +333,39 @@ class Engine:
                 tasks,
                 device=self.device,
                 progress=report,
-                checkpointer=self._keeper(jobs, work),
-                tile=work.tile,
+                checkpointer=self._checkpointer(members, batch.history),
+                tile=batch.tile,
             )
 
-    def _keeper(
-        self, jobs: Sequence[StylizeRequest], work: MicroBatch[int]
+    def _checkpointer(
+        self, members: Sequence[StylizeRequest], history: int
     ) -> FileCheckpointer | None:
-        folders = [job.checkpoint for job in jobs if job.checkpoint is not None]
-        if len(folders) < len(jobs):
+        folders = [request.checkpoint for request in members if request.checkpoint is not None]
+        if len(folders) < len(members):
             return None
-        if work.history != jobs[0].settings.history:
-            # A state with a longer history is of no use to it.
-            folders = [folder / f"history={work.history}" for folder in folders]
+        if history != members[0].settings.history:
+            # A state with a longer history cannot be used.
+            folders = [folder / f"history={history}" for folder in folders]
         return FileCheckpointer(folders, self.checkpoint_seconds, self.stop.reason)
 
     @property
     def half(self) -> bool:
-        """Whether pictures are made with convolutions in bfloat16."""
+        """Whether images are optimized with convolutions in bfloat16."""
         return convolves_in_half(self.precision, self.device.type)
 
-    def encoder(
-        self, settings: Settings, weights: Path, layers: Sequence[str], *, half: bool = False
-    ) -> Encoder:
-        """The encoder that some settings ask for, loaded once."""
-        key = (str(weights), settings.pooling, settings.padding, str(half), *sorted(layers))
-        if key not in self._encoders:
-            self._encoders[key] = load_encoder(
-                settings, weights, layers, device=self.device, half=half
-            )
-        return self._encoders[key]
 
-    def _load_moments(self, path: Path) -> dict[str, Moments]:
-        """A style target, on the device."""
-        loaded, facts = load_moments(path)
-        self._target_threads[path] = frozenset(_threads(facts))
-        return {
-            layer: Moments(value.gram.to(self.device), value.mean.to(self.device))
-            for layer, value in loaded.items()
-        }
-
-    def style_target(
-        self,
-        file: Path,
-        pixels: Pixels,
-        size: int,
-        settings: Settings,
-        layers: tuple[str, ...],
-        weights: Path,
-        facts: dict[str, Any],
-        regions: Regions | None = None,
-    ) -> None:
-        """Compute the moments of one style picture at one size, and of its regions, and write them."""
-        encoder = self.encoder(settings, weights, layers)
-        # Tiles are exact, and a style that fits into one is seen whole.
-        found = picture_moments(
-            encoder,
-            pixels,
-            size,
-            layers,
-            self.device,
-            STYLE_TILE,
-            settings.size_by,
-            regions,
-            settings.guide_propagation,
-        )
-        save_moments(file, found, {**facts, "threads": torch.get_num_threads()})
-
-    def evaluation(
-        self,
-        settings: Settings,
-        weights: Path,
-        content: Pixels,
-        styles: Sequence[StyleImage],
-        target: Path,
-        regions: Regions | None = None,
-    ) -> Callable[[Pixels], dict[str, float]]:
-        """A function that measures finished pictures of one content and one style.
-
-        Args:
-            settings: of the encoder that evaluates; ``size`` is the evaluation size.
-            weights: of that encoder.
-            content: prepared at the evaluation size.
-            styles: the style's pictures, at any size, with their weights.
-            target: the style's moments at the evaluation size.
-            regions: of the content, at the evaluation size.
-        """
-        spec = settings.encoder_spec
-        encoder = self.encoder(settings, weights, spec.evaluation_layers)
-        with torch.no_grad():
-            layer = spec.evaluation_content
-            features = encoder(to_tensor(content, self.device), [layer])[layer]
-        size = (content.shape[1], content.shape[0])
-        shown = tuple(style.resized(settings.size) for style in styles)
-        moments, guides = self.moments(target), None
-        if regions is not None:
-            masks = torch.from_numpy(regions.scaled(size)).to(self.device)
-            seen = spec.evaluation_moments
-            guides = layer_guides(spec, masks, seen, settings.guide_propagation, regions.names)
-            moments, there = by_region(moments, seen, regions.names)
-            guides = {layer: guides[layer].scaled(there[layer]) for layer in seen}
-        reference = MetricTargets(content, features, shown, moments, guides, regions)
-        return lambda picture: evaluate(encoder, resize(picture, size), reference)
-
-
-def _threads(facts: Mapping[str, Any]) -> Iterator[int]:
-    """Every number of threads in the facts of a style target or of its parts."""
-    if "threads" in facts:
-        yield facts["threads"]
-    for part in (*facts.get("blend", ()), *facts.get("regions", ())):
-        yield from _threads(part)
-
-
-def _states(job: StylizeRequest) -> set[Position]:
-    return set() if job.checkpoint is None else set(positions(job.checkpoint))
+def _split_by_states(
+    requests: Sequence[StylizeRequest], members: Sequence[int]
+) -> Iterator[list[int]]:
+    """Split a batch whose saved states have no point of the optimization in common."""
+    states = {
+        i: frozenset(() if (folder := requests[i].checkpoint) is None else positions(folder))
+        for i in members
+    }
+    if len(members) == 1 or frozenset.intersection(*states.values()):
+        yield list(members)
+        return
+    groups: dict[frozenset[Position], list[int]] = {}
+    for i in members:
+        groups.setdefault(states[i], []).append(i)
+    yield from groups.values()

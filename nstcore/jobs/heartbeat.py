@@ -1,8 +1,8 @@
 """What a job is doing, in a small file of the run's folder, for ``nst status``.
 
-A thread writes it every few seconds, so that a long import or a slow iteration is no silence; the
-descent only leaves its position where the thread finds it.  A job that ends removes its file, and one
-that is killed leaves it behind, which is told from its age.
+A thread writes the file every few seconds, so that a long import or a slow iteration does not look
+like a dead job; the optimization only leaves its position where the thread finds it.  A job that ends
+removes its file.  A job that is killed leaves it, and its age tells.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = ".state"
-"""In the run's folder."""
+"""Where the files are, in the run's folder."""
 
-EVERY = 5.0
-"""Seconds between two states."""
+INTERVAL = 5.0
+"""Seconds between two writes."""
 
 JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
-"""Environment variables with what a scheduler calls the job."""
+"""Environment variables in which schedulers put the id of a job."""
 
 
 @dataclass
@@ -45,14 +45,14 @@ class Heartbeat:
 
     Attributes:
         batch: what it makes; see :attr:`nstcore.plan.plan.Cell.batch`.
-        cells: how many that are.
+        cells: how many cells that are.
         host, pid: where it runs.
-        job: what the scheduler calls it; None without one.
+        job: its id in the scheduler; None without one.
         started, updated: seconds since 1970.
-        device: where pictures are optimized, once they are.
-        label: the pictures that are under way.
+        device: where images are optimized; None until the first.
+        label: the images that are being optimized.
         iteration, iterations: of these, done and in all.
-        waits: who makes what the job waits for, in words; None while it makes something itself.
+        waits: the job that this one waits for, in words; None while it makes something itself.
     """
 
     batch: str
@@ -70,17 +70,17 @@ class Heartbeat:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Heartbeat:
-        """From what was written; of another version, what is known.
+        """From the JSON of a file; keys of other versions are ignored.
 
         Raises:
-            TypeError: if something lacks.
+            TypeError: a key is missing.
         """
         known = {field.name for field in fields(cls)}
         return cls(**{name: one for name, one in value.items() if name in known})
 
 
 def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """What the scheduler calls the job of this process; None without one.
+    """The scheduler's id of the job of this process; None without one.
 
     Args:
         environment: of the process.
@@ -88,95 +88,93 @@ def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
     return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
 
 
-def beat_file(run: Path, batch: str) -> Path:
-    """Where the job of a batch writes its state."""
+def heartbeat_file(run: Path, batch: str) -> Path:
+    """Where the job of a batch writes what it is doing."""
     return run / FOLDER / f"{hashlib.sha256(batch.encode()).hexdigest()[:16]}.json"
 
 
 class HeartbeatWriter:
-    """What a job is told of itself: a progress callback, and for whom it waits.
+    """Notes what a job is doing: a progress callback, and one for waiting.
 
     Args:
-        beat: where it is noted.
+        heartbeat: where it is noted.
     """
 
-    def __init__(self, beat: Heartbeat) -> None:
-        self._beat = beat
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
         self._to_log = progress_log()
 
     def __call__(self, label: str, done: int, total: int, losses: Losses) -> None:
-        """A picture, or several, are so far; see :data:`nstcore.jobs.engine.Progress`."""
-        beat = self._beat
-        beat.label, beat.iteration, beat.iterations, beat.waits = label, done, total, None
-        beat.device = str(losses.content.device)
+        """Note how far an image is, or several; see :data:`nstcore.jobs.engine.Progress`."""
+        noted = self._heartbeat
+        noted.label, noted.iteration, noted.iterations, noted.waits = label, done, total, None
+        noted.device = str(losses.content.device)
         self._to_log(label, done, total, losses)
 
     def waits(self, holder: str) -> None:
-        """Another job makes what this one needs."""
-        self._beat.waits = holder
+        """Note that another job makes what this one needs."""
+        self._heartbeat.waits = holder
 
 
 @contextmanager
-def under_way(
+def write_heartbeats(
     plan: Plan,
     cells: Sequence[Cell],
     *,
-    every: float = EVERY,
+    interval: float = INTERVAL,
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[HeartbeatWriter]:
-    """Write the state of a job while it runs.
+    """Write what a job is doing while it runs.
 
     Args:
         plan: the run.
         cells: of the job's batch; at least one.
-        every: seconds between two states.
-        environment: that names the scheduler's job.
+        interval: seconds between two writes.
+        environment: with the scheduler's id of the job.
 
     Yields:
-        What is to be told of the job; a descent goes to the log, too.
+        The callbacks of the job; its progress goes to the log, too.
     """
-    batch = cells[0].batch
-    now = time.time()
+    batch, now = cells[0].batch, time.time()
     job = scheduler_job(environment)
-    beat = Heartbeat(batch, len(cells), platform.node(), os.getpid(), job, now, now)
-    path = beat_file(Path(plan.config.run_dir), batch)
+    noted = Heartbeat(batch, len(cells), platform.node(), os.getpid(), job, now, now)
+    path = heartbeat_file(Path(plan.config.run_dir), batch)
     ended = threading.Event()
     thread = threading.Thread(
-        target=_write_until, args=(ended, path, beat, every), name="heartbeat", daemon=True
+        target=_write_until, args=(ended, path, noted, interval), name="heartbeat", daemon=True
     )
     thread.start()
     try:
-        yield HeartbeatWriter(beat)
+        yield HeartbeatWriter(noted)
     finally:
         ended.set()
         thread.join()
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            log.info("%s stays: %s", path, error)
+            log.info("%s cannot be removed: %s", path, error)
 
 
-def _write_until(ended: threading.Event, path: Path, beat: Heartbeat, every: float) -> None:
-    """The thread: a state at once, and one from time to time."""
+def _write_until(ended: threading.Event, path: Path, noted: Heartbeat, interval: float) -> None:
     while True:
-        beat.updated = time.time()
+        noted.updated = time.time()
         try:
-            write_json(path, asdict(beat))
+            write_json(path, asdict(noted))
         except OSError as error:
-            # A job does not fail because nobody can see what it does.
+            # That nobody can see what a job does is no reason to fail.
             log.info("%s cannot be written: %s", path, error)
-        if ended.wait(every):
+        if ended.wait(interval):
             return
 
 
-def read_beats(run: Path) -> list[Heartbeat]:
-    """The states that jobs of a run have left, by their batches."""
+def read_heartbeats(run: Path) -> list[Heartbeat]:
+    """What the jobs of a run are doing, or were doing when they were killed, ordered by batch."""
     found: list[Heartbeat] = []
     for path in (run / FOLDER).glob("*.json"):
         if path.name.startswith("."):
-            continue  # half written
+            continue  # unfinished
         try:
             found.append(Heartbeat.from_json(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError, AttributeError):
-            continue  # gone meanwhile, or of another version
-    return sorted(found, key=lambda beat: beat.batch)
+            continue  # removed meanwhile, or of another version
+    return sorted(found, key=lambda one: one.batch)

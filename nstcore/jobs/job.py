@@ -1,4 +1,4 @@
-"""What every job of the workflow does around its work: a log, and errors that can be read."""
+"""What every job of the workflow does around its work: a log, and readable errors."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 @contextmanager
 def job(frozen: str, log_file: str) -> Iterator[Plan]:
-    """Open a run's plan and keep a log of what is done with it.
+    """Open a run's plan and keep the job's log.
 
     Everything goes to the log file, an exception with its traceback; warnings also go to the
-    terminal.  A user's mistake ends the process with one line.  The attempts of one job share its log,
-    until one of them gets to the end.
+    terminal.  A user's mistake ends the process with one line.  All attempts of a job share its log
+    until one of them succeeds.
 
     Args:
-        frozen: the run's frozen configuration.
+        frozen: the snapshot of the run's configuration.
         log_file: the job's log.
     """
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    kept = _kept(Path(log_file))
-    to_file = _log_handler(Path(log_file), kept)
+    attempts = _attempts_log(Path(log_file))
+    to_file = _log_handler(Path(log_file), attempts)
     to_file.setFormatter(logging.Formatter(FORMAT))
     to_terminal = logging.StreamHandler(sys.stderr)
     to_terminal.setLevel(logging.WARNING)
     to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     try:
-        with _remembering_interrupts():
-            log.info("%s", place())
+        with _recording_interrupts():
+            log.info("%s", describe_node())
             yield open_snapshot(frozen)
-        kept.unlink(missing_ok=True)
+        attempts.unlink(missing_ok=True)
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
-    except Preempted as why:
-        log.warning("to be continued: %s; the next attempt goes on from the last state", why)
+    except Preempted as reason:
+        log.warning("to be continued: %s; the next attempt continues from the last state", reason)
         sys.exit(EXIT_PREEMPTED)
     except KeyboardInterrupt:
         log.warning("interrupted; what is finished stays in the store")
@@ -79,8 +79,8 @@ def run_job(snakemake: Any, work: Callable[..., None], **arguments: Any) -> None
         work(plan, **arguments)
 
 
-def place(environment: Mapping[str, str] = os.environ) -> str:
-    """Where this process runs, in words: the node, and what a scheduler gave it.
+def describe_node(environment: Mapping[str, str] = os.environ) -> str:
+    """Where this process runs, in words: the node, the Slurm job, the GPUs.
 
     Args:
         environment: of the process.
@@ -93,47 +93,47 @@ def place(environment: Mapping[str, str] = os.environ) -> str:
     return ", ".join(words)
 
 
-def _kept(log_file: Path) -> Path:
-    """Where a job's log is kept until an attempt gets to the end: Snakemake removes it before each."""
+def _attempts_log(log_file: Path) -> Path:
+    """The log of all attempts until one succeeds: Snakemake removes the job's own before each."""
     return log_file.with_name(f".{log_file.name}.attempts")
 
 
-def _log_handler(log_file: Path, kept: Path) -> logging.FileHandler:
-    """A log with two names, which goes on where that of an attempt before ended."""
-    handler = logging.FileHandler(kept, mode="a", encoding="utf-8")
+def _log_handler(log_file: Path, attempts: Path) -> logging.FileHandler:
+    """A log with two names, which continues that of the attempts before."""
+    handler = logging.FileHandler(attempts, mode="a", encoding="utf-8")
     try:
         log_file.unlink(missing_ok=True)
-        os.link(kept, log_file)
+        os.link(attempts, log_file)
     except OSError:  # a file system without hard links
         handler.close()
-        kept.unlink(missing_ok=True)
+        attempts.unlink(missing_ok=True)
         handler = logging.FileHandler(log_file, mode="w", encoding="utf-8")
     return handler
 
 
 _interrupts: list[int] = []
-"""Interrupts of this process; one that arrives inside of an import may be swallowed there."""
+"""Interrupts of this process; one that arrives during an import may get lost there."""
 
 
 @contextmanager
-def _remembering_interrupts() -> Iterator[None]:
-    def remember(number: int, _frame: FrameType | None) -> None:
+def _recording_interrupts() -> Iterator[None]:
+    def record(number: int, _frame: FrameType | None) -> None:
         _interrupts.append(number)
         raise KeyboardInterrupt
 
     _interrupts.clear()
-    before = signal.signal(signal.SIGINT, remember)
+    before = signal.signal(signal.SIGINT, record)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def progress_log(every: float = 10.0) -> Callable[[str, int, int, Losses], None]:
+def progress_log(interval: float = 10.0) -> Callable[[str, int, int, Losses], None]:
     """A progress callback that writes a line to the log from time to time.
 
     Args:
-        every: seconds between lines.
+        interval: seconds between lines.
     """
     started = last = time.monotonic()
     current = ""
@@ -146,7 +146,7 @@ def progress_log(every: float = 10.0) -> Callable[[str, int, int, Losses], None]
         if label != current:
             current, started, last = label, now, now
             return
-        if now - last < every and done < total:
+        if now - last < interval and done < total:
             return
         last = now
         left = (now - started) * (total - done) / max(done, 1)

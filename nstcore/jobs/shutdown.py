@@ -1,7 +1,7 @@
 """When a job has to end before its work does: signals and deadlines.
 
-A signal handler only sets a flag: the descent asks for it after every iteration, saves its state and
-ends.  Outside of a descent an interrupt ends the job at once, as ever.
+A signal handler only sets a flag.  The optimization looks at it after every iteration, saves its state
+and ends.  At any other time an interrupt ends the job at once, as usual.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 DEADLINE_VARIABLES = ("NST_DEADLINE", "SLURM_JOB_END_TIME")
-"""Environment variables with the time at which the job will be killed, in seconds since 1970."""
+"""Environment variables with the time when the job will be killed, in seconds since 1970."""
 
 MARGIN = 90.0
-"""Seconds before the deadline at which a descent saves its state and ends."""
+"""Seconds before the deadline when an optimization saves its state and ends."""
 
-LARGEST_SHARE = 0.25
-"""Most of the time that a job has which the margin may take: a short job shall get somewhere, too."""
+MAX_MARGIN_SHARE = 0.25
+"""The largest share of a job's time that the margin may take, so that a short job makes progress too."""
 
 EXIT_PREEMPTED = 75
 """Exit status of a job that ended early and has saved its state (EX_TEMPFAIL of sysexits.h)."""
 
 
 class Preempted(Exception):
-    """A descent has saved its state and ended early; the next attempt goes on from there."""
+    """An optimization has saved its state and ended early; the next attempt continues from there."""
 
 
 class ShutdownSignal:
-    """Whether, and why, the work shall end now.
+    """Whether the work has to end now, and why.
 
     Args:
         deadline: seconds since 1970, or None.
@@ -61,7 +61,7 @@ class ShutdownSignal:
         ask: Callable[[str], float | None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> ShutdownSignal:
-        """With the deadline that the environment or Slurm tells, if they do.
+        """With the deadline of the environment or of Slurm, if there is one.
 
         Args:
             environment: of the process.
@@ -71,11 +71,11 @@ class ShutdownSignal:
         deadline = _deadline(environment, ask or slurm_end)
         if deadline is None:
             return cls(clock=clock)
-        margin = min(MARGIN, LARGEST_SHARE * max(0.0, deadline - clock()))
+        margin = min(MARGIN, MAX_MARGIN_SHARE * max(0.0, deadline - clock()))
         return cls(deadline, margin=margin, clock=clock)
 
     def reason(self) -> str | None:
-        """Why the work shall end, in a few words, or None."""
+        """Why the work has to end, in a few words; None if it does not."""
         if self.received is not None:
             return f"{signal.Signals(self.received).name} was received"
         if self.deadline is not None and self._clock() > self.deadline - self.margin:
@@ -88,12 +88,11 @@ class ShutdownSignal:
     ) -> Iterator[None]:
         """Let signals set the flag, in the main thread of a process.
 
-        A second SIGTERM changes nothing, not even later, while the process ends: schedulers and the
-        processes between them and a job each send their own.  Who presses Ctrl-C twice does not want
-        to wait.
+        A second SIGTERM is ignored, also later while the process ends: schedulers and the processes
+        between them and a job each send their own.  A second Ctrl-C interrupts at once.
         """
 
-        def remember(number: int, _frame: FrameType | None) -> None:
+        def set_flag(number: int, _frame: FrameType | None) -> None:
             if self.received is not None:
                 if number == signal.SIGINT:
                     raise KeyboardInterrupt
@@ -101,8 +100,8 @@ class ShutdownSignal:
             self.received = number
 
         try:
-            before = {number: signal.signal(number, remember) for number in signals}
-        except ValueError:  # not the main thread: somebody else listens
+            before = {number: signal.signal(number, set_flag) for number in signals}
+        except ValueError:  # not the main thread, which handles signals itself
             yield
             return
         try:
@@ -114,16 +113,16 @@ class ShutdownSignal:
 
 
 def slurm_end(job: str) -> float | None:
-    """When Slurm will end a job, in seconds since 1970; None if it has no end, or cannot be asked.
+    """When Slurm will end a job, in seconds since 1970; None if never, or if Slurm does not answer.
 
-    Slurm tells it to a batch script, but not to every step inside.
+    Slurm sets a variable for batch scripts, but not for every step inside.
 
     Args:
         job: its id.
     """
     command = ["squeue", "--noheader", "--jobs", job, "--format", "%e"]
     try:
-        said = subprocess.run(
+        end = subprocess.run(
             command,
             env={**os.environ, "SLURM_TIME_FORMAT": "%s"},
             stdin=subprocess.DEVNULL,
@@ -132,7 +131,7 @@ def slurm_end(job: str) -> float | None:
             timeout=30,
             check=True,
         ).stdout
-        return float(said)
+        return float(end)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         log.info("Slurm does not say when job %s ends: %s", job, error)
         return None

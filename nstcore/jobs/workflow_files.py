@@ -14,7 +14,7 @@ from typing import Any
 
 from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
-from nstcore.jobs.heartbeat import under_way
+from nstcore.jobs.heartbeat import write_heartbeats
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import compared, paths, preparation
 from nstcore.plan.plan import BatchGroup, Cell, Plan
@@ -382,8 +382,8 @@ def refined_cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
 def stylize_cells(plan: Plan, choose: Callable[[Plan], Sequence[Cell]], threads: int) -> None:
     """Make the cells of one job, in sight of ``nst status``."""
     cells = choose(plan)
-    with under_way(plan, cells) as watch:
-        stylize_batch(plan, cells, threads=threads, progress=watch, waits=watch.waits)
+    with write_heartbeats(plan, cells) as writer:
+        stylize_batch(plan, cells, threads=threads, progress=writer, waits=writer.waits)
 
 
 def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:

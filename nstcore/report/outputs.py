@@ -29,7 +29,7 @@ from nstcore.plan.plan import Plan
 from nstcore.plan.refine import FOLDER
 from nstcore.report.build import build_report
 from nstcore.resources.estimate import InputSizes
-from nstcore.results.select_refined import promoted
+from nstcore.results.select_refined import selected_cells
 from nstcore.results.tables import collect, read_table, write_curves, write_metrics
 from nstcore.store.cells import link
 
@@ -192,7 +192,7 @@ def make_refined_table(plan: Plan) -> None:
     """Write the metrics of the refined cells as ``refined.csv`` and ``refined.parquet``."""
     run = Path(plan.config.run_dir)
     grid = run / FOLDER / "grid.tsv"
-    write_grid(plan, grid, [refined for _, refined in promoted(plan)])
+    write_grid(plan, grid, [refined for _, refined in selected_cells(plan)])
     metrics, _ = collect(grid, run)
     write_metrics(metrics, run / f"{FOLDER}.parquet", run / f"{FOLDER}.csv")
 
@@ -223,7 +223,7 @@ def side_by_side(plan: Plan, small: pd.DataFrame, refined: pd.DataFrame) -> pd.D
         for row in table[[*_IDENTITY, *_STATE]].to_dict("records")
     }
     rows: list[dict[str, Any]] = []
-    for pair in promoted(plan):
+    for pair in selected_cells(plan):
         for label, cell in zip(("small", "refined"), pair, strict=True):
             axes = {"cell": cell.point.stem, "picture": label}
             rows.append({**states[cell.image], **axes})

@@ -1,36 +1,35 @@
-"""The last word on a run: whether every cell was made, and is within the limits that were set."""
+"""The end of a run: check that every cell was made and that no threshold is exceeded."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from nstcore.errors import StoreError, UserError
 from nstcore.plan import paths
 from nstcore.plan.compared import FOLDER, SUMMARY
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
-from nstcore.results.select_refined import promoted
+from nstcore.results.select_refined import selected_cells
 from nstcore.store.files import write_json
 
 
 def finalize(plan: Plan, summary: Path) -> None:
-    """Write the run's summary, or report the cells that failed and the limits that were exceeded.
+    """Write the run's summary, or report failed cells and exceeded thresholds.
 
     Placeholders of failed cells are removed, so that the next call of the workflow tries them again.
 
     Raises:
-        UserError: if cells failed and the configuration does not allow that, or the comparison with
-            other runs went beyond its limits.
+        UserError: cells failed and the configuration does not allow that, or the comparison with
+            other runs exceeds a threshold.
     """
     failures: list[str] = []
     cells = list(plan.cells())
-    summary_of: dict[str, Any] = {"cells": len(cells)}
+    counts = {"cells": len(cells)}
     if plan.config.refine is not None:
-        again = [refined for _, refined in promoted(plan)]
-        summary_of["refined"] = len(again)
-        cells += again
+        refined = [cell for _, cell in selected_cells(plan)]
+        counts["refined"] = len(refined)
+        cells += refined
     for cell in cells:
         image = Path(plan.config.run_dir) / cell.image
         reason = _failure(image)
@@ -46,14 +45,14 @@ def finalize(plan: Plan, summary: Path) -> None:
         )
         problems += [f"  {line}" for line in failures[:20]]
     if plan.config.compare is not None:
-        problems += _beyond_limits(Path(plan.config.run_dir) / FOLDER / SUMMARY)
+        problems += _exceeded_thresholds(Path(plan.config.run_dir) / FOLDER / SUMMARY)
     if problems:
         raise UserError("\n".join(problems))
-    write_json(summary, {**summary_of, "failed": failures})
+    write_json(summary, {**counts, "failed": failures})
 
 
-def _beyond_limits(comparison: Path) -> list[str]:
-    """A line for each limit of the comparison that is exceeded, or of which that cannot be told."""
+def _exceeded_thresholds(comparison: Path) -> list[str]:
+    """A line for each threshold of the comparison that is exceeded, or that cannot be checked."""
     limits = json.loads(comparison.read_text(encoding="utf-8"))["limits"]
     return [
         f"compare.fail_if: {limit['limit']}: {limit['problem'] or limit['says']}"

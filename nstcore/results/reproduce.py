@@ -1,4 +1,4 @@
-"""From a record back to its picture: what it was made from, the plan that makes it, the comparison."""
+"""Make an image again from its record: check the inputs, build the plan, compare the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from nstcore.plan.inputs import ContentSource, Guide, StyleSource
 from nstcore.plan.keys import ALGORITHM
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord, ContentInput, FinishedRecord, Inputs, StyleInput
+from nstcore.plan.values import table_text
 from nstcore.store.files import file_sha256
 
 CONTENT, STYLE = "content", "style"
-"""Ids in the plan; names of pictures count for nothing."""
+"""Ids in the plan; they do not change the image."""
 
 FORMATS = {
     ".png": "png",
@@ -37,7 +38,7 @@ FORMATS = {
 }
 """Suffix -> ``output.format``."""
 
-HOW = (
+CIRCUMSTANCES = (
     "device",
     "instructions",
     "precision",
@@ -47,7 +48,7 @@ HOW = (
     "batch_size",
     "tile",
 )
-"""What of a record's ``optimization`` can change the last bits of a picture."""
+"""Keys of a record's ``optimization`` that can change the last bits of an image."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def read_original(file: Path) -> Original:
     """Read an image with a record in it, or a record with its image beside it.
 
     Raises:
-        UserError: one line: there is no record, or it is of an image that was not made.
+        UserError: one line: there is no record, or its image was not made.
     """
     if file.suffix.lower() != paths.RECORD_SUFFIX:
         return Original(file, _parse(read_record(file), file), file)
@@ -105,53 +106,38 @@ def _parse(values: Mapping[str, Any], file: Path) -> FinishedRecord:
         raise UserError(f"{error}; give an image that the workflow wrote, or its record") from None
 
 
-# --- what it was made from -----------------------------------------------------------------------
+# --- the inputs ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file that a picture was made from.
-
-    Attributes:
-        what: how to call it.
-        path: where it was.
-    """
-
-    what: str
-    path: str
-
-
-def sources(record: FinishedRecord) -> list[Source]:
-    """Every file that has to be there, without weights that come along or are downloaded."""
-    content = record.inputs.content
-    found = [Source("content", content.path), *_guide_sources("content", content)]
-    for what, part in _named_styles(record.inputs):
-        found += [Source(what, part.path), *_guide_sources(what, part)]
-    weights = _weights(record)
-    if weights is not None:
-        found.append(Source("weights", weights))
-    start = _start(record)
-    if start is not None:
-        found.append(Source("init_file", start))
-    return found
-
-
-def missing(record: FinishedRecord, root: Path) -> list[str]:
-    """One line for every file that is not there."""
+def missing_inputs(record: FinishedRecord, root: Path) -> list[str]:
+    """One line for every input file that is missing."""
     problems = []
-    for source in sources(record):
-        path = _at(root, source.path)
+    for name, recorded in _files(record):
+        path = _at(root, recorded)
         if not Path(path).is_file():
-            small = source.what == "init_file" and not os.path.isabs(source.path)
-            hint = ", such as the small picture of a refined one" if small else ""
+            refined = name == "init_file" and not os.path.isabs(recorded)
+            hint = ", such as the small image of a refined one" if refined else ""
             problems.append(
-                f"{source.what}: there is no file {path}; put back what was there{hint}, or name the "
+                f"{name}: there is no file {path}; put back what was there{hint}, or name the "
                 "folder that paths start from with --root"
             )
     return problems
 
 
-def changed(record: FinishedRecord, now: Inputs) -> list[str]:
+def _files(record: FinishedRecord) -> list[tuple[str, str]]:
+    """Name and recorded path of every input, without weights that are packaged or downloaded."""
+    parts: list[tuple[str, ContentInput | StyleInput]] = [("content", record.inputs.content)]
+    parts += _named_styles(record.inputs)
+    found: list[tuple[str, str | None]] = []
+    for name, part in parts:
+        found.append((name, part.path))
+        guides = {} if part.guide is None else _guide_files(part.guide.path)
+        found += [(".".join(filter(None, [name, "guide", r])), p) for r, p in guides.items()]
+    found += [("weights", _weights(record)), ("init_file", _start(record))]
+    return [(name, path) for name, path in found if path is not None]
+
+
+def changed_inputs(record: FinishedRecord, now: Inputs) -> list[str]:
     """One line for every prepared input that is not what the image was made from.
 
     Args:
@@ -170,7 +156,7 @@ def changed(record: FinishedRecord, now: Inputs) -> list[str]:
     for what, before, after in pairs:
         digests.append((what, after.path, before.digest, after.digest))
         if before.guide is not None and after.guide is not None:
-            path = " and ".join(_files(after.guide.path).values())
+            path = " and ".join(_guide_files(after.guide.path).values())
             digests.append((f"{what}.guide", path, before.guide.digest, after.guide.digest))
     if was.content.alpha is not None:
         alpha = str(now.content.alpha)
@@ -184,13 +170,13 @@ def changed(record: FinishedRecord, now: Inputs) -> list[str]:
 
 
 def changed_weights(record: FinishedRecord, root: Path) -> list[str]:
-    """One line if the encoder's weights are not those that saw the picture."""
+    """One line if the encoder's weights are not those that made the image."""
     encoder = record.inputs.encoder
     given = _weights(record)
     try:
         file = locate(encoder.name, None if given is None else _at(root, given))
     except WeightsError:
-        # Missing, which is told already, or not here yet: then they are downloaded.
+        # `missing_inputs` reports a file; anything else is downloaded later.
         return []
     now = file_sha256(file)
     if now == encoder.sha256:
@@ -207,7 +193,7 @@ def changed_weights(record: FinishedRecord, root: Path) -> list[str]:
 def _changed(what: str, path: str, was: str, now: str) -> str:
     return (
         f"{what}: {path} has changed (digest {now[:12]}, recorded {was[:12]}); put back what was there "
-        "when the picture was made"
+        "when the image was made"
     )
 
 
@@ -218,37 +204,30 @@ def _named_styles(inputs: Inputs) -> list[tuple[str, StyleInput]]:
     return [(f"style {n} of {len(parts)}", part) for n, part in enumerate(parts, start=1)]
 
 
-def _guide_sources(what: str, part: ContentInput | StyleInput) -> list[Source]:
-    if part.guide is None:
-        return []
-    files = _files(part.guide.path)
-    return [Source(".".join([what, "guide", *filter(None, [r])]), p) for r, p in files.items()]
-
-
-def _files(guide: Guide) -> Mapping[str, str]:
-    """Region -> file; a picture in flat colours is of none."""
+def _guide_files(guide: Guide) -> Mapping[str, str]:
+    """Region -> file; one image in flat colors has the region ``""``."""
     return {"": guide} if isinstance(guide, str) else guide
 
 
 def _weights(record: FinishedRecord) -> str | None:
-    """The file with the encoder's weights; None for those that come along or are downloaded."""
+    """The file with the encoder's weights; None for those that are packaged or downloaded."""
     source = record.inputs.encoder.source
     return None if source in {spec.source for spec in ENCODERS.values()} else source
 
 
 def _start(record: FinishedRecord) -> str | None:
-    """The picture of ``init: file``: a run's own path stands in the inputs."""
+    """The image of ``init: file``."""
     start = record.inputs.start
     found: str | None = record.settings.get("init_file") if start is None else start.path
     return found
 
 
 def _at(root: Path, path: str) -> str:
-    """A recorded path, from the folder that it started from."""
+    """A recorded path, below the folder that it started from."""
     return os.path.join(root, path) if str(root) != "." else path
 
 
-# --- how it is made again ------------------------------------------------------------------------
+# --- the plan ------------------------------------------------------------------------------------
 
 
 def plan_again(
@@ -260,20 +239,20 @@ def plan_again(
     batch_size: int = 1,
     device: str | None = None,
 ) -> Plan:
-    """The plan of one cell that makes a picture again.
+    """The plan of one cell that makes an image again.
 
-    What a record of an older version does not tell has the default that it had then.
+    What a record of an older version lacks has the default of then.
 
     Args:
-        original: the picture; all its files are there.
+        original: the image; all its files exist.
         root: folder that the recorded paths start from.
-        results: folder for the run; its store is in it, since what is made again must not be found.
+        results: folder for the run, with a store of its own: the first image must not be found.
         run: name of the run.
         batch_size: how many are computed together.
-        device: where to compute; None: where it was.
+        device: where to compute; None for where it was.
 
     Raises:
-        ConfigError: if the record asks for what this version does not know.
+        ConfigError: the record has settings that this version does not know.
     """
     record = original.record
     inputs, how = record.inputs, record.optimization
@@ -291,7 +270,7 @@ def plan_again(
         **record.settings,
         "weights": None if weights is None else _at(root, weights),
         "init_file": None if start is None else _at(root, start),
-        # For want of memory it may have been less than the settings say.
+        # Where memory was short it was less than the settings say.
         "history": how.history or record.settings.get("history", 10),
     }
     given = {
@@ -323,7 +302,7 @@ def plan_again(
 
 
 def output_of(original: Original) -> dict[str, Any]:
-    """The file format as the record tells it, or as the file does."""
+    """The file format, from the record, or where it lacks that from the file."""
     record = original.record
     known = {"format": FORMATS.get(original.suffix, "png"), "bits": record.image.bits}
     return {**known, **record.output}
@@ -332,24 +311,22 @@ def output_of(original: Original) -> dict[str, Any]:
 def _guide_at(root: Path, part: ContentInput | StyleInput) -> Guide | None:
     if part.guide is None:
         return None
-    guide = part.guide.path
-    if isinstance(guide, str):
-        return _at(root, guide)
-    return {region: _at(root, path) for region, path in guide.items()}
+    files = {region: _at(root, path) for region, path in _guide_files(part.guide.path).items()}
+    return files[""] if isinstance(part.guide.path, str) else files
 
 
-# --- whether it is the same ----------------------------------------------------------------------
+# --- the comparison ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two pictures of one size differ.
+    """How two images of one size differ.
 
     Attributes:
         pixels: how many there are.
         differing: how many of them differ in any channel.
-        largest: the most that a channel differs, in levels of ``1 / full``.
-        mean: of all channels, in the same.
+        largest: largest difference of a channel, in levels of ``1 / full``.
+        mean: mean difference of all channels, in the same levels.
         full: the highest level: 255 or 65535.
     """
 
@@ -361,58 +338,51 @@ class Difference:
 
 
 def compare(first: Path, second: Path) -> Difference | None:
-    """How the decoded pixels of two files differ; None where shape or depth are not the same."""
-    one, other = _shown(first), _shown(second)
+    """How the decoded pixels of two files differ; None if shape or depth do."""
+    one, other = _decoded(first), _decoded(second)
     if one.shape != other.shape or one.dtype != other.dtype:
         return None
-    apart = np.abs(one.astype(np.int64) - other.astype(np.int64))
+    difference = np.abs(one.astype(np.int64) - other.astype(np.int64))
     return Difference(
         one.shape[0] * one.shape[1],
-        int(np.count_nonzero(apart.max(axis=2))),
-        int(apart.max()),
-        float(apart.mean()),
+        int(np.count_nonzero(difference.max(axis=2))),
+        int(difference.max()),
+        float(difference.mean()),
         int(np.iinfo(one.dtype).max),
     )
 
 
-def is_as_recorded(picture: Path, record: FinishedRecord) -> bool | None:
-    """Whether a picture's pixels are those that its record tells of; None where it does not tell."""
+def is_as_recorded(image: Path, record: FinishedRecord) -> bool | None:
+    """Whether an image's pixels are those of its record; None where the record has no digest."""
     recorded = record.image.pixels
     if recorded is None:
         return None
-    found = decode(picture, flat=False)
+    found = decode(image, flat=False)
     return shown_digest(found.pixels, found.alpha) == recorded
 
 
-def _shown(path: Path) -> IntegerPixels:
-    """Colours and, where not all is opaque, alpha of a picture: ``(H, W, 3 or 4)``."""
-    picture = decode(path, flat=False)
-    if picture.alpha is None:
-        return picture.pixels
-    return cast(IntegerPixels, np.dstack([picture.pixels, picture.alpha]))
+def _decoded(path: Path) -> IntegerPixels:
+    """Colors and, where not all is opaque, alpha of an image: ``(H, W, 3 or 4)``."""
+    image = decode(path, flat=False)
+    if image.alpha is None:
+        return image.pixels
+    return cast(IntegerPixels, np.dstack([image.pixels, image.alpha]))
 
 
-def unlike(then: CellRecord, now: CellRecord) -> list[str]:
-    """What is not as it was when an image was made: ``torch 2.9.0, now 2.10.0``."""
+def changed_circumstances(then: CellRecord, now: CellRecord) -> list[str]:
+    """Versions, device and so on that are not as they were: ``torch 2.9.0, now 2.10.0``."""
     found = []
     if then.algorithm != now.algorithm:
         found.append(f"algorithm {then.algorithm}, now {ALGORITHM}")
     how, how_now = then.optimization.to_json(), now.optimization.to_json()
     pairs = (
         (then.versions, now.versions, sorted({*then.versions, *now.versions})),
-        (how, how_now, HOW),
+        (how, how_now, CIRCUMSTANCES),
     )
     for was, here, names in pairs:
         for name in names:
-            # What an older record does not tell is no difference.
+            # What an older record lacks is no difference.
             if name in was and was[name] != here.get(name):
-                found.append(
-                    f"{name.replace('_', ' ')} {_word(was[name])}, now {_word(here.get(name))}"
-                )
+                before, after = (table_text(values.get(name)) for values in (was, here))
+                found.append(f"{name.replace('_', ' ')} {before}, now {after}")
     return found
-
-
-def _word(value: Any) -> str:
-    return (
-        "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )

@@ -1,4 +1,4 @@
-"""Which cells of a finished grid are made again, larger."""
+"""Select the cells of a finished grid that are made again, larger."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COLUMNS = ("style", "content", "setting", "seed", "rank", "content_loss", "style
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A chosen cell.
+class SelectedCell:
+    """A selected cell.
 
     Attributes:
         cell: of the grid.
         rank: 1 for the first of its style and content.
-        content_loss, style_loss: as it was measured; NaN if it was not.
+        content_loss, style_loss: its metrics; NaN where it has none.
     """
 
     cell: Cell
@@ -41,9 +41,9 @@ class Chosen:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The points that no other beats in both losses, from the knee outwards.
+    """The points that no other dominates, from the knee outwards.
 
-    A point is beaten by one that is no worse in either loss and better in one; of equal points the
+    A point is dominated by one that is no worse in either loss and better in one; of equal points the
     first stays.  With both losses scaled so that the front's ends are (0, 1) and (1, 0), the knee is
     the point farthest below the line between them, and the others follow by their distance to it.
 
@@ -56,7 +56,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     finite = [i for i, point in enumerate(points) if all(map(math.isfinite, point))]
     front: list[int] = []
     for i in sorted(finite, key=lambda i: (*points[i], i)):
-        # Sorted by the first loss: whatever comes later has to be better in the second.
+        # Sorted by the first loss: a later point has to be better in the second.
         if not front or points[i][1] < points[front[-1]][1]:
             front.append(i)
     if not front:
@@ -68,12 +68,12 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return sorted(front, key=lambda i: (math.dist(scaled[i], scaled[knee]), i))
 
 
-def choose(plan: Plan, losses: dict[str, tuple[float, float]]) -> list[Chosen]:
-    """The chosen cells of a finished grid, in its order of styles and contents.
+def select(plan: Plan, losses: dict[str, tuple[float, float]]) -> list[SelectedCell]:
+    """The selected cells of a finished grid, in its order of styles and contents.
 
     Args:
         plan: the run.
-        losses: path of each picture that was made -> its content and style loss.
+        losses: path of each image that was made -> its content and style loss.
     """
     refine = plan.config.refine
     assert refine is not None
@@ -83,19 +83,20 @@ def choose(plan: Plan, losses: dict[str, tuple[float, float]]) -> list[Chosen]:
             pairs.setdefault((cell.style, cell.content), []).append(cell)
         elif refine.choose != PARETO:
             log.warning("%s was chosen and is not made again: it failed", cell.image)
-    found: list[Chosen] = []
+    found: list[SelectedCell] = []
     for cells in pairs.values():
         order = list(range(len(cells)))
         if refine.choose == PARETO:
             order = pareto_front([losses[cell.image] for cell in cells])[: refine.count]
         found += [
-            Chosen(cells[i], rank, *losses[cells[i].image]) for rank, i in enumerate(order, start=1)
+            SelectedCell(cells[i], rank, *losses[cells[i].image])
+            for rank, i in enumerate(order, start=1)
         ]
     return found
 
 
-def promote(plan: Plan) -> None:
-    """Write the table of chosen cells from the run's metrics."""
+def write_selection(plan: Plan) -> None:
+    """Write the table of selected cells from the run's metrics."""
     from nstcore.results.tables import read_table
 
     run = Path(plan.config.run_dir)
@@ -109,21 +110,21 @@ def promote(plan: Plan) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(COLUMNS)
-    chosen = choose(plan, losses)
-    for one in chosen:
+    selected = select(plan, losses)
+    for one in selected:
         cell = one.cell
         named = [cell.style, cell.content, cell.point.name, cell.point.seed]
         image = refined(plan.config, cell).image
         writer.writerow([*named, one.rank, one.content_loss, one.style_loss, image])
     write_text(run / TABLE, text.getvalue())
-    log.info("%d cells are made again", len(chosen))
+    log.info("%d cells are made again", len(selected))
 
 
-def promoted_images(table: Path | str) -> list[str]:
-    """Paths of the refined pictures that a table of chosen cells asks for, from the run's folder.
+def selected_images(table: Path | str) -> list[str]:
+    """Paths of the refined images of a table of selected cells, from the run's folder.
 
     Raises:
-        StoreError: if it cannot be read.
+        StoreError: it cannot be read.
     """
     try:
         with open(table, encoding="utf-8", newline="") as file:
@@ -132,18 +133,18 @@ def promoted_images(table: Path | str) -> list[str]:
         raise StoreError(f"{table}: cannot be read ({error}); delete it and run again") from None
 
 
-def promoted(plan: Plan) -> list[tuple[Cell, Cell]]:
-    """The chosen cells of a run as they are in the grid and as they are refined.
+def selected_cells(plan: Plan) -> list[tuple[Cell, Cell]]:
+    """The selected cells of a run: each as it is in the grid and as it is refined.
 
     Raises:
-        StoreError: if the table of chosen cells is not there or not of this plan.
+        StoreError: the table of selected cells is missing or of another plan.
     """
     table = Path(plan.config.run_dir) / TABLE
     known = {
         one.image: (cell, one) for cell in plan.refinable for one in [refined(plan.config, cell)]
     }
-    images = promoted_images(table)
-    strange = [image for image in images if image not in known]
-    if strange:
-        raise StoreError(f"{table}: {strange[0]} is no cell of this run; delete it and run again")
+    images = selected_images(table)
+    unknown = [image for image in images if image not in known]
+    if unknown:
+        raise StoreError(f"{table}: {unknown[0]} is no cell of this run; delete it and run again")
     return [known[image] for image in images]

@@ -1,4 +1,4 @@
-"""How far a run is, from what it has left on disk; it may be under way, on this machine or another."""
+"""How far a run is, from the files in its folder; it may be running, here or on another machine."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nstcore.errors import StoreError, UserError
-from nstcore.jobs.heartbeat import Heartbeat, read_beats
+from nstcore.jobs.heartbeat import Heartbeat, read_heartbeats
 from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import CellRecord
 from nstcore.plan.snapshot import NAME, open_snapshot
-from nstcore.results.select_refined import TABLE, promoted
+from nstcore.results.select_refined import TABLE, selected_cells
 from nstcore.store.cells import Store
 from nstcore.store.claims import lives
 
 WINDOW = 3600.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is measured."""
 
 SILENT = 120.0
-"""Seconds without a word after which a job counts as silent: file systems show changes late."""
+"""Seconds without a heartbeat after which a job counts as silent: file systems show changes late."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """One job that has said what it does.
+    """One job that is running, or was killed.
 
     Attributes:
-        beat: its last word.
-        state: ``running``, ``silent`` (not heard of for a while) or ``gone`` (its process has ended on
-            this machine without a word).
+        beat: its last heartbeat.
+        state: ``running``, ``silent`` (no heartbeat for a while) or ``gone`` (its process on this machine
+            is dead).
         done: cells of its batch that have a record.
-        quiet: seconds since its last word.
+        quiet: seconds since the last heartbeat.
     """
 
     beat: Heartbeat
@@ -54,13 +54,13 @@ class Status:
     Attributes:
         run: its name.
         cells: of the grid, and refined ones once they are chosen.
-        done, failed, running, waiting: cells by where they are; they add up to ``cells``.
-        stored: of those that wait, how many the store has already.
-        jobs: that have said what they do.
+        done, failed, running, waiting: cells in each state; they add up to ``cells``.
+        stored: waiting cells that are in the store already.
+        jobs: that run, or were killed.
         failures: path and reason of failed cells.
-        per_hour: cells computed an hour lately; None where none was.
-        seconds_left: until every cell is made, at the rate of lately; None where there is none.
-        finished: whether the run has had its last word.
+        per_hour: cells made in an hour, at the recent rate; None if none was made.
+        seconds_left: until every cell is made, at the recent rate; None if none was made.
+        finished: whether the run has its summary.
     """
 
     run: str
@@ -78,8 +78,8 @@ class Status:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What a record says, and of which version of the file."""
+class _ReadRecord:
+    """What a record says, and when its file was changed."""
 
     changed: int
     ok: bool
@@ -89,23 +89,23 @@ class _Known:
 
 @dataclass
 class Watcher:
-    """Looks at one run, perhaps again and again: a record is read once.
+    """Watches one run: each record is read once, however often it looks.
 
     Args:
         run: the run's folder.
 
     Raises:
-        UserError: if no run has started there.
+        UserError: no run has started there.
     """
 
     run: Path
-    _records: dict[str, _Known] = field(default_factory=dict)
+    _records: dict[str, _ReadRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (self.run / NAME).is_file():
             raise UserError(
-                f"{self.run}: no run has started there (it has no {NAME}); give a run's folder, such as "
-                "results/demo"
+                f"{self.run}: no run has started there (it has no {NAME}); give a run's folder, "
+                "such as results/demo"
             )
         self._plan_of: tuple[int, Plan] | None = None
 
@@ -120,7 +120,7 @@ class Watcher:
         cells = self._cells(plan)
         self._read(cells)
         known = self._records
-        jobs = [self._job(beat, cells, now) for beat in read_beats(self.run)]
+        jobs = [self._job(beat, cells, now) for beat in read_heartbeats(self.run)]
         live = {job.beat.batch for job in jobs if job.state == "running"}
         missing = [cell for cell in cells if cell.image not in known]
         running = [cell for cell in missing if cell.batch in live]
@@ -149,7 +149,7 @@ class Watcher:
         )
 
     def _plan(self) -> Plan:
-        """The plan of the frozen configuration, read again when the run has started anew."""
+        """The plan of the run's snapshot, read again when the run has been restarted."""
         path = self.run / NAME
         changed = path.stat().st_mtime_ns
         if self._plan_of is None or self._plan_of[0] != changed:
@@ -159,13 +159,13 @@ class Watcher:
     def _cells(self, plan: Plan) -> list[Cell]:
         cells = list(plan.cells())
         if plan.config.refine is not None and (self.run / TABLE).is_file():
-            # A table of another plan will be made again.
+            # A table of another plan will be replaced.
             with contextlib.suppress(StoreError):
-                cells += [refined for _, refined in promoted(plan)]
+                cells += [refined for _, refined in selected_cells(plan)]
         return cells
 
     def _read(self, cells: Iterable[Cell]) -> None:
-        """Read the records that are new, and forget those that are gone."""
+        """Read new records, and forget removed ones."""
         before, self._records = self._records, {}
         for cell in cells:
             path = paths.record_path(self.run / cell.image)
@@ -173,7 +173,7 @@ class Watcher:
                 changed = path.stat().st_mtime_ns
                 known = before.get(cell.image)
                 if known is None or known.changed != changed:
-                    known = _known(path, changed)
+                    known = _read_record(path, changed)
             except (OSError, StoreError, ValueError):
                 continue  # missing or damaged
             self._records[cell.image] = known
@@ -187,7 +187,7 @@ class Watcher:
         return JobState(beat, state, sum(image in self._records for image in own), quiet)
 
     def _stored(self, plan: Plan, waiting: Iterable[Cell]) -> set[str]:
-        """Pictures that only have to be linked from the store, as far as keys are known."""
+        """Images that only have to be linked from the store, as far as keys are known."""
         try:
             with open(self.run / "grid.tsv", encoding="utf-8", newline="") as file:
                 keys = {row["image"]: row["key"] for row in csv.DictReader(file, delimiter="\t")}
@@ -199,29 +199,29 @@ class Watcher:
     def _rate(
         self, plan: Plan, cells: Iterable[Cell], left: Iterable[Cell], now: float
     ) -> tuple[float | None, float | None]:
-        """Cells an hour, and the seconds until those left are made if work goes on as lately.
+        """Cells an hour, and the seconds until those left are made, at the recent rate.
 
-        A cell counts by what it costs, so that large pictures at the end are not taken for small ones.
+        A cell counts by its cost, so that large images at the end are not taken for small ones.
         """
         started = (self.run / NAME).stat().st_mtime
         since = max(started, now - WINDOW)
-        judge = plan.evaluation["encoder"]
-        lately = [
+        evaluation = plan.evaluation["encoder"]
+        recent = [
             cell
             for cell in cells
             if cell.image in self._records and self._records[cell.image].created >= since - 1
         ]
         passed = now - since
-        if not lately or passed <= 0:
+        if not recent or passed <= 0:
             return None, None
 
         def cost(some: Iterable[Cell]) -> float:
-            return sum(cell_seconds(plan.config, cell.settings, judge) for cell in some)
+            return sum(cell_seconds(plan.config, cell.settings, evaluation) for cell in some)
 
-        return 3600 * len(lately) / passed, passed * cost(left) / cost(lately)
+        return 3600 * len(recent) / passed, passed * cost(left) / cost(recent)
 
 
-def _known(path: Path, changed: int) -> _Known:
+def _read_record(path: Path, changed: int) -> _ReadRecord:
     record = CellRecord.read(path)
     created = datetime.datetime.fromisoformat(record.created or "").timestamp()
-    return _Known(changed, record.status == "ok", record.reason or record.status, created)
+    return _ReadRecord(changed, record.status == "ok", record.reason or record.status, created)

@@ -17,9 +17,14 @@ from nstcore.jobs.checkpoint import (
     common_position,
     positions,
     read_state,
-    write_state,
+    write_states,
 )
 from nstcore.jobs.shutdown import Preempted
+
+
+def write_state(folder: Path, position: tuple[int, int], tensors, metadata) -> Path:
+    (path,) = write_states([folder], position, [tensors], [metadata])
+    return path
 
 
 def _state(value: float) -> dict[str, torch.Tensor]:
@@ -89,14 +94,14 @@ def test_the_two_newest_are_kept(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
 def test_a_damaged_state_is_left_for_the_one_before(tmp_path: Path, damage: str, caplog):
-    keeper = FileCheckpointer([tmp_path / "a", tmp_path / "b"], 60)
-    keeper.save(_saved(0, 10, 1.0, 2.0))
-    keeper.save(_saved(0, 20, 3.0, 4.0))
+    checkpointer = FileCheckpointer([tmp_path / "a", tmp_path / "b"], 60)
+    checkpointer.save(_saved(0, 10, 1.0, 2.0))
+    checkpointer.save(_saved(0, 20, 3.0, 4.0))
     path = positions(tmp_path / "b")[0, 20]
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes({"cut": data[:-10], "changed": data, "empty": b""}[damage])
-    found = keeper.load()
+    found = checkpointer.load()
     assert found is not None
     assert (found.level, found.iteration, found.seconds) == (0, 10, 1.5)
     assert [float(row["x"][0, 0, 0]) for row in found.images] == [1.0, 2.0]
@@ -106,9 +111,9 @@ def test_a_damaged_state_is_left_for_the_one_before(tmp_path: Path, damage: str,
 
 def test_a_kill_between_two_pictures_leaves_the_state_both_have(tmp_path: Path):
     folders = [tmp_path / "a", tmp_path / "b"]
-    keeper = FileCheckpointer(folders, 60)
+    checkpointer = FileCheckpointer(folders, 60)
     for iteration in (10, 20):
-        keeper.save(_saved(0, iteration, 1.0, 2.0))
+        checkpointer.save(_saved(0, iteration, 1.0, 2.0))
     write_state(folders[0], (0, 30), _state(9.0), {"journal": {}, "seconds": 0.0})
     assert common_position(folders) == (0, 20)
 
@@ -116,13 +121,13 @@ def test_a_kill_between_two_pictures_leaves_the_state_both_have(tmp_path: Path):
 def test_a_state_that_one_picture_cannot_write_is_written_for_none(tmp_path: Path, caplog):
     folders = [tmp_path / "a", tmp_path / "b"]
     folders[1].write_text("a file where a folder is needed")
-    keeper = FileCheckpointer(folders, 60)
-    keeper.save(_saved(0, 10, 1.0, 2.0))
+    checkpointer = FileCheckpointer(folders, 60)
+    checkpointer.save(_saved(0, 10, 1.0, 2.0))
     assert "could not be saved" in caplog.text
     assert positions(folders[0]) == {}
     assert list(folders[0].iterdir()) == [], "nothing half is left"
     folders[1].unlink()
-    keeper.save(_saved(0, 20, 1.0, 2.0))
+    checkpointer.save(_saved(0, 20, 1.0, 2.0))
     assert common_position(folders) == (0, 20)
 
 
@@ -149,23 +154,23 @@ def test_without_states_there_is_nothing_to_go_on_from(tmp_path: Path):
 
 def test_it_is_due_by_time_and_when_the_work_has_to_end(tmp_path: Path):
     now, why = [0.0], [None]
-    keeper = FileCheckpointer([tmp_path / "a"], 60, stop=lambda: why[0], clock=lambda: now[0])
-    assert not keeper.due()
+    checkpointer = FileCheckpointer([tmp_path / "a"], 60, stop=lambda: why[0], clock=lambda: now[0])
+    assert not checkpointer.due()
     now[0] = 61
-    assert keeper.due()
-    keeper.save(_saved(0, 1, 1.0))
-    assert not keeper.due()
+    assert checkpointer.due()
+    checkpointer.save(_saved(0, 1, 1.0))
+    assert not checkpointer.due()
     why[0] = "SIGTERM was received"
-    assert keeper.due()
+    assert checkpointer.due()
     with pytest.raises(Preempted, match="SIGTERM"):
-        keeper.save(_saved(0, 2, 1.0))
+        checkpointer.save(_saved(0, 2, 1.0))
     assert (0, 2) in positions(tmp_path / "a")
 
 
 def test_a_state_that_cannot_be_saved_costs_no_picture(tmp_path: Path, caplog):
     (tmp_path / "a").write_text("a file, where the folder of the states should be")
-    keeper = FileCheckpointer([tmp_path / "a"], 0)
-    keeper.save(_saved(0, 10, 1.0))
+    checkpointer = FileCheckpointer([tmp_path / "a"], 0)
+    checkpointer.save(_saved(0, 10, 1.0))
     assert "could not be saved" in caplog.text
     ending = FileCheckpointer([tmp_path / "a"], 0, lambda: "SIGTERM was received")
     with pytest.raises(Preempted, match="could not be saved"):

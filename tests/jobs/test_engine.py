@@ -15,7 +15,8 @@ from nstcore.core.settings import Settings
 from nstcore.core.stylize import Task
 from nstcore.errors import UserError
 from nstcore.jobs import engine as engine_module
-from nstcore.jobs.engine import TARGETS_KEPT, Engine, StylizeRequest
+from nstcore.jobs.device_models import TARGETS_KEPT
+from nstcore.jobs.engine import Engine, StylizeRequest
 
 SETTINGS = Settings(size=32, pyramid_start=32, iterations=2)
 SIZE = (32, 24)
@@ -95,13 +96,13 @@ def test_what_has_to_wait_comes_last_and_what_another_has_made_is_left_out(
     monkeypatch.setattr(engine_module, "PAUSES", (0.0, 0.0))
     asked: list[tuple[int, ...]] = []
 
-    def turn(indices: Sequence[int]) -> tuple[list[int], list[int]]:
+    def claim(indices: Sequence[int]) -> tuple[list[int], list[int]]:
         asked.append(tuple(indices))
         left = [index for index in indices if index not in (1, 4, 5)]
         later = [index for index in left if index in (0, 2) and len(asked) < 7]
         return [index for index in left if index not in later], later
 
     jobs = [job(n, target, lambda n=n: Task(content(n), (), SETTINGS, n)) for n in range(8)]
-    made = [(index, one.members) for index, one in Engine("cpu", 1, 2).make(jobs, turn=turn)]
+    made = [(index, one.members) for index, one in Engine("cpu", 1, 2).make(jobs, claim=claim)]
     assert made == [(3, (3,)), (6, (6, 7)), (7, (6, 7)), (0, (0,)), (2, (2,))]
     assert asked == [(0, 1), (2, 3), (4, 5), (6, 7), (0,), (2,), (0,), (2,)]

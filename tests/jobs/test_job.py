@@ -15,7 +15,7 @@ import torch
 from nstcore.config.loader import parse_config
 from nstcore.core.losses.base import Losses
 from nstcore.errors import ImageError
-from nstcore.jobs.job import job, place, progress_log
+from nstcore.jobs.job import describe_node, job, progress_log
 from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import write_snapshot
@@ -118,7 +118,6 @@ def test_attempts_share_a_log_until_one_of_them_gets_to_its_end(frozen: str) -> 
 
 
 def test_a_log_tells_where_it_was_written() -> None:
-    assert place({"SLURMD_NODENAME": "n7", "SLURM_JOB_ID": "12", "CUDA_VISIBLE_DEVICES": "3"}) == (
-        "on node n7, Slurm job 12, GPU 3"
-    )
-    assert place({}) == f"on node {socket.gethostname()}"
+    environment = {"SLURMD_NODENAME": "n7", "SLURM_JOB_ID": "12", "CUDA_VISIBLE_DEVICES": "3"}
+    assert describe_node(environment) == "on node n7, Slurm job 12, GPU 3"
+    assert describe_node({}) == f"on node {socket.gethostname()}"

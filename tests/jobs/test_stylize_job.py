@@ -50,11 +50,11 @@ class Stand:
         pass
 
     def make(
-        self, jobs: Sequence[StylizeRequest], progress: object, turn: ClaimCallback
+        self, jobs: Sequence[StylizeRequest], progress: object, claim: ClaimCallback
     ) -> Iterator[tuple[int, StylizeResult]]:
         facts = {"device": "cpu", "batch_size": 1, "iterations": 1, "seconds": 0.1}
         for index, job in enumerate(jobs):
-            now, _ = turn([index])
+            now, _ = claim([index])
             if not now:
                 continue
             weight = job.settings.style_weight
@@ -218,9 +218,9 @@ def test_a_picture_is_written_while_the_next_is_made(
 
     class Signalling(Stand):
         def make(
-            self, jobs: Sequence[StylizeRequest], progress: object, turn: ClaimCallback
+            self, jobs: Sequence[StylizeRequest], progress: object, claim: ClaimCallback
         ) -> Iterator[tuple[int, StylizeResult]]:
-            for count, pair in enumerate(super().make(jobs, progress, turn)):
+            for count, pair in enumerate(super().make(jobs, progress, claim)):
                 if count == 1:
                     second.set()
                 yield pair
@@ -246,11 +246,11 @@ def test_two_jobs_that_wait_for_each_other_both_go_on(
 
         class Waiting(Stand):
             def make(
-                self, jobs: Sequence[StylizeRequest], progress: object, turn: ClaimCallback
+                self, jobs: Sequence[StylizeRequest], progress: object, claim: ClaimCallback
             ) -> Iterator[tuple[int, StylizeResult]]:
-                yield from super().make(jobs, progress, turn)
+                yield from super().make(jobs, progress, claim)
                 end = time.monotonic() + 60
-                while turn([len(jobs) - 1]) == ([], [len(jobs) - 1]):
+                while claim([len(jobs) - 1]) == ([], [len(jobs) - 1]):
                     assert time.monotonic() < end
                     time.sleep(0.01)
                     if not other.take([previous]):

@@ -15,7 +15,7 @@ from pypdf import PdfReader
 from nstcore.config.loader import parse_config
 from nstcore.plan.plan import Cell, Plan
 from nstcore.report.outputs import make_refined_sheet, side_by_side
-from nstcore.results.select_refined import promote, promoted
+from nstcore.results.select_refined import selected_cells, write_selection
 
 SMALL, LARGE = "#c03020", "#2040c0"
 
@@ -70,8 +70,8 @@ def plan(tmp_path: Path) -> Plan:
         better = cell.point.values["style_weight"] == 10
         rows.append(row_of(cell, (40, 30), (0.1, 0.1) if better else (0.2, 0.2)))
     pd.DataFrame(rows).to_parquet(run / "metrics.parquet")
-    promote(plan)
-    again = [refined for _, refined in promoted(plan)]
+    write_selection(plan)
+    again = [refined for _, refined in selected_cells(plan)]
     assert [cell.content for cell in again] == ["tall", "wide"]
     draw(run / again[0].image, (160, 120), LARGE)
     table = [
@@ -119,7 +119,7 @@ def test_a_grid_of_which_nothing_was_chosen(plan: Plan) -> None:
         table = pd.read_parquet(run / f"{name}.parquet")
         table["status"] = "failed"
         (table if name == "metrics" else table.head(0)).to_parquet(run / f"{name}.parquet")
-    promote(plan)
-    assert promoted(plan) == []
+    write_selection(plan)
+    assert selected_cells(plan) == []
     make_refined_sheet(plan)
     assert (run / "sheets" / "refined.png").stat().st_size > 0

@@ -220,7 +220,7 @@ class TestWhatHasChanged:
         assert status == 2
         assert text.count("nst: ") == 1
         assert f"nst: {what}there is no file {file}" in text
-        assert ("small picture of a refined one" in text) == (file == "small.png")
+        assert ("small image of a refined one" in text) == (file == "small.png")
         assert not list(copy.glob("*again*"))
 
     def test_everything_missing_is_named_at_once(self, copy: Path, said: Said) -> None:

@@ -23,7 +23,12 @@ from nstcore.plan.refine import (
 )
 from nstcore.plan.snapshot import open_snapshot, write_snapshot
 from nstcore.results.finalize import finalize
-from nstcore.results.select_refined import pareto_front, promote, promoted, promoted_images
+from nstcore.results.select_refined import (
+    pareto_front,
+    selected_cells,
+    selected_images,
+    write_selection,
+)
 from nstcore.store.files import write_json
 
 LOSSES = st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 1.0, 2.0, math.nan, math.inf])] * 2))
@@ -239,12 +244,12 @@ class TestPromotion:
     def test_the_best_of_the_front(self, tmp_path: Path) -> None:
         plan = refining(tmp_path)
         self.finish(plan, FINISHED)
-        promote(plan)
-        images = promoted_images(tmp_path / "results/run/refined/promoted.tsv")
+        write_selection(plan)
+        images = selected_images(tmp_path / "results/run/refined/promoted.tsv")
         stems = [Path(image).stem for image in images]
         # The knee; then (1, 0) is farther from it in scaled losses than (0, 1).
         assert stems == ["style_weight=10,seed=0", "style_weight=100,seed=0"]
-        pairs = promoted(plan)
+        pairs = selected_cells(plan)
         assert [again.image for _, again in pairs] == images
         assert all(small.image == again.image.replace("refined", "cells") for small, again in pairs)
 
@@ -255,23 +260,23 @@ class TestPromotion:
         plan = refining(tmp_path, refine={"choose": rows, "settings": {"size": 300}})
         self.finish(plan, FINISHED)
         with caplog.at_level(logging.WARNING):
-            promote(plan)
-        assert [again.point.stem for _, again in promoted(plan)] == ["style_weight=1,seed=0"]
+            write_selection(plan)
+        assert [again.point.stem for _, again in selected_cells(plan)] == ["style_weight=1,seed=0"]
         assert "style_weight=1,seed=1.png was chosen and is not made again" in caplog.text
 
     def test_nothing_to_choose_from(self, tmp_path: Path) -> None:
         plan = refining(tmp_path)
         self.finish(plan, dict.fromkeys(FINISHED))
-        promote(plan)
-        assert promoted(plan) == []
+        write_selection(plan)
+        assert selected_cells(plan) == []
 
     def test_a_table_of_another_plan(self, tmp_path: Path) -> None:
         plan = refining(tmp_path)
         self.finish(plan, FINISHED)
-        promote(plan)
+        write_selection(plan)
         other = refining(tmp_path, sweep={"axes": {"style_weight": [3]}})
         with pytest.raises(StoreError, match=r"promoted.tsv.*is no cell of this run"):
-            promoted(other)
+            selected_cells(other)
 
     @pytest.mark.parametrize("allowed", [False, True])
     def test_a_refined_cell_that_failed_counts_as_any_other(
@@ -280,9 +285,9 @@ class TestPromotion:
         plan = refining(tmp_path, allow_failures=allowed, refine={"settings": {"size": 300}})
         losses: dict[str, tuple[float, float] | None] = dict.fromkeys(FINISHED, (1.0, 1.0))
         self.finish(plan, losses)
-        promote(plan)
+        write_selection(plan)
         run = Path(plan.config.run_dir)
-        ((_, again),) = promoted(plan)
+        ((_, again),) = selected_cells(plan)
         for cell in [*plan.cells(), again]:
             image = run / cell.image
             image.parent.mkdir(parents=True, exist_ok=True)

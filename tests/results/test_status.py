@@ -23,7 +23,7 @@ from plans import make_plan
 from nstcore.cli.results_commands import status_lines
 from nstcore.errors import UserError
 from nstcore.jobs import heartbeat
-from nstcore.jobs.heartbeat import Heartbeat, beat_file, read_beats, under_way
+from nstcore.jobs.heartbeat import Heartbeat, heartbeat_file, read_heartbeats, write_heartbeats
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.snapshot import write_snapshot
@@ -66,7 +66,7 @@ def record(plan: Plan, cell: Cell, minutes: float, status: str = "ok") -> None:
 def beat(plan: Plan, batch: str, minutes: float, **more: Any) -> None:
     started, updated = START, START + 60 * minutes
     state = Heartbeat(batch, 6, "elsewhere", 1, "77", started, updated, "cuda:0", "a cell", 3, 40)
-    write_json(beat_file(Path(plan.config.run_dir), batch), asdict(replace(state, **more)))
+    write_json(heartbeat_file(Path(plan.config.run_dir), batch), asdict(replace(state, **more)))
 
 
 def small_and_large(plan: Plan) -> tuple[list[Cell], list[Cell]]:
@@ -176,7 +176,7 @@ def test_half_a_record_is_none_and_half_a_state_too(plan: Plan, look: Look) -> N
     path = paths.record_path(Path(plan.config.run_dir) / small[0].image)
     path.parent.mkdir(parents=True)
     path.write_text('{"status": "o')
-    broken = beat_file(Path(plan.config.run_dir), "b")
+    broken = heartbeat_file(Path(plan.config.run_dir), "b")
     broken.parent.mkdir()
     broken.write_text('{"batch": "b"}')
     status = look(1)
@@ -195,14 +195,16 @@ def losses() -> Any:
 def test_a_job_says_what_it_does_and_takes_it_back(plan: Plan) -> None:
     cells = small_and_large(plan)[0]
     run = Path(plan.config.run_dir)
-    with under_way(plan, cells, every=0.01, environment={"SLURM_JOB_ID": "12"}) as progress:
+    with write_heartbeats(
+        plan, cells, interval=0.01, environment={"SLURM_JOB_ID": "12"}
+    ) as progress:
         progress("a cell and 5 more", 7, 40, losses())
-        [state] = until(lambda: [one for one in read_beats(run) if one.iteration])
+        [state] = until(lambda: [one for one in read_heartbeats(run) if one.iteration])
     assert (state.batch, state.cells, state.job) == (cells[0].batch, 6, "12")
     assert (state.host, state.pid) == (platform.node(), os.getpid())
     assert (state.label, state.iteration, state.iterations) == ("a cell and 5 more", 7, 40)
     assert state.device == "cpu"
-    assert read_beats(run) == []
+    assert read_heartbeats(run) == []
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
 
 
@@ -213,7 +215,7 @@ def test_a_job_says_for_whom_it_waits_until_it_goes_on(plan: Plan) -> None:
     def lines() -> str:
         return "\n".join(status_lines(Watcher(run).look()))
 
-    with under_way(plan, cells, every=0.01) as watch:
+    with write_heartbeats(plan, cells, interval=0.01) as watch:
         watch("a cell", 7, 40, losses())
         watch.waits("process 12 on n1")
         until(lambda: "waits for process 12 on n1, which makes the same cells" in lines())
@@ -226,26 +228,26 @@ def test_a_job_that_fails_takes_it_back_too(plan: Plan) -> None:
     run, cells = Path(plan.config.run_dir), list(plan.cells())
 
     def fail() -> None:
-        with under_way(plan, cells, every=0.01):
-            until(lambda: read_beats(run))
+        with write_heartbeats(plan, cells, interval=0.01):
+            until(lambda: read_heartbeats(run))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert read_beats(run) == []
+    assert read_heartbeats(run) == []
 
 
 def test_no_job_fails_because_its_state_cannot_be_written(plan: Plan) -> None:
     (Path(plan.config.run_dir) / heartbeat.FOLDER).write_text("no folder")
-    with under_way(plan, list(plan.cells()), every=0.01) as progress:
+    with write_heartbeats(plan, list(plan.cells()), interval=0.01) as progress:
         progress("a cell", 1, 2, losses())
 
 
 def test_a_state_of_a_later_version_is_read_as_far_as_it_is_known(plan: Plan) -> None:
     beat(plan, "b", 1)
-    path = beat_file(Path(plan.config.run_dir), "b")
+    path = heartbeat_file(Path(plan.config.run_dir), "b")
     path.write_text(json.dumps({**json.loads(path.read_text()), "mood": "good"}))
-    assert [one.batch for one in read_beats(Path(plan.config.run_dir))] == ["b"]
+    assert [one.batch for one in read_heartbeats(Path(plan.config.run_dir))] == ["b"]
 
 
 def until(find: Callable[[], Any]) -> Any:

@@ -55,7 +55,7 @@ def attempts(log: str) -> list[Attempt]:
         place = re.search(r"on node (\S+), Slurm job (\d+)(?:, GPU (\d+))?", part)
         if place is None:
             continue
-        start = re.search(r"going on at level \d+, iteration (\d+)", part)
+        start = re.search(r"continuing at level \d+, iteration (\d+)", part)
         ends = re.findall(r"iteration (\d+): state saved|: (\d+) iterations in", part)
         times = re.findall(r"(?m)^(\d{4}-\S+ \S+) ", part)
         first = int(start[1]) if start else 0

@@ -11,7 +11,7 @@ from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.plan import compared, paths
 from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.plan.snapshot import open_plan, write_snapshot
-from nstcore.results.select_refined import promoted_images
+from nstcore.results.select_refined import selected_images
 
 try:
     PLAN = open_plan(config, starting=workflow.is_main_process)
@@ -48,7 +48,7 @@ def refined_images(wildcards):
     """Every refined image, once it is known which."""
     if PLAN.config.refine is None:
         return []
-    images = promoted_images(checkpoints.promote.get().output[0])
+    images = selected_images(checkpoints.promote.get().output[0])
     return [f"{RUN}/{image}" for image in images]
 
 

@@ -1,4 +1,4 @@
 from nstcore.jobs.job import run_job
-from nstcore.results.select_refined import promote
+from nstcore.results.select_refined import write_selection
 
-run_job(snakemake, promote)
+run_job(snakemake, write_selection)
