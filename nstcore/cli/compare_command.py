@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="write index.html, comparison.csv and summary.json into this folder",
+        help="write index.html, comparison.csv and summary.json here",
     )
     parser.add_argument(
         "--ignore",

@@ -53,11 +53,7 @@ def add_parsers(commands: Any) -> None:
     parser.add_argument("content", type=Path, help="the image to stylize")
     parser.add_argument("style", type=Path, help="the image whose style is used")
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        help="the file to write, .png, .jpg, .webp or .tif",
+        "-o", "--output", type=Path, required=True, help="a .png, .jpg, .webp or .tif file"
     )
     parser.add_argument(
         "--set",
@@ -309,10 +305,7 @@ def verdict(original: Original, again: Path, record: CellRecord) -> tuple[bool, 
             f"{found.largest} of {found.full} levels, {found.mean:.3g} on average"
         ]
     if as_recorded:
-        return False, [
-            *lines,
-            f"it matches the record: {name} was changed after it was made",
-        ]
+        return False, [*lines, f"it matches the record: {name} was changed after it was made"]
     if as_recorded is False and is_as_recorded(name, then) is False:
         lines.append(f"{name} was changed after it was made: its pixels do not match the record")
     return False, [*lines, *how]

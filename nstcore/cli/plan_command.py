@@ -171,21 +171,16 @@ class RunForecast:
 def forecast_run(plan: Plan, *, probe: bool) -> RunForecast:
     """Estimate what a run will take; ``probe`` measures this machine first."""
     from nstcore.report.outputs import forecast_sheets, sheet_warnings
+    from nstcore.resources import preflight
     from nstcore.resources.estimate import InputSizes, Machine, missing_weights
-    from nstcore.resources.preflight import (
-        estimate_disk,
-        existing,
-        long_names,
-        preflight_warnings,
-        too_many_pixels,
-    )
 
     forecast = RunForecast(plan, new=list(plan.cells()))
     sizes = InputSizes.of(plan)
     forecast.problems += sizes.problems
     forecast.warnings += missing_weights(plan)
     # Keys need prepared images. Do not prepare them if that is bound to fail.
-    if not [*sizes.problems, *forecast.warnings, *long_names(plan), *too_many_pixels(plan, sizes)]:
+    hopeless = [*preflight.long_names(plan), *preflight.too_many_pixels(plan, sizes)]
+    if not [*forecast.problems, *forecast.warnings, *hopeless]:
         try:
             forecast.keys = prepare.cell_keys(plan)
             forecast.new = _missing(plan, forecast.keys)
@@ -200,13 +195,13 @@ def forecast_run(plan: Plan, *, probe: bool) -> RunForecast:
     if machine is not None:
         add_costs(forecast, sizes, machine, measure_speed(plan, machine) if probe else None)
     forecast.sheets = forecast_sheets(plan, sizes)
-    costs = [*forecast.batches.values(), *forecast.refined.values()]
-    micro_batches = [batch for cost in costs for batch in cost.micro_batches]
+    micro_batches = [batch for cost in forecast.costs.values() for batch in cost.micro_batches]
     cells = [*forecast.new, *plan.most_refined]
-    paper = sum(sheet.bytes for sheet in forecast.sheets)
-    forecast.disk = estimate_disk(plan, cells, sizes, micro_batches, paper)
-    forecast.disk_free = shutil.disk_usage(existing(plan.config.run_dir)).free
-    forecast.warnings += preflight_warnings(plan, sizes, micro_batches, machine, forecast.disk)
+    sheet_bytes = sum(sheet.bytes for sheet in forecast.sheets)
+    disk = preflight.estimate_disk(plan, cells, sizes, micro_batches, sheet_bytes)
+    forecast.disk = disk
+    forecast.disk_free = shutil.disk_usage(preflight.existing(plan.config.run_dir)).free
+    forecast.warnings += preflight.preflight_warnings(plan, sizes, micro_batches, machine, disk)
     forecast.warnings += sheet_warnings(forecast.sheets, plan.config.report.thumbnail)
     return forecast
 
@@ -218,25 +213,20 @@ def add_costs(
     from nstcore.resources.estimate import estimate_batch, estimate_overhead
 
     plan = forecast.plan
-    again = plan.most_refined
-    whole: dict[str, BatchCost] = {}
-    for batches, cells in (
-        (forecast.batches, forecast.new),
-        (forecast.refined, again),
-        (whole, [*plan.cells(), *again]),
-    ):
-        for name, members in _by_batch(cells).items():
-            batches[name] = estimate_batch(plan, members, sizes, machine, speed)
+
+    def costs(cells: Iterable[Cell]) -> dict[str, BatchCost]:
+        batches = _by_batch(cells).items()
+        return {name: estimate_batch(plan, own, sizes, machine, speed) for name, own in batches}
+
+    forecast.batches, forecast.refined = costs(forecast.new), costs(plan.most_refined)
     if speed is None:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    forecast.seconds_all = estimate_overhead(
-        plan, sizes, speed, cores, from_scratch=True
-    ) + _seconds(whole)
+    forecast.seconds_all = estimate_overhead(plan, sizes, speed, cores, from_scratch=True)
+    forecast.seconds_all += _seconds(costs([*plan.cells(), *plan.most_refined]))
     forecast.seconds = 0.0
     if forecast.new or not (Path(plan.config.run_dir) / "summary.json").is_file():
-        forecast.seconds = estimate_overhead(plan, sizes, speed, cores)
-        forecast.seconds += _seconds(forecast.batches) + _seconds(forecast.refined)
+        forecast.seconds = estimate_overhead(plan, sizes, speed, cores) + _seconds(forecast.costs)
 
 
 def measure_speed(plan: Plan, machine: Machine) -> Throughput:

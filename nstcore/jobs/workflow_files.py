@@ -40,8 +40,7 @@ WILDCARDS = {
     **dict.fromkeys(("content", "style", "encoder", "target"), ID_PATTERN),
     "size": r"\d+(short|area)?",
     "index": r"\d+",
-    "page": r"[^/]+",
-    "stem": r"[^/]+",
+    **dict.fromkeys(("page", "stem"), r"[^/]+"),
 }
 """What the wildcards of all rules match."""
 
@@ -66,10 +65,7 @@ LIGHT_JOB = {
 }
 """Resources of a rule that only handles files."""
 
-TARGET_JOB = {
-    "mem_mb": _by_attempt(requests.target_mb),
-    "runtime": _by_attempt(requests.light_minutes),
-}
+TARGET_JOB = {**LIGHT_JOB, "mem_mb": _by_attempt(requests.target_mb)}
 """Resources of a rule that computes style targets."""
 
 
