@@ -231,14 +231,12 @@ def add_costs(
 
 def measure_speed(plan: Plan, machine: Machine) -> Throughput:
     """How fast this machine is, for everything that a run needs."""
-    import torch
-
     from nstcore.resources.microbenchmark import measure_throughput
 
     return measure_throughput(
         [*plan.settings, *plan.refined_settings],
         [preparation.evaluation_settings(plan)],
-        torch.device(machine.kind),
+        machine.kind,
         half=machine.half,
         store=Store(plan.config.store_dir),
     )

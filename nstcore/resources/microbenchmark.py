@@ -75,7 +75,7 @@ _LIGHT = "import nstcore.jobs.job, nstcore.jobs.prepare"
 def measure_throughput(
     settings: Sequence[Settings],
     judges: Sequence[Settings],
-    device: torch.device,
+    device: torch.device | str,
     *,
     half: bool = False,
     threads: int | None = None,
@@ -96,6 +96,7 @@ def measure_throughput(
     precision = "bfloat16" if half else "float32"
     wanted = {iteration_key(one, precision): one for one in settings}
     judging = {evaluation_key_of_encoder(one.encoder, one.weights): one for one in judges}
+    device = torch.device(device)
     key = _machine(device, threads)
     rates = _kept(store, key)
     known = rates is not None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nstcore.core.encoders.registry import ENCODERS
-from nstcore.core.settings import Settings
 from nstcore.errors import WeightsError
 from nstcore.store.files import atomic_path, file_sha256, write_json
 
@@ -65,7 +64,7 @@ def locate(encoder: str, weights: str | None) -> Path:
 
 
 def load_encoder(
-    settings: Settings,
+    settings: Any,
     weights: Path,
     layers: Iterable[str],
     *,
@@ -75,7 +74,7 @@ def load_encoder(
     """Build the encoder that some settings ask for, no deeper than the layers in use.
 
     Args:
-        settings: whose ``encoder``, ``pooling`` and ``padding`` count.
+        settings: a ``Settings``, of which ``encoder``, ``pooling`` and ``padding`` are read.
         weights: file with the weights.
         layers: every layer that will be asked for.
         device: where it computes.
