@@ -36,8 +36,8 @@ from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.targets import image_moments
 from nstcore.images import fit_size, load_float, read_record, resize, write_image
 
 TOLERANCE = 0.1
@@ -265,9 +265,7 @@ def reach(bench: Bench, encoder: str, pair: Pair, peer: dict[str, Any]) -> dict[
     )
     network = make_encoder(encoder, options.weights, deepest(base.layers), options.device)
     moments = [
-        picture_moments(
-            network, pair.pixels[1], base.style_size(size), list(layers), options.device
-        )
+        image_moments(network, pair.pixels[1], base.style_size(size), list(layers), options.device)
         for size in base.level_sizes()
     ]
     plan = base.level_iterations()
@@ -281,7 +279,7 @@ def reach(bench: Bench, encoder: str, pair: Pair, peer: dict[str, Any]) -> dict[
         counts = scaled(length)
         if counts not in tried:
             settings = base.model_copy(update={"iterations": list(counts)})
-            task = Task(pair.pixels[0], moments, settings)
+            task = StylizeTask(pair.pixels[0], moments, settings)
             result = stylize(network, [task], device=options.device)[0]
             # As it would be saved: the peer's picture was judged from its file, too.
             picture = (np.round(result.image * 255) / 255).astype(np.float32)

@@ -50,8 +50,8 @@ from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.targets import image_moments
 from nstcore.images import fit_size, load_float, resize, write_image
 from nstcore.plan.keys import ALGORITHM
 from nstcore.store.files import file_sha256, write_json
@@ -248,11 +248,11 @@ def sweep_pair(
     """Stylize one pair at several style weights in one batch; pictures (H, W, 3)."""
     layers = list(base.style_layers)
     targets = [
-        picture_moments(encoder, style, base.style_size(level), layers, device)
+        image_moments(encoder, style, base.style_size(level), layers, device)
         for level in base.level_sizes()
     ]
     tasks = [
-        Task(content, targets, base.model_copy(update={"style_weight": weight}))
+        StylizeTask(content, targets, base.model_copy(update={"style_weight": weight}))
         for weight in style_weights
     ]
     return [result.image for result in stylize(encoder, tasks, device=device)]

@@ -39,8 +39,8 @@ from nstcore.config.loader import resolve_settings
 from nstcore.core.encoders.vgg import read_state
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments
 from nstcore.images import fit_size, load_float, resize, write_image
 from nstcore.store.files import file_sha256
 
@@ -91,12 +91,12 @@ def make(
     content, style = pictures
     began = time.perf_counter()
     targets = [
-        picture_moments(
+        image_moments(
             encoder, style, settings.style_size(level), list(settings.style_layers), options.device
         )
         for level in settings.level_sizes()
     ]
-    (result,) = stylize(encoder, [Task(content, targets, settings)], device=options.device)
+    (result,) = stylize(encoder, [StylizeTask(content, targets, settings)], device=options.device)
     seconds = time.perf_counter() - began
     return result.image, seconds, sum(level.iterations for level in result.levels)
 

@@ -45,8 +45,8 @@ from nstcore.core.losses.base import Losses
 from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.targets import image_moments
 
 CPU_GOAL = 0.80
 """Least share of the convolution peak for VGG-19 on a CPU."""
@@ -137,7 +137,7 @@ class Minimizer:
         )
         style = picture(self.height, self.width, seed=1)
         layers = list(self.settings.style_layers)
-        self.moments = picture_moments(self.encoder, style, size, layers, self.device)
+        self.moments = image_moments(self.encoder, style, size, layers, self.device)
         # Each has its own content, as in a grid batched by style: nothing can be shared.
         self.contents = [picture(self.height, self.width, seed=10 + i) for i in range(batch)]
         flops = iteration_flops(self.encoder, self.settings, self.height, self.width)
@@ -145,7 +145,7 @@ class Minimizer:
 
     def run(self) -> float:
         """Seconds of an iteration in the library's own loop, without what comes before the loop."""
-        tasks = [Task(content, [self.moments], self.settings) for content in self.contents]
+        tasks = [StylizeTask(content, [self.moments], self.settings) for content in self.contents]
         seen: list[tuple[int, float]] = []
 
         def watch(done: int, _total: int, _losses: Losses) -> None:

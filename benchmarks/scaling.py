@@ -48,8 +48,8 @@ from _common import (
 
 from nstcore.core.encoders.layers import deepest
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments
 from nstcore.images import read_record, write_image
 
 OVERHEAD_GOAL = 0.05
@@ -81,7 +81,7 @@ def measure_point(point: Mapping[str, Any]) -> dict[str, Any]:
         )
         weights = [settings.style_weight * (1 + i) for i in range(point["batch"])]
         tasks = [
-            Task(content, [moments], settings.model_copy(update={"style_weight": weight}))
+            StylizeTask(content, [moments], settings.model_copy(update={"style_weight": weight}))
             for weight in weights
         ]
         return stylize(encoder, tasks, device=device)[0].levels[-1].seconds
@@ -91,7 +91,7 @@ def measure_point(point: Mapping[str, Any]) -> dict[str, Any]:
         encoder = make_encoder(point["encoder"], None, deepest(settings.layers), device)
         content = picture(*shape)
         style = picture(*shape, seed=1)
-        moments = picture_moments(encoder, style, size, list(settings.style_layers), device)
+        moments = image_moments(encoder, style, size, list(settings.style_layers), device)
         one = descend(1)
         if one < point["budget"] / 10:
             one = descend(1)  # the first has also warmed up

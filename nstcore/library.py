@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nstcore.config.loader import resolve_settings
-from nstcore.core.color_modes import finished_picture, sample_colors, seen_picture, seen_style
+from nstcore.core.color_modes import color_content, color_style, restore_color, sample_colors
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, UserError
 from nstcore.images import decode, fit_size, load_float, quantize, resize, to_float, write_image
@@ -137,26 +137,26 @@ def stylize(
     weights = _shares(styles, style_weights)
     own_colors = _resized(_checked("content", content), chosen)
     shown = [
-        seen_style(chosen, _checked("style", image), own_colors)
+        color_style(chosen, _checked("style", image), own_colors)
         if chosen.color != "style"
         else _checked("style", image)
         for image in styles
     ]
     from nstcore.core.encoders.weights import fetch
-    from nstcore.core.stylize import Task
+    from nstcore.core.stylize import StylizeTask
     from nstcore.jobs.engine import Engine, StylizeRequest
 
     whole = len(shown) == 1 and chosen.color == "style"
     colors = shown[0] if whole else sample_colors(zip(shown, weights, strict=True))
-    task = Task(
-        content=seen_picture(chosen, own_colors),
+    task = StylizeTask(
+        content=color_content(chosen, own_colors),
         styles=(),
         settings=chosen,
         seed=seed,
-        style_picture=colors if chosen.init == "style" else None,
+        style_image=colors if chosen.init == "style" else None,
         start=None
         if chosen.init_file is None
-        else seen_picture(chosen, load_image(chosen.init_file)),
+        else color_content(chosen, load_image(chosen.init_file)),
     )
 
     def report(_label: str, done: int, total: int, losses: Losses) -> None:
@@ -178,7 +178,7 @@ def stylize(
         [(_, made)] = engine.make([request], report)
     if made.result is None or made.result.status != "ok":
         raise UserError(f"stylize: no image was made: {made.reason or 'failed'}")
-    return np.clip(finished_picture(chosen, made.result.image, own_colors), 0, 1)
+    return np.clip(restore_color(chosen, made.result.image, own_colors), 0, 1)
 
 
 def _checked(what: str, image: NDArray[Any]) -> Image:

@@ -1,4 +1,4 @@
-"""What ``color`` makes of a cell's pictures before the descent, and of its result after it."""
+"""The setting ``color``: what it does to images before the optimization, and to the result."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ COLOR_SAMPLES = 1 << 16
 """Pixels that stand for the colors of a blend, or for those that a style gets for one content."""
 
 
-def seen_picture(settings: Settings, picture: Pixels) -> Pixels:
-    """A content, or the picture of ``init: file``, as the descent sees it: ``(H, W, 3)``."""
-    return in_grey(picture, settings.luminance_space) if settings.color == "luminance" else picture
+def color_content(settings: Settings, image: Pixels) -> Pixels:
+    """The content, or the image of ``init: file``, to be optimized: (H, W, 3)."""
+    return to_grey(image, settings.luminance_space) if settings.color == "luminance" else image
 
 
-def in_grey(picture: Pixels, space: LuminanceSpace) -> Pixels:
-    """A picture's luminance as a grey picture, ``(H, W, 3)``."""
-    return grey(luminance(picture, space))
+def to_grey(image: Pixels, space: LuminanceSpace) -> Pixels:
+    """An image's luminance as a grey image, (H, W, 3)."""
+    return grey(luminance(image, space))
 
 
-def seen_style(settings: Settings, style: Pixels, content: Pixels) -> Pixels:
-    """A picture of a style as it is seen for a content: with its colours, or its spread of luminance.
+def color_style(settings: Settings, style: Pixels, content: Pixels) -> Pixels:
+    """A style image with the content's colours or distribution of luminance, where ``color`` asks for it.
 
     Args:
         settings: of the cell.
-        style: the picture, at its own size.
-        content: at the size of the cell, which hardly matters to its colours, or some of its pixels.
+        style: (H, W, 3), at its own size.
+        content: (H, W, 3), at the size of the cell, or some of its pixels.
     """
     if settings.color == "match_content":
-        # What the network shall imitate is a picture, hence within [0, 1].
         return np.clip(match_colors(style, content, settings.color_match), 0, 1)
     if settings.color == "luminance":
         space = settings.luminance_space
@@ -51,28 +50,28 @@ def seen_style(settings: Settings, style: Pixels, content: Pixels) -> Pixels:
     return style
 
 
-def finished_picture(settings: Settings, made: Pixels, content: Pixels) -> Pixels:
-    """The picture that a descent's result stands for: with the content's chroma, where that was left out.
+def restore_color(settings: Settings, result: Pixels, content: Pixels) -> Pixels:
+    """The final image: the result, with the content's chroma for ``color: luminance``.
 
     Args:
         settings: of the cell.
-        made: the result, grey for ``color: luminance``.
+        result: of the optimization, (H, W, 3), grey for ``color: luminance``.
         content: of the same size.
     """
     if settings.color == "luminance":
-        return with_luminance(content, made[..., 0], settings.luminance_space)
-    return made
+        return with_luminance(content, result[..., 0], settings.luminance_space)
+    return result
 
 
-def seen_style_digest(
+def colored_style_digest(
     settings: Settings, style: str, content: str, alpha: str | None = None
 ) -> str:
-    """What identifies :func:`seen_style` of two pictures with these digests.
+    """Digest of :func:`color_style` of two images with these digests.
 
     Args:
         settings: of the cell.
-        style, content: digests of the pictures.
-        alpha: digest of what of the content shows; None for all.
+        style, content: digests of the images.
+        alpha: digest of the content's alpha channel; None without one.
     """
     how = settings.color_match if settings.color == "match_content" else settings.luminance_space
     parts = {"style": style, "content": content, "alpha": alpha}

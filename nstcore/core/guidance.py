@@ -1,13 +1,13 @@
-r"""Where the regions of a picture lie in each layer's activations.
+r"""Guides: the regions of an image, in each layer's activations.
 
 Gatys, Ecker, Bethge, Hertzmann & Shechtman, *Controlling Perceptual Factors in Neural Style Transfer*,
 arXiv 1611.07865, section 4.  A guide has a mask for every region; a region's style statistics are
 averages over the positions of its mask, and its style loss compares them with a style of its own.
 
-A region counts by its share of the picture's area, times its factor in ``region_weights``.  With a loss
-that is relative and averaged over the region, a pixel then has the same pull towards its style
-whatever the size of its region: one ``style_weight`` looks alike with and without a guide, and a
-single region that covers everything is no guide at all.  (The article leaves these factors, its
+A region's loss is weighted by its share of the image's area, times its factor in ``region_weights``.
+With a loss that is relative and averaged over the region, every pixel then has the same pull towards its
+style whatever the size of its region: one ``style_weight`` looks alike with and without a guide, and
+a single region that covers everything changes nothing.  (The article leaves these factors, its
 lambda, open.)
 """
 
@@ -37,16 +37,16 @@ class Guide:
     """The regions of one layer.
 
     Attributes:
-        weights: (N or 1, R, H, W) of the layer, adding up to 1 for each region; 0 for one that is left
-            out.
-        shares: (N or 1, R), how much each region counts; 0 for one that is left out.
+        weights: (N or 1, R, H, W) of the layer, adding up to 1 for each region; 0 for a region that is
+            left out.
+        shares: (N or 1, R), the weight of each region's loss; 0 for a region that is left out.
     """
 
     weights: Tensor
     shares: Tensor
 
     def select(self, rows: Tensor) -> Guide:
-        """The same for some of the pictures only: (N',) indices."""
+        """The same of some of the images, (N',) indices."""
         weights = self.weights if len(self.weights) == 1 else self.weights[rows]
         shares = self.shares if len(self.shares) == 1 else self.shares[rows]
         return Guide(weights, shares)
@@ -65,10 +65,10 @@ def propagate(
     """Bring masks to the resolution of layers, along the network's own convolutions and poolings.
 
     * ``simple``: averaged over the pixels that a position stands for.
-    * ``inside``: eroded; a position belongs to a region when all it sees does.
-    * ``all``: dilated; a position belongs to a region when anything it sees does.
+    * ``inside``: eroded; a position belongs to a region when its whole receptive field does.
+    * ``all``: dilated; a position belongs to a region when any of its receptive field does.
 
-    What lies beyond the picture's border belongs to every region and to none.
+    Padding beyond the image's border is ignored.
 
     Args:
         spec: the encoder.
@@ -82,7 +82,7 @@ def propagate(
     wanted = set(layers)
     if not wanted:
         return {}
-    # What is eroded is the rest, dilated.
+    # Erosion is the dilation of the complement.
     x = (1 - masks if propagation == "inside" else masks).unsqueeze(0)
     found: dict[str, Tensor] = {}
     stride = 1
@@ -91,7 +91,7 @@ def propagate(
             factor, stride = layer.stride // stride, layer.stride
             x = F.avg_pool2d(x, factor) if propagation == "simple" else F.max_pool2d(x, factor)
         if propagation != "simple":
-            # A 3 x 3 convolution sees its neighbours; torch pads a maximum with -infinity.
+            # The field of a convolution; torch pads a maximum with -infinity.
             x = F.max_pool2d(x, 2 * layer.radius + 1, stride=1, padding=layer.radius)
         if layer.name in wanted:
             found[layer.name] = (1 - x if propagation == "inside" else x)[0]
@@ -105,28 +105,27 @@ def layer_guides(
     propagation: Propagation,
     names: Sequence[str],
 ) -> dict[str, Guide]:
-    """The guide of one picture at every layer.
+    """The guide of one image at every layer.
 
-    A region that covers less than a position of a layer is left out there; the log says so.
+    A region that covers less than one position of a layer is left out there, with a warning.
 
     Args:
         spec: the encoder.
-        masks: (R, H, W) in [0, 1], at the picture's size.
+        masks: (R, H, W) in [0, 1], at the image's size.
         layers: their names.
         propagation: see :func:`propagate`.
         names: of the R regions.
 
     Returns:
-        layer -> guide, with shares of the picture's area.
+        layer -> guide, with shares of the image's area whatever the propagation.
     """
-    # Whatever the propagation does to the masks.
     shares = masks.mean((1, 2))
     found: dict[str, Guide] = {}
-    for layer, seen in propagate(spec, masks, layers, propagation).items():
-        total = seen.sum((1, 2))
+    for layer, layer_masks in propagate(spec, masks, layers, propagation).items():
+        total = layer_masks.sum((1, 2))
         present = total >= LEAST_POSITIONS
-        for name, there in zip(names, present.tolist(), strict=True):
-            if not there:
+        for name, is_present in zip(names, present.tolist(), strict=True):
+            if not is_present:
                 log.warning(
                     "region %s covers less than one position of %s at %d x %d px and is left out there",
                     name,
@@ -134,14 +133,14 @@ def layer_guides(
                     masks.shape[2],
                     masks.shape[1],
                 )
-        # torch.where keeps a division by zero out of what is used.
+        # torch.where keeps a division by zero out of the result.
         scale = torch.where(present, 1 / total.clamp_min(LEAST_POSITIONS), torch.zeros_like(total))
-        found[layer] = Guide((seen * scale[:, None, None])[None], (shares * present)[None])
+        found[layer] = Guide((layer_masks * scale[:, None, None])[None], (shares * present)[None])
     return found
 
 
 def stack_guides(guides: Sequence[Mapping[str, Guide]]) -> dict[str, Guide]:
-    """The guides of a batch's pictures, one of each, in one; what all share is kept once."""
+    """One guide for each layer from those of a batch's images; what all share is stored once."""
 
     def stacked(values: list[Tensor]) -> Tensor:
         return values[0] if all(value is values[0] for value in values) else torch.cat(values)

@@ -1,4 +1,4 @@
-"""Where the descent starts."""
+"""The images before the first iteration, and their resampling between levels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def generator(seed: int) -> torch.Generator:
-    """Random numbers of one seed, drawn on the CPU so that every device gets the same ones."""
+    """A random generator on the CPU, so that every device gets the same numbers."""
     return torch.Generator(device="cpu").manual_seed(seed)
 
 
@@ -23,7 +23,7 @@ def style_noise(height: int, width: int, style: Tensor, random: torch.Generator)
     Args:
         height, width: of the result.
         style: (3, H, W) in [0, 1].
-        random: where the noise comes from.
+        random: the generator.
 
     Returns:
         (3, H, W), cut to [0, 1].
@@ -31,7 +31,7 @@ def style_noise(height: int, width: int, style: Tensor, random: torch.Generator)
     pixels = style.flatten(1)  # (3, M)
     mean = pixels.mean(1, keepdim=True)
     covariance = torch.cov(pixels.double())
-    # A grey picture has a singular covariance; the symmetric root exists all the same.
+    # A grey image has a singular covariance, which still has a symmetric root.
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
     noise = torch.randn(3, height * width, generator=random)
@@ -50,10 +50,9 @@ def resample(images: Tensor, height: int, width: int, *, smooth: bool = True) ->
     """(N, C, H, W) at another size, from one level of the pyramid to the next.
 
     Args:
-        images: what to resample.
+        images: (N, C, H, W).
         height, width: the new size.
-        smooth: bicubic (for pictures) in place of bilinear (for optimizer state, which must not
-            overshoot).
+        smooth: bicubic, for images; else bilinear, for an optimizer's state, which must not overshoot.
     """
     if images.shape[-2:] == (height, width):
         return images

@@ -240,7 +240,7 @@ def style_moments(
         encoder: the network.
         image: (N, 3, H, W) in [0, 1].
         layers: their names.
-        guides: layer -> where its regions lie, for moments of each region.
+        guides: layer -> guide, for moments of each region.
     """
     features = encoder(image, layers)
     return {

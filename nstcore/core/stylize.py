@@ -28,7 +28,7 @@ from nstcore.core.objective import Objective, balance_gradients, build_objective
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.pyramid import Size, levels
 from nstcore.core.settings import PER_IMAGE, Settings, batch_key
-from nstcore.core.targets import by_region
+from nstcore.core.targets import regional_moments
 from nstcore.core.tiling import TiledObjective, tiled_features
 from nstcore.images import resize
 from nstcore.images.masks import Regions
@@ -39,7 +39,7 @@ Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Task:
+class StylizeTask:
     """One image to be made.
 
     Attributes:
@@ -48,7 +48,7 @@ class Task:
         styles: for every level, coarse to fine: layer -> moments (on any device), each with N = 1.
         settings: all settings.
         seed: the random seed.
-        style_picture: (H, W, 3), for ``init: style``.
+        style_image: (H, W, 3), for ``init: style``.
         start: (H, W, 3), for ``init: file``.
         regions: of the content, at its size; None to compare the image as a whole.
     """
@@ -57,7 +57,7 @@ class Task:
     styles: Sequence[Mapping[str, Moments]]
     settings: Settings
     seed: int = 0
-    style_picture: Pixels | None = None
+    style_image: Pixels | None = None
     start: Pixels | None = None
     regions: Regions | None = None
 
@@ -73,7 +73,7 @@ Progress = Callable[[int, int, Losses], None]
 
 def stylize(
     encoder: Encoder,
-    tasks: Sequence[Task],
+    tasks: Sequence[StylizeTask],
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
@@ -149,14 +149,14 @@ def stylize(
     return history.results(finished)
 
 
-def _check_batch(tasks: Sequence[Task]) -> None:
+def _check_batch(tasks: Sequence[StylizeTask]) -> None:
     if len({(batch_key(t.settings), t.content.shape, t.region_names) for t in tasks}) > 1:
         raise ValueError(
             "the images of a batch must agree in size, regions and all settings but weights"
         )
 
 
-def _values(tasks: Sequence[Task], name: str) -> Tensor:
+def _values(tasks: Sequence[StylizeTask], name: str) -> Tensor:
     """A setting's value for each image, (N,) float32."""
     field = "step_length" if name == "learning_rate" else name
     return torch.tensor([getattr(task.settings, field) for task in tasks], dtype=torch.float32)
@@ -196,7 +196,7 @@ def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
 # --- Where a level starts, and its targets ---
 
 
-def _start(tasks: Sequence[Task], size: Size) -> Tensor:
+def _start(tasks: Sequence[StylizeTask], size: Size) -> Tensor:
     """The images before the first iteration, (N, 3, H, W) on the CPU."""
     width, height = size
     starts: list[Tensor] = []
@@ -206,9 +206,9 @@ def _start(tasks: Sequence[Task], size: Size) -> Tensor:
         if kind == "noise":
             start = white_noise(height, width, random)
         elif kind == "style":
-            if task.style_picture is None:
+            if task.style_image is None:
                 raise ValueError("`init: style` needs the style's image")
-            start = style_noise(height, width, to_tensor(task.style_picture)[0], random)
+            start = style_noise(height, width, to_tensor(task.style_image)[0], random)
         else:
             source = task.start if kind == "file" else task.content
             if source is None:
@@ -224,7 +224,7 @@ def _start(tasks: Sequence[Task], size: Size) -> Tensor:
 
 def _level_objective(
     encoder: Encoder,
-    tasks: Sequence[Task],
+    tasks: Sequence[StylizeTask],
     level: int,
     size: Size,
     weights: Mapping[str, Tensor],
@@ -257,7 +257,7 @@ def _level_objective(
 
 def _content_targets(
     encoder: Encoder,
-    tasks: Sequence[Task],
+    tasks: Sequence[StylizeTask],
     size: Size,
     device: torch.device | str,
     tile: int | None,
@@ -276,7 +276,7 @@ def _content_targets(
 
 
 def _regional_targets(
-    tasks: Sequence[Task],
+    tasks: Sequence[StylizeTask],
     targets: Sequence[Mapping[str, Moments]],
     size: Size,
     device: torch.device | str,
@@ -284,7 +284,7 @@ def _regional_targets(
     """For each image the moments of every region, and the guides: (1, ...) when all share them."""
     settings, names = tasks[0].settings, tasks[0].region_names
     layers = settings.used_style_layers
-    regional = {id(target): by_region(target, layers, names) for target in targets}
+    regional = {id(target): regional_moments(target, layers, names) for target in targets}
     masks: dict[int, dict[str, Guide]] = {}
     guides: dict[tuple[object, ...], dict[str, Guide]] = {}
     chosen = []

@@ -1,4 +1,4 @@
-"""Style targets: the moments of a style, computed once for each size and encoder, and kept."""
+"""Style targets: the moments of a style, computed once for each size and encoder, and saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALLEST_STYLE = 16
 
 
 def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple[int, int]:
-    """Width and height at which a style is seen: the given size, but never enlarged.
+    """Width and height to which a style is resized: the given size, but never enlarged.
 
     A style so narrow that its short side would vanish in the encoder is kept a little larger.
 
@@ -38,13 +38,13 @@ def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple
         size: the wanted size; see ``fit_size``.
         by: ``"long"``, ``"short"`` or ``"area"``.
     """
-    wide, high = fit_size((width, height), size, by)
-    if wide > width or high > height:
+    fitted = fit_size((width, height), size, by)
+    if fitted[0] > width or fitted[1] > height:
         return width, height
-    return max(wide, min(width, SMALLEST_STYLE)), max(high, min(height, SMALLEST_STYLE))
+    return max(fitted[0], min(width, SMALLEST_STYLE)), max(fitted[1], min(height, SMALLEST_STYLE))
 
 
-def picture_moments(
+def image_moments(
     encoder: Encoder,
     pixels: NDArray[np.float32],
     size: int,
@@ -55,57 +55,52 @@ def picture_moments(
     regions: Regions | None = None,
     propagation: Propagation = "simple",
 ) -> dict[str, Moments]:
-    """Moments of one style picture at one size.
+    """Moments of one style image at one size.
 
     Args:
         encoder: on ``device``.
-        pixels: (H, W, 3) in [0, 1], at the picture's own size.
-        size: at which it is seen; see :func:`style_size`.
+        pixels: (H, W, 3) in [0, 1], at the image's own size.
+        size: to which it is resized; see :func:`style_size`.
         layers: whose moments are taken.
         device: where the encoder is.
-        tile: side of the tiles in px in which a large style is seen; None for the whole at once.
+        tile: side of the tiles in px in which a large style is computed; None for the whole at once.
         by: what the size is the size of; see :func:`style_size`.
-        regions: the picture's own, whose moments are taken too.
-        propagation: how they reach the layers.
+        regions: of the image, whose moments are added.
+        propagation: how the regions reach the layers; see :func:`~nstcore.core.guidance.propagate`.
 
     Returns:
-        Layer -> moments with N = 1, on the CPU; of a region under the name that :func:`term` gives, all
-        0 where there is too little of it at a layer.
+        Layer -> moments with N = 1, on the CPU; ``layer/region`` -> those of a region, all 0 where it is
+        too small at the layer.
     """
     height, width = pixels.shape[:2]
-    seen = resize(pixels, style_size(width, height, size, by))
-    tensor = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1).unsqueeze(0).to(device)
+    resized = resize(pixels, style_size(width, height, size, by))
+    tensor = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(device)
     found = tiled_moments(encoder, tensor, list(layers), tile)
     if regions is not None:
         masks = torch.from_numpy(regions.scaled((tensor.shape[3], tensor.shape[2]))).to(device)
         guides = layer_guides(encoder.spec, masks, layers, propagation, regions.names)
         for layer, moments in tiled_moments(encoder, tensor, list(layers), tile, guides).items():
             for index, region in enumerate(regions.names):
-                found[term(layer, region)] = moments.region(index)
+                found[f"{layer}/{region}"] = moments.region(index)
     return {name: Moments(m.gram.float().cpu(), m.mean.float().cpu()) for name, m in found.items()}
-
-
-def term(layer: str, region: str) -> str:
-    """Under what name a style target has the moments of one region."""
-    return f"{layer}/{region}"
 
 
 def regional_target(parts: Mapping[str, Mapping[str, Moments]]) -> dict[str, Moments]:
     """One target from a style for each region.
 
     Args:
-        parts: region -> moments as of a whole style; where its picture has a guide, those of the region
-            of the same name count.
+        parts: region -> target of a style; where its image has a guide, the region of the same name is
+            taken.
     """
     found: dict[str, Moments] = {}
     for region, moments in parts.items():
         for layer in (name for name in moments if "/" not in name):
-            (found[term(layer, region)],) = _of_regions(moments, layer, [region])
+            (found[f"{layer}/{region}"],) = _of_regions(moments, layer, [region])
     return found
 
 
 def _of_regions(target: Mapping[str, Moments], layer: str, names: Sequence[str]) -> list[Moments]:
-    """The moments of each region at one layer; a target without regions serves all of them.
+    """The moments of each region at one layer; a target without regions is the same for all.
 
     Raises:
         ConfigError: if the target has regions, but not these.
@@ -116,45 +111,45 @@ def _of_regions(target: Mapping[str, Moments], layer: str, names: Sequence[str])
         raise ConfigError(
             [f"the style has no region {', '.join(missing)}; it has: {', '.join(known)}"]
         )
-    return [target[term(layer, name) if known else layer] for name in names]
+    return [target[f"{layer}/{name}" if known else layer] for name in names]
 
 
-def by_region(
+def regional_moments(
     target: Mapping[str, Moments], layers: Sequence[str], names: Sequence[str]
 ) -> tuple[dict[str, Moments], dict[str, Tensor]]:
-    """What a target has for the regions of a content; a style without regions serves all of them.
+    """The target of every region of a content; a style without regions is the target of all.
 
     Args:
-        target: as :func:`load_moments` or :func:`picture_moments` gives it.
+        target: from :func:`load_moments` or :func:`image_moments`.
         layers: whose moments are wanted.
         names: of the content's R regions.
 
     Returns:
-        Layer -> moments (1, R, ...), and layer -> (R,), 0 for regions that the style has too little of
-        at the layer and that cannot be compared, else 1.
+        Layer -> moments (1, R, ...), and layer -> (R,): 0 for regions that are too small in the style
+        to be compared at the layer, else 1.
 
     Raises:
         ConfigError: if the target has regions, but not those of the content.
     """
     moments: dict[str, Moments] = {}
-    there: dict[str, Tensor] = {}
+    present: dict[str, Tensor] = {}
     for layer in layers:
         own = _of_regions(target, layer, names)
         gram = torch.stack([one.gram for one in own], 1)
         found = gram.flatten(2).abs().sum(2)[0] > 0
-        # In place of nothing something harmless, whose loss is finite and counts for nothing.
+        # A missing region gets a target with a finite loss, whose share is 0.
         eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         gram = torch.where(found[:, None, None], gram, eye)
         moments[layer] = Moments(gram, torch.stack([one.mean for one in own], 1))
-        there[layer] = found.to(gram.dtype)
-    return moments, there
+        present[layer] = found.to(gram.dtype)
+    return moments, present
 
 
 def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> dict[str, Moments]:
-    """Moments of several styles as if they were one picture, in shares.
+    """Moments of several styles as if they were one image.
 
-    First and second moments are averages over positions, so those of pictures laid side by side
-    are the mean of the pictures' own, weighted by their areas; here the weights take that place.
+    First and second moments are averages over positions, so those of images laid side by side are the
+    mean of the images' own, weighted by their areas; here the weights take that place.
 
     Args:
         parts: layer -> moments of each style.
@@ -172,20 +167,20 @@ def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> d
 
 
 def save_moments(
-    path: Path | str, moments: Mapping[str, Moments], facts: Mapping[str, Any]
+    path: Path | str, moments: Mapping[str, Moments], metadata: Mapping[str, Any]
 ) -> None:
-    """Write moments atomically, with facts on what they are of, as ``.safetensors``."""
+    """Write moments atomically as ``.safetensors``, with metadata for JSON."""
     tensors = {}
     for layer, value in moments.items():
         tensors[f"{layer}.gram"] = value.gram.contiguous()
         tensors[f"{layer}.mean"] = value.mean.contiguous()
     # safetensors keeps no order among its metadata keys; one JSON text makes the file reproducible.
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"facts": json.dumps(facts, sort_keys=True)})
+        save_file(tensors, temporary, metadata={"facts": json.dumps(metadata, sort_keys=True)})
 
 
 def load_moments(path: Path | str) -> tuple[dict[str, Moments], dict[str, Any]]:
-    """Read moments and their facts.
+    """Read moments and their metadata.
 
     Raises:
         StoreError: if the file is missing or damaged.
@@ -197,7 +192,9 @@ def load_moments(path: Path | str) -> tuple[dict[str, Moments], dict[str, Any]]:
                 name: Moments(file.get_tensor(f"{name}.gram"), file.get_tensor(f"{name}.mean"))
                 for name in names
             }
-            facts = json.loads((file.metadata() or {})["facts"])
+            metadata = json.loads((file.metadata() or {})["facts"])
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise StoreError(f"{path}: is no style target ({error}); delete it and run again") from None
-    return moments, facts
+        raise StoreError(
+            f"{path}: is not a style target ({error}); delete it and run again"
+        ) from None
+    return moments, metadata

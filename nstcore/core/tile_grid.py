@@ -1,7 +1,4 @@
-"""How a picture is cut into tiles, and how far a cut is felt.
-
-This module knows no torch, so that memory and time of a run can be counted where torch is not installed.
-"""
+"""How an image is cut into tiles, and how far from a cut activations change; without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Tile:
-    """One part of a picture, in pixels of the picture.
+    """One part of an image, in pixels of the image.
 
     Attributes:
         outer: the rows and columns that are computed.
@@ -38,20 +35,20 @@ class Tile:
 
 
 def window_of(spans: Iterable[tuple[int, int]]) -> Window:
-    """A window from where its rows and its columns start and stop."""
+    """A window from start and stop of its rows and of its columns."""
     rows, columns = (slice(start, stop) for start, stop in spans)
     return rows, columns
 
 
 def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:
-    """Cut a picture into tiles whose cores partition it.
+    """Cut an image into tiles whose cores partition it.
 
-    A tile at the picture's border has no halo on that side; its core is larger by that much, so that
+    A tile at the image's border has no halo on that side; its core is larger by that much, so that
     all outer windows are about equal and none is larger than ``tile + 2 * halo`` px.
 
     Args:
-        height, width: of the picture in px.
-        tile: greatest side of a core inside the picture in px; what exceeds a multiple of
+        height, width: of the image in px.
+        tile: greatest side of a core inside the image in px; what exceeds a multiple of
             ``stride`` is not used.
         halo: px that an outer window extends beyond its core, a multiple of ``stride``.
         stride: where cores and outer windows may start: at its multiples.
@@ -60,15 +57,15 @@ def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> lis
         Tiles row by row.
 
     Raises:
-        ValueError: if the tile is smaller than two strides, or the halo no multiple of the stride.
+        ValueError: if the tile is smaller than two strides, or the halo not a multiple of the stride.
     """
-    # With room for one stride only, the rest at the end of the picture would not fit in anywhere.
+    # With one stride only, the rest at the end of the image would fit nowhere.
     if tile < 2 * stride:
         raise ValueError(
             f"a tile of {tile} px is too small: its side must be at least {2 * stride} px"
         )
     if halo < 0 or halo % stride:
-        raise ValueError(f"a halo of {halo} px is no multiple of {stride} px")
+        raise ValueError(f"a halo of {halo} px is not a multiple of {stride} px")
     rows, columns = (_cut(length, tile, halo, stride) for length in (height, width))
     return [
         Tile(window_of((row[0], column[0])), window_of((row[1], column[1])))
@@ -80,11 +77,11 @@ def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> lis
 def _cut(
     length: int, tile: int, halo: int, stride: int
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Cut one side of a picture into pairs of outer window and core, each from start to stop.
+    """Cut one side of an image into pairs of outer window and core, each from start to stop.
 
-    The first and the last core reach to the picture's border in place of a halo: that much of the
-    side is set apart for them and the rest divided evenly.  Odd strides go to the first tiles, and
-    what is left of a stride at the end, which poolings may drop, to the last.
+    The first and the last core reach to the image's border in place of a halo: that much of the side is
+    reserved for them and the rest divided evenly.  Odd strides go to the first tiles, and what is
+    left of a stride at the end, which poolings may drop, to the last.
     """
     rest = length - 2 * halo
     count = max(-(-rest // (tile // stride * stride)), 1)

@@ -1,16 +1,16 @@
-r"""Losses and gradients of pictures whose activations do not fit into memory, exact, tile by tile.
+r"""Exact losses and gradients, tile by tile, of images whose activations do not fit into memory.
 
-Style losses compare statistics of the whole picture, so a picture cannot simply be cut up and its
-parts optimized.  But every statistic in use is a sum over positions.  Pass 1 adds up the sums of
-all tiles without keeping activations; the losses and their slopes with respect to the sums follow;
-pass 2 computes each tile's activations again and sends the slopes back to its pixels:
+Style losses compare statistics of the whole image, so its parts cannot be optimized one by one.  But
+every statistic in use is a sum over positions.  Pass 1 adds up the sums of all tiles without keeping
+activations; the losses and their slopes with respect to the sums follow; pass 2 computes each tile's
+activations again and sends the slopes back to its pixels:
 
 .. math:: \frac{dL}{dx} = \sum_{tiles} \sum_l \frac{dL}{dS_l} \frac{dS_{l,tile}}{dx}
 
 A tile has a *core*, the pixels that it stands for, and an *outer* window, the pixels that it is
 computed from.  Cores start at multiples of the deepest layer's stride, so that poolings meet
-the same pixels as in the whole picture, and lie a receptive field away from every cut of the outer
-window: their activations are the whole picture's, and so are the derivatives of these activations.
+the same pixels as in the whole image, and lie a receptive field away from every cut of the outer
+window: their activations are the whole image's, and so are the derivatives of these activations.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def _crop(tensor: Tensor, window: Window) -> Tensor:
 def _share_of_moments(
     core: Tensor, positions: int, guide: Guide | None, window: Window
 ) -> list[Tensor]:
-    """What a core's activations (N, C, h, w) add to averages over a picture with M positions.
+    """What a core's activations (N, C, h, w) add to averages over an image with M positions.
 
     Args:
         core: the activations.
         positions: M.
-        guide: the regions over which averages are taken; None for the whole picture.
-        window: the core in the activations of the whole picture.
+        guide: the regions over which averages are taken; None for the whole image.
+        window: the core in the activations of the whole image.
 
     Returns:
         To the Gram matrix, (N, C, C), and to the mean, (N, C); with a guide (N, R, C, C) and (N, R, C).
@@ -66,16 +66,16 @@ def _share_of_moments(
 def _add_up(parts: Iterable[Sequence[Tensor]]) -> list[Tensor]:
     """Sums over tiles, each quantity by itself, in the dtype of the parts.
 
-    The number of tiles must not show in the result: totals are kept in float64 where there is such.
+    They are accumulated in float64 where the device has it, so that the number of tiles does not matter.
     """
     totals: list[Tensor] = []
     dtypes: list[torch.dtype] = []
     for part in parts:
-        wide = [value if value.device.type == "mps" else value.double() for value in part]
+        doubles = [value if value.device.type == "mps" else value.double() for value in part]
         if not totals:
-            totals, dtypes = wide, [value.dtype for value in part]
+            totals, dtypes = doubles, [value.dtype for value in part]
         else:
-            totals = [total + value for total, value in zip(totals, wide, strict=True)]
+            totals = [total + value for total, value in zip(totals, doubles, strict=True)]
     return [total.to(dtype) for total, dtype in zip(totals, dtypes, strict=True)]
 
 
@@ -83,11 +83,11 @@ class TiledObjective:
     """An objective that is evaluated tile by tile: the same numbers in the memory of one tile.
 
     The activations of every tile are computed twice, so an evaluation costs two forward passes and
-    one backward pass over all outer windows.  A picture that fits into one tile is left to the
-    objective itself and costs nothing more.
+    one backward pass over all outer windows.  An image that fits into one tile is left to the objective
+    itself at no extra cost.
 
     Args:
-        objective: what to evaluate; its content targets are for the whole picture.
+        objective: what to evaluate; its content targets are for the whole image.
         tile: greatest side of a core in px (see :func:`tile_grid`); None for no tiles.
 
     Raises:
@@ -99,44 +99,46 @@ class TiledObjective:
         self.tile = tile
 
     def tiles(self, image: Tensor) -> list[Tile]:
-        """The tiles in which pictures like ``image`` (N, 3, H, W) are evaluated."""
+        """The tiles in which images like ``image`` (N, 3, H, W) are evaluated."""
         return _tiles(image, self.objective.encoder.spec, self.objective.layers, self.tile)
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
-        """Losses of ``image`` (N, 3, H, W) and the gradient of each picture's own total."""
+        """Losses of ``image`` (N, 3, H, W) and the gradient of each image's own total."""
         tiles = self.tiles(image)
         if len(tiles) == 1:
             return self.objective.evaluate(image)
         image = image.detach()
         with torch.no_grad():
-            totals = _add_up(self._measure(_crop(image, tile.outer), tile, image) for tile in tiles)
+            totals = _add_up(
+                self._statistics(_crop(image, tile.outer), tile, image) for tile in tiles
+            )
         leaf = image.detach().requires_grad_()
         totals = [total.requires_grad_() for total in totals]
         losses = self._losses(totals, self.objective.tv(leaf))
-        # The pictures are independent: the gradient of the sum holds each one's own.
-        # Means count under an encoder with adapters only.
+        # The images are independent: the gradient of the sum holds each one's own.
+        # Means are unused by Gram matrices without adapters.
         gradient, *slopes = torch.autograd.grad(
             losses.total.sum(), [leaf, *totals], allow_unused=True
         )
         used = [i for i, slope in enumerate(slopes) if slope is not None]
         for tile in tiles:
             outer = _crop(image, tile.outer).clone().requires_grad_()
-            parts = self._measure(outer, tile, image)
+            parts = self._statistics(outer, tile, image)
             (own,) = torch.autograd.grad([parts[i] for i in used], outer, [slopes[i] for i in used])
-            # Where outer windows overlap, a pixel is seen by several cores.
+            # Where outer windows overlap, a pixel acts on several cores.
             _crop(gradient, tile.outer).add_(own)
         return losses.detach(), gradient
 
-    def _measure(self, outer: Tensor, tile: Tile, image: Tensor) -> list[Tensor]:
-        """What one tile adds to the measurements that the losses are taken of.
+    def _statistics(self, outer: Tensor, tile: Tile, image: Tensor) -> list[Tensor]:
+        """What one tile adds to the statistics from which the losses are computed.
 
         Args:
             outer: the pixels of the tile's outer window.
             tile: the tile.
-            image: the whole picture, for its size.
+            image: the whole image, for its size.
 
         Returns:
-            Share of Gram matrix and of mean for each style layer, then squares for each content layer.
+            Gram matrix and mean for each style layer, then squares for each content layer.
         """
         spec, (height, width) = self.objective.encoder.spec, image.shape[-2:]
         features = self.objective.encoder(outer, self.objective.layers)
@@ -154,7 +156,7 @@ class TiledObjective:
         return parts
 
     def _losses(self, totals: Sequence[Tensor], tv: Tensor) -> Losses:
-        """The objective's losses from measurements in the order of :meth:`_measure`."""
+        """The objective's losses from statistics in the order of :meth:`_statistics`."""
         remaining = iter(totals)
         moments = {
             layer: Moments(next(remaining), next(remaining)) for layer in self.objective.style
@@ -178,7 +180,7 @@ def tiled_moments(
         image: (N, 3, H, W) in [0, 1].
         layers: their names.
         tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
-        guides: layer -> where its regions lie, for moments of each region.
+        guides: layer -> guide, for moments of each region.
     """
     spec, (height, width) = encoder.spec, image.shape[-2:]
 
@@ -203,7 +205,7 @@ def tiled_moments(
 def tiled_features(
     encoder: Encoder, image: Tensor, layers: Sequence[str], tile: int | None
 ) -> dict[str, Tensor]:
-    """Activations of whole pictures in their own memory and that of one tile, without history.
+    """Activations of whole images in their own memory and that of one tile, without history.
 
     Args:
         encoder: the network.

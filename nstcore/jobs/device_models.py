@@ -18,7 +18,7 @@ from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
 from nstcore.core.moments import Moments
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
-from nstcore.core.targets import by_region, load_moments, picture_moments, save_moments
+from nstcore.core.targets import image_moments, load_moments, regional_moments, save_moments
 from nstcore.images import resize
 from nstcore.images.masks import Regions
 
@@ -81,7 +81,7 @@ class DeviceModels:
         """Compute the moments of one style image at one size, and of its regions, and write them."""
         encoder = self.encoder(settings, weights, layers)
         # Tiles are exact, and a style that fits into one is not cut.
-        found = picture_moments(
+        found = image_moments(
             encoder,
             pixels,
             size,
@@ -123,7 +123,7 @@ class DeviceModels:
         if regions is not None:
             masks = torch.from_numpy(regions.scaled(size)).to(self.device)
             guides = layer_guides(spec, masks, layers, settings.guide_propagation, regions.names)
-            moments, present = by_region(moments, layers, regions.names)
+            moments, present = regional_moments(moments, layers, regions.names)
             guides = {name: guides[name].scaled(present[name]) for name in layers}
         resized = tuple(style.resized(settings.size) for style in styles)
         targets = MetricTargets(content, features, resized, moments, guides, regions)

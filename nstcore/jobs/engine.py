@@ -16,7 +16,7 @@ import torch
 from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.errors import UserError
 from nstcore.jobs.background import Prefetcher
 from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
@@ -67,7 +67,7 @@ class StylizeRequest:
     size: tuple[int, int]
     targets: Sequence[Path]
     weights: Path
-    read: Callable[[], Task]
+    read: Callable[[], StylizeTask]
     checkpoint: Path | None = None
     region_names: tuple[str, ...] = ()
 
@@ -161,7 +161,7 @@ class Engine(DeviceModels):
         """
         queue, postponed, pause = self._batches(requests), list[MicroBatch[int]](), PAUSES[0]
 
-        def read_all(batch: MicroBatch[int]) -> list[Task]:
+        def read_all(batch: MicroBatch[int]) -> list[StylizeTask]:
             return [requests[i].read() for i in batch.items]
 
         with Prefetcher(read_all) as prefetcher:
@@ -202,7 +202,7 @@ class Engine(DeviceModels):
         self,
         requests: Sequence[StylizeRequest],
         batch: MicroBatch[int],
-        read: Callable[[], Sequence[Task]],
+        read: Callable[[], Sequence[StylizeTask]],
         progress: Progress | None,
     ) -> tuple[list[StylizeResult], Failure | None]:
         """Make the images of a batch; returns what went wrong, if anything did."""
@@ -305,7 +305,7 @@ class Engine(DeviceModels):
         self,
         requests: Sequence[StylizeRequest],
         batch: MicroBatch[int],
-        read: Callable[[], Sequence[Task]],
+        read: Callable[[], Sequence[StylizeTask]],
         progress: Progress | None,
     ) -> list[Result]:
         members = [requests[i] for i in batch.items]

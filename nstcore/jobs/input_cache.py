@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from nstcore.core.color_modes import in_grey, sample_colors, seen_picture, seen_style
+from nstcore.core.color_modes import color_content, color_style, sample_colors, to_grey
 from nstcore.images import decode, load_float, to_float
 from nstcore.images.color_transfer import LuminanceSpace
 from nstcore.images.masks import Regions, load_regions
@@ -24,7 +24,7 @@ from nstcore.jobs.cell_inputs import CellInputs
 from nstcore.store.files import atomic_path, file_sha256
 
 if TYPE_CHECKING:
-    from nstcore.core.stylize import Task
+    from nstcore.core.stylize import StylizeTask
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class InputCache:
         return load_float(self.scratch.local(path))
 
     def _load_grey(self, path: Path, space: LuminanceSpace) -> Pixels:
-        return in_grey(self._contents(path), space)
+        return to_grey(self._contents(path), space)
 
     def weights(self, inputs: CellInputs) -> Path:
         """The encoder's weights, on this node if possible."""
@@ -87,7 +87,7 @@ class InputCache:
         if inputs.start is None:
             return None
         picture = decode(Path(inputs.start.path), background=inputs.background)
-        return seen_picture(inputs.settings, to_float(picture.pixels))
+        return color_content(inputs.settings, to_float(picture.pixels))
 
     def style(self, inputs: CellInputs, index: int) -> Pixels:
         """One image of the style in its own colors, at its own size."""
@@ -99,12 +99,12 @@ class InputCache:
             return None
         return load_regions(inputs.style_guide_file(index))
 
-    def seen_style(self, inputs: CellInputs, index: int) -> Pixels:
+    def color_style(self, inputs: CellInputs, index: int) -> Pixels:
         """One image of the style as the optimization sees it."""
         pixels = self.style(inputs, index)
         if inputs.settings.color == "style":
             return pixels
-        return seen_style(inputs.settings, pixels, self._visible(inputs))
+        return color_style(inputs.settings, pixels, self._visible(inputs))
 
     def _visible(self, inputs: CellInputs) -> Pixels:
         """The pixels of the content that the image shows: ``(1, M, 3)`` where not all."""
@@ -119,19 +119,19 @@ class InputCache:
         if len(inputs.style) == 1 and inputs.settings.color == "style":
             return self.style(inputs, 0)
         return sample_colors(
-            (self.seen_style(inputs, index), part.weight) for index, part in inputs.style_by_digest
+            (self.color_style(inputs, index), part.weight) for index, part in inputs.style_by_digest
         )
 
-    def task(self, inputs: CellInputs) -> Task:
+    def task(self, inputs: CellInputs) -> StylizeTask:
         """What the optimization works on, without the style's targets; safe in any thread."""
-        from nstcore.core.stylize import Task
+        from nstcore.core.stylize import StylizeTask
 
-        return Task(
+        return StylizeTask(
             content=self.seen_content(inputs),
             styles=(),
             settings=inputs.settings,
             seed=inputs.seed,
-            style_picture=self.style_colors(inputs) if inputs.settings.init == "style" else None,
+            style_image=self.style_colors(inputs) if inputs.settings.init == "style" else None,
             start=self.start(inputs),
             regions=self.regions(inputs),
         )

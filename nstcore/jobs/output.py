@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from nstcore.core.color_modes import finished_picture
+from nstcore.core.color_modes import restore_color
 from nstcore.images import write_image
 from nstcore.images.image import levels_of, quantize, shown_digest
 from nstcore.jobs.cell_inputs import CellInputs
@@ -49,7 +49,7 @@ def store_image(
     output, settings = inputs.output, inputs.settings
     pixels, alpha = made.result.image, images.alpha(inputs)
     if settings.color != "style":
-        pixels = finished_picture(settings, pixels, images.content(inputs))
+        pixels = restore_color(settings, pixels, images.content(inputs))
     height, width = pixels.shape[:2]
     image: dict[str, Any] = {"width": width, "height": height, "bits": output.bits}
     if output.format != "jpg":

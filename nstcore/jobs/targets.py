@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstcore.core.color_modes import seen_style_digest
+from nstcore.core.color_modes import colored_style_digest
 from nstcore.images import load_float
 from nstcore.images.masks import Regions, load_regions
 from nstcore.jobs.cell_inputs import (
@@ -210,13 +210,13 @@ def _recolored_image(inputs: CellInputs, index: int, images: InputCache) -> Targ
     """An image of a cell's style as it is seen for the cell's content."""
     settings, part = inputs.settings, inputs.style[index]
     content = inputs.content
-    seen = seen_style_digest(settings, part.digest, content.digest, content.alpha)
+    seen = colored_style_digest(settings, part.digest, content.digest, content.alpha)
     own = {"digest": seen, "color": settings.color, "content": content.digest}
     return TargetImage(
         seen,
         {**part.to_json(), **own},
         part.guide,
-        lambda: images.seen_style(inputs, index),
+        lambda: images.color_style(inputs, index),
         lambda: images.style_regions(inputs, index),
     )
 

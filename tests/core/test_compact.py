@@ -29,8 +29,8 @@ from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import gram_matrix
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.targets import image_moments
 from nstcore.errors import WeightsError
 from nstcore.images import fit_size, load_float, resize
 from nstcore.store.files import file_sha256
@@ -164,9 +164,9 @@ def test_vgg19_sees_the_style_in_a_picture_made_with_the_compact_encoder(
     content = resize(content, fit_size((width, height), 160))
     settings = Settings(size=160, pyramid_start=64, iterations=60, style_weight=30.0)
     targets = [
-        picture_moments(encoder, style, size, EVAL_STYLE_LAYERS) for size in settings.level_sizes()
+        image_moments(encoder, style, size, EVAL_STYLE_LAYERS) for size in settings.level_sizes()
     ]
-    picture = stylize(encoder, [Task(content, targets, settings)])[0].image
+    picture = stylize(encoder, [StylizeTask(content, targets, settings)])[0].image
     teacher = VGG(depth="relu5_1")
     teacher.load_torchvision(read_state(TEACHER))
     seen = resize(style, fit_size((style.shape[1], style.shape[0]), 160))

@@ -13,8 +13,8 @@ from nstcore.core.initialization import generator, white_noise
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import NOISE_SEED, Objective, balance_gradients, gradient_ratio
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments
 from nstcore.core.tiling import TiledObjective
 
 LAYERS = ["relu1_1", "relu3_1"]
@@ -119,11 +119,11 @@ def test_a_picture_is_made_as_with_the_weights_multiplied(random_vgg, waves, opt
     content, painting = waves(36, 48, 1), waves(40, 56, 2)
     if grey:
         content, painting = (p[..., :1].repeat(3, axis=2) for p in (content, painting))
-    moments = [picture_moments(encoder, painting, 48, LAYERS)]
+    moments = [image_moments(encoder, painting, 48, LAYERS)]
 
     def make(**changes: Any) -> Any:
         settings = Settings(**{**base, **changes})
-        return stylize(encoder, [Task(content, moments, settings)])[0]
+        return stylize(encoder, [StylizeTask(content, moments, settings)])[0]
 
     target = torch.from_numpy(content).permute(2, 0, 1)[None].contiguous()
     noise = white_noise(36, 48, generator(NOISE_SEED))[None]

@@ -22,7 +22,7 @@ from nstcore.core.metrics import (
     metric_named,
 )
 from nstcore.core.moments import style_moments
-from nstcore.core.targets import blend, by_region, regional_target
+from nstcore.core.targets import blend, regional_moments, regional_target
 from nstcore.images.masks import Regions
 
 
@@ -155,7 +155,7 @@ def guided(reference: MetricTargets, levels: dict, *styles: StyleImage) -> Metri
     regions = columns(height, width, width * 3 // 4)
     masks = torch.from_numpy(regions.scaled((width, height)))
     layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
-    moments, _ = by_region(levels, layers, regions.names)
+    moments, _ = regional_moments(levels, layers, regions.names)
     guides = layer_guides(VGG19, masks, layers, "simple", regions.names)
     return replace(reference, style=styles, style_moments=moments, guides=guides, regions=regions)
 

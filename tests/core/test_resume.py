@@ -14,8 +14,8 @@ from nstcore.core.history import OptimizerState, Result
 from nstcore.core.losses.base import Losses
 from nstcore.core.objective import Objective
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments
 
 OPTIONS: dict[str, Any] = {
     "size": 64,
@@ -56,15 +56,15 @@ class Killing:
 
 
 @pytest.fixture
-def tasks(random_vgg, waves) -> Callable[..., list[Task]]:
-    def make(weights: Sequence[float] = (10.0, 100.0), **options: Any) -> list[Task]:
+def tasks(random_vgg, waves) -> Callable[..., list[StylizeTask]]:
+    def make(weights: Sequence[float] = (10.0, 100.0), **options: Any) -> list[StylizeTask]:
         settings = Settings(**{**OPTIONS, **options})
         moments = [
-            picture_moments(random_vgg(), waves(40, 56, 3), size, settings.layers)
+            image_moments(random_vgg(), waves(40, 56, 3), size, settings.layers)
             for size in settings.level_sizes()
         ]
         return [
-            Task(
+            StylizeTask(
                 waves(48, 64, 7),
                 moments,
                 settings.model_copy(update={"style_weight": weight}),
@@ -76,7 +76,7 @@ def tasks(random_vgg, waves) -> Callable[..., list[Task]]:
     return make
 
 
-def _interrupted(encoder: Any, tasks: list[Task], lives: Sequence[int]) -> list[Result]:
+def _interrupted(encoder: Any, tasks: list[StylizeTask], lives: Sequence[int]) -> list[Result]:
     saved = None
     for iterations in lives:
         keeper = Killing(iterations, saved)

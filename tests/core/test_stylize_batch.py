@@ -15,8 +15,8 @@ from nstcore.core.minimize import Problem
 from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.targets import image_moments
 from nstcore.images import resize
 
 HEIGHT, WIDTH = 36, 48
@@ -42,25 +42,25 @@ PYRAMID = {"size": 64, "pyramid_start": 32, "iterations": [7, 12]}
 
 
 @pytest.fixture
-def task(random_vgg, waves) -> Callable[..., Task]:
+def task(random_vgg, waves) -> Callable[..., StylizeTask]:
     """Make tasks of different contents and styles."""
 
     def make(
         content: int = 0, style: int = 10, seed: int = 0, start: Any = None, **options: Any
-    ) -> Task:
+    ) -> StylizeTask:
         settings = Settings(**{**BASE, **options})
         painting = waves(40, 56, style)
         size = settings.size
         moments = [
-            picture_moments(random_vgg(), painting, settings.style_size(level), settings.layers)
+            image_moments(random_vgg(), painting, settings.style_size(level), settings.layers)
             for level in settings.level_sizes()
         ]
-        return Task(
+        return StylizeTask(
             content=waves(size * 3 // 4, size, content),
             styles=moments,
             settings=settings,
             seed=seed,
-            style_picture=painting,
+            style_image=painting,
             start=start,
         )
 
@@ -157,8 +157,12 @@ def test_luminance_alone_gives_grey_pictures(random_vgg, task, optimizer, init):
 
 def test_shared_contents_and_styles_are_the_same_as_copies_of_them(random_vgg, task):
     first = task(style_weight=1.0)
-    second = Task(first.content, first.styles, first.settings.model_copy(update={"tv_weight": 1.0}))
-    copied = Task(second.content.copy(), [dict(level) for level in first.styles], second.settings)
+    second = StylizeTask(
+        first.content, first.styles, first.settings.model_copy(update={"tv_weight": 1.0})
+    )
+    copied = StylizeTask(
+        second.content.copy(), [dict(level) for level in first.styles], second.settings
+    )
     shared = stylize(random_vgg(), [first, second])
     for one, other in zip(shared, stylize(random_vgg(), [first, copied]), strict=True):
         _close(one, other, 1e-5)
@@ -238,7 +242,7 @@ def test_descending_one_statistic_lowers_the_other(random_vgg, task):
     """Gaussians with equal means and covariances have equal Gram matrices."""
     encoder = random_vgg()
 
-    def errors(one: Task, image: torch.Tensor, statistic: str) -> torch.Tensor:
+    def errors(one: StylizeTask, image: torch.Tensor, statistic: str) -> torch.Tensor:
         with torch.no_grad():
             objective = objective_of(
                 encoder,
@@ -306,21 +310,21 @@ def test_style_start_has_the_styles_colours(random_vgg, task):
     one = task(init="style", iterations=1)
     (result,) = stylize(random_vgg(), [one])
     # One evaluation: the start itself, cut to [0, 1].
-    style = one.style_picture.reshape(-1, 3)
+    style = one.style_image.reshape(-1, 3)
     start = result.image.reshape(-1, 3)
     np.testing.assert_allclose(start.mean(0), style.mean(0), atol=0.05)
     spread = np.linalg.norm(np.cov(style.T) - np.cov(start.T)) / np.linalg.norm(np.cov(style.T))
     assert spread < 0.3  # cutting to [0, 1] takes a part of the covariance away
     with pytest.raises(ValueError, match="style's image"):
-        stylize(random_vgg(), [Task(one.content, one.styles, one.settings)])
+        stylize(random_vgg(), [StylizeTask(one.content, one.styles, one.settings)])
 
 
 @pytest.mark.parametrize("statistic", ["gram", "w2"])
 def test_a_grey_style_is_fine(random_vgg, task, waves, statistic):
     grey = np.repeat(waves(40, 56, 4)[..., :1], 3, axis=2)
     one = task(init="style", statistic=statistic)
-    moments = [picture_moments(random_vgg(), grey, 48, one.settings.layers)]
-    one = Task(one.content, moments, one.settings, style_picture=grey)
+    moments = [image_moments(random_vgg(), grey, 48, one.settings.layers)]
+    one = StylizeTask(one.content, moments, one.settings, style_image=grey)
     (result,) = stylize(random_vgg(), [one])
     assert result.status == "ok"
     assert np.isfinite(result.image).all()
@@ -332,7 +336,7 @@ def test_a_file_is_the_start_at_the_coarsest_size(random_vgg, task, waves):
     (result,) = stylize(random_vgg(), [one])
     np.testing.assert_allclose(result.image, resize(start, (WIDTH, HEIGHT)), atol=1e-6)
     with pytest.raises(ValueError, match="image to start from"):
-        stylize(random_vgg(), [Task(one.content, one.styles, one.settings)])
+        stylize(random_vgg(), [StylizeTask(one.content, one.styles, one.settings)])
 
 
 # --- what does not go together, and what goes wrong -----------------------------
@@ -355,7 +359,7 @@ def test_tasks_that_do_not_go_together_are_refused(random_vgg, task, change):
 
 def test_contents_of_different_sizes_are_refused(random_vgg, task, waves):
     one = task()
-    other = Task(waves(48, 48), one.styles, one.settings)
+    other = StylizeTask(waves(48, 48), one.styles, one.settings)
     with pytest.raises(ValueError, match="must agree in size"):
         stylize(random_vgg(), [one, other])
 
@@ -368,7 +372,7 @@ def test_a_picture_without_a_finite_loss_is_diverged_and_alone(
     tasks = [task(content=i, optimizer=optimizer, statistic=statistic) for i in range(3)]
     bad = tasks[1].content.copy()
     bad[3, 4] = np.nan
-    broken = [tasks[0], Task(bad, tasks[1].styles, tasks[1].settings), tasks[2]]
+    broken = [tasks[0], StylizeTask(bad, tasks[1].styles, tasks[1].settings), tasks[2]]
     expected, found = stylize(random_vgg(), tasks), stylize(random_vgg(), broken)
     assert [result.status for result in found] == ["ok", "diverged", "ok"]
     assert found[1].reason
@@ -390,6 +394,6 @@ def test_rates_that_make_l_bfgs_explode_still_give_a_better_picture(random_vgg, 
 def test_narrow_pictures_pass_every_level(random_vgg, task, shape, waves):
     options = {"size": max(shape), "pyramid_start": 32, "iterations": 2}
     one = task(**options)
-    (result,) = stylize(random_vgg(), [Task(waves(*shape), one.styles, one.settings)])
+    (result,) = stylize(random_vgg(), [StylizeTask(waves(*shape), one.styles, one.settings)])
     assert result.image.shape == (*shape, 3)
     assert result.status == "ok"

@@ -12,8 +12,8 @@ import torch
 
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments, regional_target
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments, regional_target
 from nstcore.errors import ConfigError
 from nstcore.images.masks import Regions
 
@@ -41,7 +41,7 @@ def target(random_vgg, waves) -> Callable[..., list[Any]]:
 
     def make(seed: int, settings: Settings, **options: Any) -> list[Any]:
         return [
-            picture_moments(
+            image_moments(
                 random_vgg(),
                 waves(40, 56, seed),
                 settings.style_size(level),
@@ -55,7 +55,7 @@ def target(random_vgg, waves) -> Callable[..., list[Any]]:
 
 
 @pytest.fixture
-def task(target, waves) -> Callable[..., Task]:
+def task(target, waves) -> Callable[..., StylizeTask]:
     """A content with regions, or none, and a style for each of two regions."""
 
     def make(
@@ -63,7 +63,7 @@ def task(target, waves) -> Callable[..., Task]:
         regions: Regions | None = None,
         styles: tuple[int, int] = (10, 11),
         **options: Any,
-    ) -> Task:
+    ) -> StylizeTask:
         settings = Settings(**{**BASE, **options})
         parts = [target(seed, settings) for seed in styles]
         names = ("left", "right") if regions is None else regions.names
@@ -71,7 +71,7 @@ def task(target, waves) -> Callable[..., Task]:
             regional_target(dict(zip(names, level, strict=True)))
             for level in zip(*parts, strict=True)
         ]
-        return Task(waves(HEIGHT, WIDTH, content), levels, settings, regions=regions)
+        return StylizeTask(waves(HEIGHT, WIDTH, content), levels, settings, regions=regions)
 
     return make
 
@@ -86,10 +86,10 @@ def test_each_region_takes_its_own_style(waves) -> None:
         parts = {}
         for name, color in colors.items():
             paint = np.float32(color) * random.uniform(0.7, 1, (40, 56, 3)).astype(np.float32)
-            parts[name] = picture_moments(encoder, paint, size, settings.layers)
+            parts[name] = image_moments(encoder, paint, size, settings.layers)
         levels.append(regional_target(parts))
     content = waves(HEIGHT, WIDTH)
-    (made,) = stylize(encoder, [Task(content, levels, settings, regions=columns(32))])
+    (made,) = stylize(encoder, [StylizeTask(content, levels, settings, regions=columns(32))])
     halves = {"left": np.s_[:, :28], "right": np.s_[:, 36:]}
     for name, half in halves.items():
         far, near = (
@@ -133,7 +133,7 @@ def test_a_guided_style_is_compared_region_by_region(random_vgg, target, waves) 
                 (left.gram + right.gram) / 2, level[layer].gram, rtol=2e-2, atol=1e-3
             )
             assert float((left.gram - right.gram).abs().max()) > 1e-3
-    content = Task(waves(HEIGHT, WIDTH), guided, settings, regions=columns(32))
+    content = StylizeTask(waves(HEIGHT, WIDTH), guided, settings, regions=columns(32))
     parts = [
         {layer: level[f"{layer}/{name}"] for layer in ("relu1_1", "relu2_1", "relu3_1")}
         for name in ("left", "right")
@@ -196,7 +196,7 @@ def test_what_a_style_has_too_little_of_is_left_out(random_vgg, target, waves) -
     guide = Regions(("left", "right"), np.stack([corner, 255 - corner]))
     styles = target(10, settings, regions=guide)
     assert not styles[0]["relu4_1/left"].gram.any()
-    one = Task(waves(HEIGHT, WIDTH), styles, settings, regions=columns(32))
+    one = StylizeTask(waves(HEIGHT, WIDTH), styles, settings, regions=columns(32))
     (made,) = stylize(random_vgg(), [one])
     assert made.status == "ok"
     change = np.abs(made.image - one.content).mean((0, 2))

@@ -7,8 +7,8 @@ import pytest
 
 from nstcore.core.encoders.registry import VGG19
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments
 
 TILE = 48
 LAYERS = ["relu1_1", "relu3_1", "relu4_1"]
@@ -29,10 +29,10 @@ def test_tiles_change_neither_pictures_nor_losses(random_vgg, waves, optimizer):
     )
     painting = waves(90, 70, 5)
     styles = [
-        picture_moments(encoder, painting, settings.style_size(level), settings.layers)
+        image_moments(encoder, painting, settings.style_size(level), settings.layers)
         for level in settings.level_sizes()
     ]
-    tasks = [Task(waves(170, 221, seed), styles, settings) for seed in (0, 1)]
+    tasks = [StylizeTask(waves(170, 221, seed), styles, settings) for seed in (0, 1)]
     whole = stylize(encoder, tasks)
     seen: list[int] = []
     hook = encoder.register_forward_pre_hook(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from nstcore.core.moments import Moments, channel_mean, gram_matrix, style_moments
 from nstcore.core.targets import (
     blend,
-    by_region,
+    image_moments,
     load_moments,
-    picture_moments,
+    regional_moments,
     regional_target,
     save_moments,
     style_size,
@@ -29,7 +29,7 @@ STYLE = ["relu1_1", "relu3_1", "relu5_1"]
 
 @pytest.fixture
 def moments(random_vgg, waves):
-    return picture_moments(random_vgg(), waves(40, 56, 3), 48, STYLE)
+    return image_moments(random_vgg(), waves(40, 56, 3), 48, STYLE)
 
 
 def _equal(one, other, **tolerance) -> None:
@@ -93,13 +93,13 @@ def test_a_style_is_measured_like_the_picture(width, height, size, by):
 
 def test_a_small_style_is_taken_as_it_is(random_vgg, waves):
     small = waves(24, 30, 1)
-    large, own = (picture_moments(random_vgg(), small, size, STYLE) for size in (512, 30))
+    large, own = (image_moments(random_vgg(), small, size, STYLE) for size in (512, 30))
     _equal(large, own, rtol=0, atol=0)
 
 
 def test_a_style_seen_in_tiles_is_the_same_style(random_vgg, waves):
     painting = waves(230, 171, 1)
-    whole, tiled = (picture_moments(random_vgg(), painting, 230, STYLE, tile=t) for t in (None, 32))
+    whole, tiled = (image_moments(random_vgg(), painting, 230, STYLE, tile=t) for t in (None, 32))
     _equal(tiled, whole, rtol=1e-4, atol=1e-6)
 
 
@@ -116,7 +116,7 @@ def test_one_style_is_no_blend(moments):
 
 
 def test_a_weight_of_0_leaves_a_style_out(random_vgg, waves, moments):
-    other = picture_moments(random_vgg(), waves(40, 56, 8), 48, STYLE)
+    other = image_moments(random_vgg(), waves(40, 56, 8), 48, STYLE)
     _equal(blend([moments, other], [1.0, 0.0]), moments)
     _equal(blend([moments, other], [0.0, 1.0]), other)
     _equal(blend([moments, other], [0.3, 0.7]), blend([other, moments], [0.7, 0.3]))
@@ -149,7 +149,7 @@ def test_through_the_encoder_only_the_seam_differs(random_vgg):
 
 
 def test_a_style_blended_with_itself_is_the_style(random_vgg, waves, moments):
-    again = picture_moments(random_vgg(), waves(40, 56, 3), 48, STYLE)
+    again = image_moments(random_vgg(), waves(40, 56, 3), 48, STYLE)
     for share in (0.5, 0.2, 0.01):
         _equal(blend([moments, again], [share, 1 - share]), moments)
 
@@ -164,7 +164,7 @@ def test_a_picture_s_regions_have_averages_of_their_own(random_vgg, waves):
     mask[:, :24] = 255
     regions = Regions(("left", "rest"), np.stack([mask, 255 - mask]))
     layers = ["relu1_1", "relu3_1"]
-    found = picture_moments(random_vgg(), picture, 56, layers, regions=regions)
+    found = image_moments(random_vgg(), picture, 56, layers, regions=regions)
     tensor = torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0)
     for layer, features in random_vgg()(tensor, layers).items():
         step = 56 // features.shape[3]
@@ -178,7 +178,7 @@ def test_a_picture_s_regions_have_averages_of_their_own(random_vgg, waves):
             np.testing.assert_allclose(own.mean[0].numpy(), f.mean(1), rtol=1e-4)
     _equal(
         {layer: found[layer] for layer in layers},
-        picture_moments(random_vgg(), picture, 56, layers),
+        image_moments(random_vgg(), picture, 56, layers),
         rtol=0,
         atol=0,
     )
@@ -186,7 +186,7 @@ def test_a_picture_s_regions_have_averages_of_their_own(random_vgg, waves):
 
 def test_regions_are_saved_beside_the_whole(random_vgg, waves, tmp_path):
     regions = Regions(("a", "b.c"), np.full((2, 40, 56), 128, np.uint8))
-    moments = picture_moments(random_vgg(), waves(40, 56, 3), 48, STYLE, regions=regions)
+    moments = image_moments(random_vgg(), waves(40, 56, 3), 48, STYLE, regions=regions)
     save_moments(tmp_path / "48.safetensors", moments, {})
     found, _ = load_moments(tmp_path / "48.safetensors")
     _equal(found, moments, rtol=0, atol=0)
@@ -195,15 +195,15 @@ def test_regions_are_saved_beside_the_whole(random_vgg, waves, tmp_path):
 
 def test_a_target_of_regions_takes_each_from_its_style(random_vgg, waves, moments):
     regions = Regions(("a", "b"), np.stack([np.full((40, 56), v, np.uint8) for v in (255, 0)]))
-    guided = picture_moments(random_vgg(), waves(40, 56, 8), 48, STYLE, regions=regions)
+    guided = image_moments(random_vgg(), waves(40, 56, 8), 48, STYLE, regions=regions)
     target = regional_target({"a": guided, "b": moments, "c": moments})
-    found, there = by_region(target, STYLE, ["b", "a"])
+    found, there = regional_moments(target, STYLE, ["b", "a"])
     for layer in STYLE:
         torch.testing.assert_close(found[layer].region(0).gram, moments[layer].gram)
         torch.testing.assert_close(found[layer].region(1).gram, guided[f"{layer}/a"].gram)
         assert there[layer].tolist() == [1, 1]
     # The guide has nothing of b: it is left out, and what stands in its place is finite.
-    found, there = by_region(guided, STYLE, ["a", "b"])
+    found, there = regional_moments(guided, STYLE, ["a", "b"])
     for layer in STYLE:
         assert there[layer].tolist() == [1, 0]
         assert found[layer].gram.isfinite().all()
@@ -261,4 +261,4 @@ def test_a_damaged_file_is_one_clear_line(moments, tmp_path, kind):
 def test_pictures_need_not_be_contiguous(random_vgg, waves, moments):
     mirrored = np.ascontiguousarray(waves(40, 56, 3)[:, ::-1])[:, ::-1]
     assert not mirrored.flags["C_CONTIGUOUS"]
-    _equal(picture_moments(random_vgg(), mirrored, 48, STYLE), moments)
+    _equal(image_moments(random_vgg(), mirrored, 48, STYLE), moments)

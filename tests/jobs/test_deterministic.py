@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from nstcore.core.settings import Settings
 from nstcore.core.encoders.registry import COMPACT_FILE
-from nstcore.core.stylize import Task
+from nstcore.core.stylize import StylizeTask
 from nstcore.jobs.engine import Engine, StylizeRequest
 folder, deterministic = Path(sys.argv[1]), sys.argv[2] == "True"
 settings = Settings(size=48, pyramid_start=32, pyramid_factor=1.5, iterations=6, init_noise=0.1)
@@ -35,7 +35,7 @@ for target, size in zip(targets, settings.level_sizes(), strict=True):
     engine.style_target(
         target, style, size, settings, tuple(settings.style_layers), COMPACT_FILE, {}
     )
-task = Task(content, (), settings, 3)
+task = StylizeTask(content, (), settings, 3)
 [(_, made)] = engine.make(
     [StylizeRequest("a picture", settings, (48, 40), targets, COMPACT_FILE, lambda: task)]
 )

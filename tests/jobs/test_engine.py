@@ -12,7 +12,7 @@ import pytest
 
 from nstcore.core.encoders.registry import COMPACT_FILE
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task
+from nstcore.core.stylize import StylizeTask
 from nstcore.errors import UserError
 from nstcore.jobs import engine as engine_module
 from nstcore.jobs.device_models import TARGETS_KEPT
@@ -31,7 +31,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def job(number: int, target: Path, read: Callable[[], Task]) -> StylizeRequest:
+def job(number: int, target: Path, read: Callable[[], StylizeTask]) -> StylizeRequest:
     return StylizeRequest(f"picture {number}", SETTINGS, SIZE, [target], COMPACT_FILE, read)
 
 
@@ -44,13 +44,13 @@ def test_contents_of_two_batches_are_in_memory_at_the_most(target: Path, togethe
     alive: list[weakref.ref[np.ndarray]] = []
     most, readers = [], []
 
-    def reader(number: int) -> Callable[[], Task]:
-        def read() -> Task:
+    def reader(number: int) -> Callable[[], StylizeTask]:
+        def read() -> StylizeTask:
             pixels = content(number)
             alive.append(weakref.ref(pixels))
             most.append(sum(one() is not None for one in alive))
             readers.append(threading.current_thread().name)
-            return Task(pixels, (), SETTINGS, number)
+            return StylizeTask(pixels, (), SETTINGS, number)
 
         return read
 
@@ -68,10 +68,10 @@ def test_contents_of_two_batches_are_in_memory_at_the_most(target: Path, togethe
 
 
 def test_a_picture_that_cannot_be_read_costs_itself_alone(target: Path) -> None:
-    def missing() -> Task:
+    def missing() -> StylizeTask:
         raise UserError("cat.png: it is gone")
 
-    jobs = [job(n, target, lambda n=n: Task(content(n), (), SETTINGS, n)) for n in range(3)]
+    jobs = [job(n, target, lambda n=n: StylizeTask(content(n), (), SETTINGS, n)) for n in range(3)]
     jobs[1] = job(1, target, missing)
     made = dict(Engine("cpu", 1).make(jobs))
     assert made[1].result is None
@@ -102,7 +102,7 @@ def test_what_has_to_wait_comes_last_and_what_another_has_made_is_left_out(
         later = [index for index in left if index in (0, 2) and len(asked) < 7]
         return [index for index in left if index not in later], later
 
-    jobs = [job(n, target, lambda n=n: Task(content(n), (), SETTINGS, n)) for n in range(8)]
+    jobs = [job(n, target, lambda n=n: StylizeTask(content(n), (), SETTINGS, n)) for n in range(8)]
     made = [(index, one.members) for index, one in Engine("cpu", 1, 2).make(jobs, claim=claim)]
     assert made == [(3, (3,)), (6, (6, 7)), (7, (6, 7)), (0, (0,)), (2, (2,))]
     assert asked == [(0, 1), (2, 3), (4, 5), (6, 7), (0,), (2,), (0,), (2,)]

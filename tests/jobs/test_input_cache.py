@@ -258,7 +258,7 @@ def test_a_style_gets_the_colours_of_what_will_be_seen(make_plan, color):
         )
         (cell,) = plan.cells()
         engine = Engine("cpu", 1)
-        style = InputCache(None).seen_style(RunInputs(plan).of(cell), 0)
+        style = InputCache(None).color_style(RunInputs(plan).of(cell), 0)
         found[kept] = (style.mean((0, 1)), targets_of(plan, engine))
     whole = load_float("cat.png")
     visible = whole[:, 20:]

@@ -16,7 +16,7 @@ from nstcore.core.encoders.vgg import VGG
 from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize, to_tensor
 from nstcore.images.masks import Regions
 from nstcore.resources.free_memory import process_peak_bytes
 
@@ -43,7 +43,9 @@ def descend(encoder: VGG, settings: Settings, side: int, batch: int, regions: in
         masks = random.integers(0, 256, (regions, side, side), dtype=np.uint8)
         guide = Regions(tuple(f"region{i}" for i in range(regions)), masks)
     tasks = [
-        Task(random.random((side, side, 3), dtype=np.float32), [moments], settings, regions=guide)
+        StylizeTask(
+            random.random((side, side, 3), dtype=np.float32), [moments], settings, regions=guide
+        )
         for _ in range(batch)
     ]
     assert all(result.status == "ok" for result in stylize(encoder, tasks))

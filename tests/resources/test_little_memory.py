@@ -23,10 +23,10 @@ import numpy as np, torch
 from nstcore.core.settings import Settings
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.encoders.layers import torchvision_index
-from nstcore.core.stylize import Task
+from nstcore.core.stylize import StylizeTask
 from nstcore.resources import memory_model as memory
 from nstcore.jobs.engine import Engine, StylizeRequest
-from nstcore.core.targets import picture_moments, save_moments
+from nstcore.core.targets import image_moments, save_moments
 
 size, spare, share, folder = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
 torch.manual_seed(0)
@@ -45,11 +45,11 @@ content = np.random.default_rng(2).random((768, 1024, 3), dtype=np.float32)
 def jobs_at(size):
     own = settings.model_copy(update={"size": size, "pyramid_start": size})
     target = folder / f"{size}.safetensors"
-    moments = picture_moments(encoder, style, size, list(own.style_layers))
+    moments = image_moments(encoder, style, size, list(own.style_layers))
     save_moments(target, moments, {})
     return [
         StylizeRequest(f"{w}", one, (size, size * 3 // 4), [target], folder / "vgg19.pth",
-            partial(Task, content[: size * 3 // 4, :size], (), one))
+            partial(StylizeTask, content[: size * 3 // 4, :size], (), one))
         for w in (1.0, 10.0)
         for one in [own.model_copy(update={"style_weight": w})]
     ]

@@ -16,8 +16,8 @@ from slurm_cluster import Cluster
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import deepest
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import Task, stylize
-from nstcore.core.targets import picture_moments
+from nstcore.core.stylize import StylizeTask, stylize
+from nstcore.core.targets import image_moments
 from nstcore.store.cells import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
@@ -52,9 +52,9 @@ def speed() -> float:
     encoder = load_compact(depth=deepest(settings.layers))
     random = np.random.default_rng(0)
     content, style = random.random((2, 28, 32, 3), np.float32)
-    moments = picture_moments(encoder, style, 32, list(settings.style_layers), torch.device("cpu"))
+    moments = image_moments(encoder, style, 32, list(settings.style_layers), torch.device("cpu"))
     began = time.process_time()
-    stylize(encoder, [Task(content, [moments], settings)], device="cpu")
+    stylize(encoder, [StylizeTask(content, [moments], settings)], device="cpu")
     seconds = time.process_time() - began
     torch.set_num_threads(threads)
     return 200 / seconds
