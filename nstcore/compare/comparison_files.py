@@ -24,7 +24,7 @@ from nstcore.config.run import SEED
 from nstcore.plan.compared import FOLDER, PAGE, SUMMARY, TABLE, compared_runs
 from nstcore.plan.plan import Plan
 from nstcore.report.html_page import TEMPLATES, render_html
-from nstcore.report.payload import metric_labels
+from nstcore.report.payload import finite, metric_labels
 from nstcore.report.thumbnails import Thumbnails
 from nstcore.store.files import write_json, write_text
 
@@ -180,21 +180,18 @@ def _change(comparison: Comparison, change: Change) -> dict[str, Any]:
         group = change.groups[largest]
         cell = comparison.cell_text(comparison.baseline, group[0], seed=len(group) == 1)
     what, count = change.over
-    return {
+    values = {
         "n": change.count,
-        "median_difference": _finite(change.statistic("median", relative=False)),
-        "median": _finite(change.statistic("median", relative=True)),
-        "quartiles": [_finite(change.quantile(share)) for share in (0.25, 0.75)],
+        "median_difference": change.statistic("median", relative=False),
+        "median": change.statistic("median", relative=True),
+        "quartiles": [change.quantile(share) for share in (0.25, 0.75)],
         "interval": None if change.interval is None else list(change.interval),
         "confidence": CONFIDENCE,
         "interval_over": {"what": what, "count": count},
-        "largest": None if largest is None else _finite(float(change.relative[largest])),
+        "largest": None if largest is None else float(change.relative[largest]),
         "largest_cell": cell,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {name: finite(value) for name, value in values.items()}
 
 
 # --- The page ---
@@ -252,7 +249,7 @@ def _run_payload(comparison: Comparison, run: Run, thumbnails: Thumbnails) -> di
         "height": plain["height"].tolist(),
         "values": {
             name: [
-                _finite(float(value)) if ok and value is not None else None
+                finite(float(value)) if ok and value is not None else None
                 for ok, value in zip(finished, plain[name].tolist(), strict=True)
             ]
             for name in comparison.metrics
