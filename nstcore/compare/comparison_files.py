@@ -21,7 +21,13 @@ from nstcore.compare.comparison import ADDED, STATES, Comparison, RunComparison,
 from nstcore.compare.runs import Run
 from nstcore.compare.thresholds import ThresholdResult, check_thresholds, parse_thresholds
 from nstcore.config.run import SEED
-from nstcore.plan.compared import FOLDER, PAGE, SUMMARY, TABLE, compared_runs
+from nstcore.plan.paths import (
+    COMPARE_FOLDER,
+    COMPARE_PAGE,
+    COMPARE_SUMMARY,
+    COMPARE_TABLE,
+    compared_runs,
+)
 from nstcore.plan.plan import Plan
 from nstcore.report.html_page import TEMPLATES, render_html
 from nstcore.report.payload import finite, metric_labels
@@ -35,7 +41,7 @@ STYLES = ("report.css", "compare.css")
 SCRIPTS = ("dom.js", "wipe.js", "numbers.js", "pairs.js", "theme.js", "start.js")
 """The page's program, in the order in which its parts build on each other."""
 
-LINKS = {"Table of all pairs": TABLE, "summary": SUMMARY}
+LINKS = {"Table of all pairs": COMPARE_TABLE, "summary": COMPARE_SUMMARY}
 """What the page has links to."""
 
 THUMBNAIL = 320
@@ -59,7 +65,7 @@ def make_comparison(plan: Plan, *, threads: int | None = None) -> None:
     results = check_thresholds(comparison, parse_thresholds(config.fail_if), only=own)
     for line in [*own.warnings, *own.overview(), *(result.line for result in results)]:
         log.info("%s", line)
-    write_comparison(comparison, run / FOLDER, results, threads=threads)
+    write_comparison(comparison, run / COMPARE_FOLDER, results, threads=threads)
 
 
 def write_comparison(
@@ -79,9 +85,9 @@ def write_comparison(
         title: of the page (default: the names of the runs).
         threads: how many images are read at the same time (default: up to four).
     """
-    _write_table(comparison, folder / TABLE)
-    _write_page(comparison, folder / PAGE, results, title, threads)
-    write_json(folder / SUMMARY, summary(comparison, results))
+    _write_table(comparison, folder / COMPARE_TABLE)
+    _write_page(comparison, folder / COMPARE_PAGE, results, title, threads)
+    write_json(folder / COMPARE_SUMMARY, summary(comparison, results))
 
 
 # --- The table ---

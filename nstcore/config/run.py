@@ -205,7 +205,7 @@ class Output(StrictModel):
 class Config(StrictModel):
     """One run."""
 
-    run: Id = Field("run", description="Name of the run: results stand in `<results>/<run>/`.")
+    run: Id = Field("run", description="Name of the run: results are in `<results>/<run>/`.")
     contents: str | list[str] | dict[Id, ContentSpec] = Field(
         description="Images to stylize: a folder, a glob, a list of files, folders and globs, a table "
         "`*.tsv`, or a map of ids to files. Paths start from the folder where the command is run. In a "

@@ -237,29 +237,29 @@ class RunInputs:
 
     def encoder(self, settings: Settings) -> EncoderInput:
         """Name, source and sha256 of the encoder of some settings."""
-        path = encoder_file(self.run, paths.ENCODER_FACTS, settings)
+        path = encoder_file(self.run, paths.ENCODER_METADATA, settings)
         return _validated(EncoderInput, self._metadata(path), path)
 
     def content_metadata(self, content: str, size: str) -> Mapping[str, Any]:
         """What is known of a content at a size, by its label; see :func:`nstcore.images.prepare`."""
-        return self._metadata(self.run / paths.CONTENT_FACTS.format(content=content, size=size))
+        return self._metadata(self.run / paths.CONTENT_METADATA.format(content=content, size=size))
 
     def style_metadata(self, style: str, index: int) -> Mapping[str, Any]:
         """What is known of one image of a style."""
-        return self._metadata(self.run / paths.STYLE_FACTS.format(style=style, index=index))
+        return self._metadata(self.run / paths.STYLE_METADATA.format(style=style, index=index))
 
     def content_guide(self, content: str, size: str) -> Guide | None:
         """The regions of a content at a size, by its label; None without any."""
         if self.plan.contents[content].guide is None:
             return None
-        path = self.run / paths.CONTENT_GUIDE_FACTS.format(content=content, size=size)
+        path = self.run / paths.CONTENT_GUIDE_METADATA.format(content=content, size=size)
         return _validated(Guide, self._metadata(path), path)
 
     def style_guide(self, style: str, index: int) -> Guide | None:
         """The regions of one image of a style; None without any."""
         if self.plan.styles[style].guide(index) is None:
             return None
-        path = self.run / paths.STYLE_GUIDE_FACTS.format(style=style, index=index)
+        path = self.run / paths.STYLE_GUIDE_METADATA.format(style=style, index=index)
         return _validated(Guide, self._metadata(path), path)
 
 

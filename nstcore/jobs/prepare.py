@@ -224,7 +224,7 @@ def cell_keys(plan: Plan) -> list[str]:
         for name, (encoder, weights) in preparation.encoders(plan).items():
             sha256 = file_sha256(locate(encoder, weights))
             info = {"name": encoder, "source": "", "sha256": sha256}
-            write_json(root / paths.ENCODER_FACTS.format(encoder=name), info)
+            write_json(root / paths.ENCODER_METADATA.format(encoder=name), info)
         prepare_images(elsewhere)
         check_regions(elsewhere)
         inputs = RunInputs(elsewhere)

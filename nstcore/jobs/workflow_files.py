@@ -16,7 +16,7 @@ from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
 from nstcore.jobs.heartbeat import write_heartbeats
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.plan import compared, paths, preparation
+from nstcore.plan import paths, preparation
 from nstcore.plan.plan import BatchGroup, Cell, Plan
 from nstcore.plan.refine import FOLDER, refined
 from nstcore.plan.values import INPUT_AXES
@@ -134,7 +134,7 @@ class RunFiles:
         keeps_alpha = self.plan.config.output.preserve_alpha
         return {
             "contents": self.paths(paths.CONTENT, **values),
-            "content_info": self.paths(paths.CONTENT_FACTS, **values),
+            "content_info": self.paths(paths.CONTENT_METADATA, **values),
             "alphas": self.paths(paths.CONTENT_ALPHA, **values) if keeps_alpha else [],
         }
 
@@ -145,7 +145,7 @@ class RunFiles:
         values = _named(contents, sizes)
         return {
             "content_guides": self.paths(paths.CONTENT_GUIDE, **values),
-            "content_guide_info": self.paths(paths.CONTENT_GUIDE_FACTS, **values),
+            "content_guide_info": self.paths(paths.CONTENT_GUIDE_METADATA, **values),
         }
 
     def styles(self, styles: Iterable[str]) -> Files:
@@ -157,9 +157,9 @@ class RunFiles:
             guided = [index for index in indices if source.guide(index) is not None]
             for name, pattern, of in (
                 ("styles", paths.STYLE, indices),
-                ("style_info", paths.STYLE_FACTS, indices),
+                ("style_info", paths.STYLE_METADATA, indices),
                 ("style_guides", paths.STYLE_GUIDE, guided),
-                ("style_guide_info", paths.STYLE_GUIDE_FACTS, guided),
+                ("style_guide_info", paths.STYLE_GUIDE_METADATA, guided),
             ):
                 files.setdefault(name, []).extend(self.paths(pattern, style=[style], index=of))
         return files
@@ -169,7 +169,7 @@ class RunFiles:
         names = {**self._encoders, **(self._refined_encoders if refined else {})}
         return {
             "encoders": self.paths(paths.ENCODER, encoder=names),
-            "encoder_info": self.paths(paths.ENCODER_FACTS, encoder=names),
+            "encoder_info": self.paths(paths.ENCODER_METADATA, encoder=names),
         }
 
     def cell_inputs(
@@ -215,16 +215,16 @@ class RunFiles:
         """The comparison with other runs; empty without any."""
         if self.plan.config.compare is None:
             return []
-        names = (compared.PAGE, compared.TABLE, compared.SUMMARY)
-        return [f"{self.plan.config.run_dir}/{compared.FOLDER}/{name}" for name in names]
+        names = (paths.COMPARE_PAGE, paths.COMPARE_TABLE, paths.COMPARE_SUMMARY)
+        return [f"{self.plan.config.run_dir}/{paths.COMPARE_FOLDER}/{name}" for name in names]
 
     def compared_grids(self) -> list[str]:
         """The tables of the runs that this one is compared with."""
-        return [f"{folder}/grid.tsv" for folder in compared.compared_runs(self.plan.config)]
+        return [f"{folder}/grid.tsv" for folder in paths.compared_runs(self.plan.config)]
 
     def compared_states(self) -> list[list[int] | None]:
         """Changes when one of these runs goes on: it then writes its metrics again."""
-        folders = compared.compared_runs(self.plan.config)
+        folders = paths.compared_runs(self.plan.config)
         return [source_state(f"{folder}/metrics.csv") for folder in folders]
 
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from nstcore.config.run import Config
 from nstcore.core.settings import Settings
 from nstcore.images.resize import SizeBy
 from nstcore.store.files import digest
 
 CONTENT = "inputs/contents/{content}/{size}.png"
-CONTENT_FACTS = "inputs/contents/{content}/{size}.json"
+CONTENT_METADATA = "inputs/contents/{content}/{size}.json"
 CONTENT_ALPHA = "inputs/contents/{content}/{size}.alpha.png"
 STYLE = "inputs/styles/{style}/{index}.png"
-STYLE_FACTS = "inputs/styles/{style}/{index}.json"
+STYLE_METADATA = "inputs/styles/{style}/{index}.json"
 CONTENT_GUIDE = "inputs/contents/{content}/{size}.guide.npz"
-CONTENT_GUIDE_FACTS = "inputs/contents/{content}/{size}.guide.json"
+CONTENT_GUIDE_METADATA = "inputs/contents/{content}/{size}.guide.json"
 STYLE_GUIDE = "inputs/styles/{style}/{index}.guide.npz"
-STYLE_GUIDE_FACTS = "inputs/styles/{style}/{index}.guide.json"
+STYLE_GUIDE_METADATA = "inputs/styles/{style}/{index}.guide.json"
 ENCODER = "encoders/{encoder}.safetensors"
-ENCODER_FACTS = "encoders/{encoder}.json"
+ENCODER_METADATA = "encoders/{encoder}.json"
 TARGET = "targets/{style}/{target}.safetensors"
 RECORD_SUFFIX = ".json"
+
+COMPARE_FOLDER = "compare"
+"""The folder of the comparison with other runs."""
+
+COMPARE_PAGE, COMPARE_TABLE, COMPARE_SUMMARY = "index.html", "comparison.csv", "summary.json"
+"""Its files: the page, a table with a row for each pair of cells, and the summary with the limits."""
 
 
 def record_path(image: Path | str) -> Path:
@@ -65,3 +72,24 @@ def sizes_of(settings: Iterable[Settings]) -> LabelledSizes:
     """The sizes of some settings, ascending."""
     ordered = sorted(settings, key=lambda one: (one.size, one.size_by))
     return {size_label(one): (one.size, one.size_by) for one in ordered}
+
+
+# --- The runs that a run is compared with. ---
+
+
+def compared_runs(config: Config) -> list[str]:
+    """The folders of the runs that a run is compared with, the baseline first."""
+    runs = config.compare.runs if config.compare is not None else []
+    return [name if "/" in name else f"{config.results}/{name}" for name in runs]
+
+
+def missing_runs(config: Config) -> list[str]:
+    """One line for each of these runs that does not exist."""
+    problems: list[str] = []
+    for index, folder in enumerate(compared_runs(config)):
+        where = f"compare.runs[{index}]"
+        if Path(folder).resolve() == Path(config.run_dir).resolve():
+            problems.append(f"{where}: is this run itself; name another")
+        elif not (Path(folder) / "grid.tsv").is_file():
+            problems.append(f"{where}: there is no run in {folder} (it has no grid.tsv)")
+    return problems

@@ -116,7 +116,7 @@ class Plan:
                     continue
                 if len(self.selection.seeds) > 1 and not settings.uses_seed:
                     yield (
-                        "sweep.seeds: with `init: content` every seed gives the same picture; set "
+                        "sweep.seeds: with `init: content` every seed gives the same image; set "
                         "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
                     )
                 self._resolved[style, content, point.stem] = settings

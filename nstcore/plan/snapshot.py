@@ -14,7 +14,7 @@ from nstcore.config.loader import parse_config
 from nstcore.config.run import Config
 from nstcore.config.yaml_files import dump_yaml, read_yaml, with_lines
 from nstcore.errors import ConfigError
-from nstcore.plan.compared import missing_runs
+from nstcore.plan.paths import missing_runs
 from nstcore.plan.plan import Plan
 from nstcore.store.files import retry_io, write_text
 

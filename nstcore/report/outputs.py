@@ -24,7 +24,7 @@ from nstcore.contact_sheet.page import Page
 from nstcore.core.pyramid import image_size
 from nstcore.core.settings import Settings
 from nstcore.jobs.prepare import write_grid
-from nstcore.plan import compared, paths
+from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.plan.refine import FOLDER
 from nstcore.report.build import build_report
@@ -38,7 +38,7 @@ REFINED_LINKS = {
     "as PDF": f"../sheets/{FOLDER}.pdf",
     "their metrics": f"../{FOLDER}.csv",
 }
-COMPARED_LINKS = {"Comparison with other runs": f"../{compared.FOLDER}/{compared.PAGE}"}
+COMPARED_LINKS = {"Comparison with other runs": f"../{paths.COMPARE_FOLDER}/{paths.COMPARE_PAGE}"}
 """Links of the report to what is made after it."""
 
 BYTES_PER_PIXEL = 4.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nstcore.errors import StoreError, UserError
 from nstcore.plan import paths
-from nstcore.plan.compared import FOLDER, SUMMARY
+from nstcore.plan.paths import COMPARE_FOLDER, COMPARE_SUMMARY
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
 from nstcore.results.select_refined import selected_cells
@@ -45,7 +45,9 @@ def finalize(plan: Plan, summary: Path) -> None:
         )
         problems += [f"  {line}" for line in failures[:20]]
     if plan.config.compare is not None:
-        problems += _exceeded_thresholds(Path(plan.config.run_dir) / FOLDER / SUMMARY)
+        problems += _exceeded_thresholds(
+            Path(plan.config.run_dir) / COMPARE_FOLDER / COMPARE_SUMMARY
+        )
     if problems:
         raise UserError("\n".join(problems))
     write_json(summary, {**counts, "failed": failures})

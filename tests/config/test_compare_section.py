@@ -11,7 +11,7 @@ from PIL import Image
 
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
-from nstcore.plan.compared import compared_runs
+from nstcore.plan.paths import compared_runs
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import open_plan, open_snapshot, read_plan, write_snapshot
 

@@ -106,7 +106,7 @@ def make_plan(**changes: Any) -> Plan:
     prepare.prepare_style(plan, "night", 0)
     for name in preparation.encoders(plan):
         facts = {"name": "vgg19", "source": "none", "sha256": "0" * 64}
-        write_json(Path(plan.config.run_dir) / paths.ENCODER_FACTS.format(encoder=name), facts)
+        write_json(Path(plan.config.run_dir) / paths.ENCODER_METADATA.format(encoder=name), facts)
     return plan
 
 
@@ -290,7 +290,7 @@ class TestCheck:
 
 
 def test_a_run_that_is_not_prepared_says_so(plan: Plan) -> None:
-    path = Path(plan.config.run_dir) / paths.CONTENT_FACTS.format(content="cat", size=64)
+    path = Path(plan.config.run_dir) / paths.CONTENT_METADATA.format(content="cat", size=64)
     path.unlink()
     with pytest.raises(StoreError, match=r"cat/64\.json.*run again"):
         run(plan)

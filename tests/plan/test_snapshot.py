@@ -134,7 +134,7 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
                 prepare.prepare_style(plan, name, index)
         for name in preparation.encoders(plan):
             facts = {"name": name, "source": "", "sha256": "0" * 64}
-            write_json(Path(plan.config.run_dir) / paths.ENCODER_FACTS.format(encoder=name), facts)
+            write_json(Path(plan.config.run_dir) / paths.ENCODER_METADATA.format(encoder=name), facts)
         prepare.write_grid(plan, Path(sys.argv[2]))
         print(list(preparation.target_requests(plan)), plan.sizes, plan.digest_of(plan.cells()))
         print([(g.name, g.batches, g.places) for g in plan.groups])

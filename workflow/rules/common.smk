@@ -8,7 +8,7 @@ from nstcore.contact_sheet import page_names
 from nstcore.errors import UserError
 from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS, state_of
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
-from nstcore.plan import compared, paths
+from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.plan.snapshot import open_plan, write_snapshot
 from nstcore.results.select_refined import selected_images

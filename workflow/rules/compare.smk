@@ -8,14 +8,14 @@ rule compare:
         others=FILES.compared_grids(),
         images=ancient(FILES.images),
     output:
-        page=f"{RUN}/{compared.FOLDER}/{compared.PAGE}",
+        page=f"{RUN}/{paths.COMPARE_FOLDER}/{paths.COMPARE_PAGE}",
         table=report(
-            f"{RUN}/{compared.FOLDER}/{compared.TABLE}",
+            f"{RUN}/{paths.COMPARE_FOLDER}/{paths.COMPARE_TABLE}",
             caption="../report/compare.rst",
             category="Comparison",
             labels={"table": "comparison"},
         ),
-        summary=f"{RUN}/{compared.FOLDER}/{compared.SUMMARY}",
+        summary=f"{RUN}/{paths.COMPARE_FOLDER}/{paths.COMPARE_SUMMARY}",
     log:
         f"{RUN}/logs/compare.log",
     params:

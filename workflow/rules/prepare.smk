@@ -31,7 +31,7 @@ rule prepare_style:
         source=FILES.style_source,
     output:
         image=f"{RUN}/{paths.STYLE}",
-        info=f"{RUN}/{paths.STYLE_FACTS}",
+        info=f"{RUN}/{paths.STYLE_METADATA}",
     log:
         f"{RUN}/logs/prepare_style/{{style}}-{{index}}.log",
     resources:
@@ -63,10 +63,10 @@ rule prepare_content_guide:
 rule prepare_style_guide:
     input:
         source=FILES.style_guide_source,
-        info=f"{RUN}/{paths.STYLE_FACTS}",
+        info=f"{RUN}/{paths.STYLE_METADATA}",
     output:
         guide=f"{RUN}/{paths.STYLE_GUIDE}",
-        info=f"{RUN}/{paths.STYLE_GUIDE_FACTS}",
+        info=f"{RUN}/{paths.STYLE_GUIDE_METADATA}",
     log:
         f"{RUN}/logs/prepare_style_guide/{{style}}-{{index}}.log",
     resources:
@@ -82,7 +82,7 @@ rule prepare_encoder:
         source=FILES.weights_source,
     output:
         weights=f"{RUN}/{paths.ENCODER}",
-        info=f"{RUN}/{paths.ENCODER_FACTS}",
+        info=f"{RUN}/{paths.ENCODER_METADATA}",
     log:
         f"{RUN}/logs/prepare_encoder/{{encoder}}.log",
     resources:
