@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from nstcore.errors import UserError
 from nstcore.images import load_float
 from nstcore.jobs.cell_inputs import CellInputs, RunInputs
-from nstcore.jobs.input_cache import KEPT, InputCache
+from nstcore.jobs.input_cache import InputCache
 from nstcore.plan import preparation
 from nstcore.plan.plan import Cell
+from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.cells import Store, Stored
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Evaluator:
     ) -> None:
         self._inputs, self._images, self._store, self._engine = inputs, images, store, engine
         # What is known of a content to evaluate with takes more memory than the content.
-        self._evaluation = lru_cache(KEPT)(self._new_evaluation)
+        self._evaluation = lru_cache(IMAGES_KEPT)(self._new_evaluation)
 
     def info(self) -> dict[str, Any]:
         """The encoder that evaluates and the size, for the record."""

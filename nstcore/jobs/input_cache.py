@@ -21,6 +21,7 @@ from nstcore.images import decode, load_float, to_float
 from nstcore.images.color_transfer import LuminanceSpace
 from nstcore.images.masks import Regions, load_regions
 from nstcore.jobs.cell_inputs import CellInputs
+from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.files import atomic_path, file_sha256
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.float32]
-
-KEPT = 4
-"""Images of a kind that stay in memory: few enough to be small beside a batch, however large they are."""
 
 SCRATCH_FOLDER = "nst-scratch"
 
@@ -48,9 +46,11 @@ class InputCache:
     def __init__(self, scratch: str | None) -> None:
         self.scratch = Scratch(scratch)
         # A cache for each kind: a batch has few contents, and its many styles shall not evict them.
-        self._contents, self._alphas, self._styles = (lru_cache(KEPT)(self._load) for _ in range(3))
-        self._grey = lru_cache(KEPT)(self._load_grey)
-        self._regions = lru_cache(KEPT)(load_regions)
+        self._contents, self._alphas, self._styles = (
+            lru_cache(IMAGES_KEPT)(self._load) for _ in range(3)
+        )
+        self._grey = lru_cache(IMAGES_KEPT)(self._load_grey)
+        self._regions = lru_cache(IMAGES_KEPT)(load_regions)
 
     def _load(self, path: Path) -> Pixels:
         return load_float(self.scratch.local(path))

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from nstcore.resources.requests import SHUTDOWN_MARGIN
+
 log = logging.getLogger(__name__)
 
 DEADLINE_VARIABLES = ("NST_DEADLINE", "SLURM_JOB_END_TIME")
 """Environment variables with the time when the job will be killed, in seconds since 1970."""
-
-MARGIN = 90.0
-"""Seconds before the deadline when an optimization saves its state and ends."""
 
 MAX_MARGIN_SHARE = 0.25
 """The largest share of a job's time that the margin may take, so that a short job makes progress too."""
@@ -47,7 +46,7 @@ class ShutdownSignal:
         self,
         deadline: float | None = None,
         *,
-        margin: float = MARGIN,
+        margin: float = SHUTDOWN_MARGIN,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.deadline, self.margin, self._clock = deadline, margin, clock
@@ -71,7 +70,7 @@ class ShutdownSignal:
         deadline = _deadline(environment, ask or slurm_end)
         if deadline is None:
             return cls(clock=clock)
-        margin = min(MARGIN, MAX_MARGIN_SHARE * max(0.0, deadline - clock()))
+        margin = min(SHUTDOWN_MARGIN, MAX_MARGIN_SHARE * max(0.0, deadline - clock()))
         return cls(deadline, margin=margin, clock=clock)
 
     def reason(self) -> str | None:

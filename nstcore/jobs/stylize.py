@@ -23,6 +23,7 @@ from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import CellRecord
+from nstcore.resources.requests import PENDING_WRITES
 from nstcore.store.cells import Store, Stored, link
 from nstcore.store.claims import ClaimQueue, Claims, WaitCallback
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from nstcore.jobs.engine import Engine, Progress, StylizeRequest, StylizeResult
 
 log = logging.getLogger(__name__)
-
-PENDING_WRITES = 2
-"""Images that are written, or wait for it, while others are optimized."""
 
 BACKGROUND_WRITE_MAX_PIXELS = 2**22
 """Larger images are written before the next is begun, whose memory is planned without them."""

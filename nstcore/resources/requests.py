@@ -9,9 +9,6 @@ import math
 from collections.abc import Sequence
 
 from nstcore.core.pyramid import area
-from nstcore.jobs.input_cache import KEPT
-from nstcore.jobs.shutdown import MARGIN
-from nstcore.jobs.stylize import PENDING_WRITES
 from nstcore.plan.cost_model import SHAPES, cell_seconds, job_seconds
 from nstcore.plan.plan import Cell, Plan
 from nstcore.resources.estimate import (
@@ -22,6 +19,15 @@ from nstcore.resources.estimate import (
 )
 from nstcore.resources.memory_model import MEMORY_SHARE
 from nstcore.resources.micro_batches import MicroBatch
+
+IMAGES_KEPT = 4
+"""Images of a kind that a job keeps in memory beside those that it works on."""
+
+PENDING_WRITES = 2
+"""Images that a job writes, or is about to write, while others are optimized."""
+
+SHUTDOWN_MARGIN = 90.0
+"""Seconds before its deadline when a job saves its state and ends."""
 
 TIME_FACTOR = 1.5
 """Time that is asked for over the time that is expected: nodes differ, and file systems are busy."""
@@ -72,7 +78,7 @@ def runtime_minutes(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
 
     Never more than ``cluster.max_minutes``: what is not finished by then goes on in the next attempt.
     """
-    asked = TIME_FACTOR * attempt * expected_seconds(plan, cells) + MARGIN
+    asked = TIME_FACTOR * attempt * expected_seconds(plan, cells) + SHUTDOWN_MARGIN
     minutes = max(LEAST_MINUTES, math.ceil(asked / 60))
     most = plan.config.cluster.max_minutes
     return minutes if most is None else min(minutes, most)
@@ -130,7 +136,7 @@ def _held_pixels(batches: Sequence[MicroBatch[Cell]]) -> float:
     largest = max((area(batch.size) for batch in batches), default=0)
     contents = len({(cell.content, cell.settings.size) for cell in cells})
     # Contents as they are read and as they are seen: of two batches, and what is kept; then results.
-    sources = 2 * min(contents, 2 * together + KEPT)
+    sources = 2 * min(contents, 2 * together + IMAGES_KEPT)
     return largest * (sources + min(len(cells), together + PENDING_WRITES))
 
 

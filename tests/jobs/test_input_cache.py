@@ -19,11 +19,12 @@ from nstcore.images import decode, load_float
 from nstcore.jobs import prepare
 from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.engine import Engine
-from nstcore.jobs.input_cache import KEPT, InputCache
+from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
+from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.cells import Store
 
 
@@ -286,11 +287,11 @@ def test_what_judges_is_kept_of_the_last_contents_only(make_plan, monkeypatch):
         return original(self, settings, weights, content, *others)
 
     monkeypatch.setattr(Engine, "evaluation", evaluation)
-    names = [f"cat{number}.png" for number in range(2 * KEPT)]
+    names = [f"cat{number}.png" for number in range(2 * IMAGES_KEPT)]
     with Image.open("cat.png") as image:
         for number, name in enumerate(names):
             image.point(lambda value, n=number: value // (n + 1)).save(name)
     plan = make_plan({"iterations": 1}, contents=names, sweep={"axes": {"style_weight": [1, 10]}})
     made(plan)
     assert len(contents) == len(names), "one judge for both cells of a content"
-    assert most <= KEPT + 1
+    assert most <= IMAGES_KEPT + 1
