@@ -99,14 +99,20 @@ def print_comparison(comparison: Comparison, results: Sequence[ThresholdResult])
             console.print(f"[yellow]warning:[/] {escape(line)}")
         for line in one.overview():
             console.print(escape(line))
+        rows = metric_rows(one)
         if console.is_terminal:
-            console.print(metric_table(one))
-        else:
-            for name, *texts in metric_rows(one):
-                values = [
-                    f"{column} {text}" for column, text in zip(METRIC_COLUMNS, texts, strict=True)
-                ]
-                console.print(escape(f"{name}: {', '.join(values)}"))
+            table = Table("metric", box=None, pad_edge=False)
+            for column in METRIC_COLUMNS:
+                table.add_column(column, justify="right")
+            for row in rows:
+                table.add_row(*map(escape, row))
+            console.print(table)
+            continue
+        for name, *texts in rows:
+            values = [
+                f"{column} {text}" for column, text in zip(METRIC_COLUMNS, texts, strict=True)
+            ]
+            console.print(escape(f"{name}: {', '.join(values)}"))
     for result in results:
         if not result.exceeded and result.problem is None:
             console.print(escape(result.line))
@@ -134,13 +140,3 @@ def metric_rows(one: RunComparison) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def metric_table(one: RunComparison) -> Table:
-    """How every metric changed, for a terminal."""
-    table = Table("metric", box=None, pad_edge=False)
-    for column in METRIC_COLUMNS:
-        table.add_column(column, justify="right")
-    for row in metric_rows(one):
-        table.add_row(*map(escape, row))
-    return table

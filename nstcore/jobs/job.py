@@ -28,7 +28,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @contextmanager
-def job(frozen: str, log_file: str) -> Iterator[Plan]:
+def job(snapshot: str, log_file: str) -> Iterator[Plan]:
     """Open a run's plan and keep the job's log.
 
     Everything goes to the log file, an exception with its traceback; warnings also go to the
@@ -36,7 +36,7 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     until one of them succeeds.
 
     Args:
-        frozen: the snapshot of the run's configuration.
+        snapshot: the snapshot of the run's configuration.
         log_file: the job's log.
     """
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def job(frozen: str, log_file: str) -> Iterator[Plan]:
     try:
         with _recording_interrupts():
             log.info("%s", describe_node())
-            yield open_snapshot(frozen)
+            yield open_snapshot(snapshot)
         attempts.unlink(missing_ok=True)
     except UserError as error:
         log.error("%s", error)
