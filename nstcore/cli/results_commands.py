@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def collect_garbage(arguments: argparse.Namespace) -> int:
     root = arguments.store or arguments.results[0] / ".store"
     if not root.is_dir():
         raise UserError(f"{root}: is not a store; name it with --store")
-    garbage = find_garbage(Store(root), arguments.results)
+    garbage = find_garbage(Store(root), referenced_keys(arguments.results))
     if not arguments.dry_run:
         remove_garbage(garbage)
     verb = "would remove" if arguments.dry_run else "removed"
@@ -119,6 +120,23 @@ def collect_garbage(arguments: argparse.Namespace) -> int:
         f"kept {garbage.kept}"
     )
     return 0
+
+
+def referenced_keys(results: Iterable[Path]) -> set[str]:
+    """Find the keys of all cells that the runs below some results folders have, or have planned."""
+    found: set[str] = set()
+    for folder in results:
+        # Path.glob would look into the store too, whose records name every key.
+        for run in (path for path in folder.iterdir() if not path.name.startswith(".")):
+            for grid in run.glob("grid.tsv"):
+                with open(grid, encoding="utf-8", newline="") as file:
+                    found.update(row["key"] for row in csv.DictReader(file, delimiter="\t"))
+            for path in (*run.glob("cells/**/*.json"), *run.glob("refined/**/*.json")):
+                try:
+                    found.add(json.loads(path.read_text(encoding="utf-8"))["key"])
+                except (FileNotFoundError, ValueError, KeyError, TypeError):
+                    continue
+    return found
 
 
 def watch_run(arguments: argparse.Namespace) -> int:

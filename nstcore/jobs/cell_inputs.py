@@ -271,7 +271,7 @@ def encoder_file(run: Path, pattern: str, settings: Settings) -> Path:
 def _read_metadata(path: Path) -> dict[str, Any]:
     try:
         # Another node may have written it a moment ago.
-        text = retry_io(lambda: path.read_text(encoding="utf-8"), awaited=True)
+        text = retry_io(lambda: path.read_text(encoding="utf-8"), expected=True)
         value: dict[str, Any] = json.loads(text)
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it and run again") from None

@@ -17,7 +17,7 @@ from nstcore.jobs.input_cache import InputCache
 from nstcore.plan import preparation
 from nstcore.plan.plan import Cell
 from nstcore.resources.requests import IMAGES_KEPT
-from nstcore.store.cells import Store, Stored
+from nstcore.store.cells import Store, StoredCell
 
 if TYPE_CHECKING:
     from nstcore.core.metrics import StyleImage
@@ -51,7 +51,7 @@ class Evaluator:
         settings = self._inputs.evaluation_settings
         return {**self._inputs.encoder(settings).to_json(), "size": settings.size}
 
-    def metrics(self, cell: Cell, stored: Stored) -> dict[str, Any]:
+    def metrics(self, cell: Cell, stored: StoredCell) -> dict[str, Any]:
         """The metrics of a finished cell; empty where it cannot be measured."""
         inputs = self._inputs.evaluation(cell.style, cell.content)
         checksum = stored.record["image"]["sha256"]

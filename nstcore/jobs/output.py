@@ -22,7 +22,7 @@ from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM
 from nstcore.plan.plan import Cell
 from nstcore.plan.record import SCHEMA, CellIdentity, CellRecord, ImageInfo, OptimizationInfo
-from nstcore.store.cells import Store, Stored
+from nstcore.store.cells import Store, StoredCell
 
 if TYPE_CHECKING:
     from nstcore.jobs.engine import StylizeResult
@@ -35,7 +35,7 @@ def store_image(
     key: str,
     made: StylizeResult,
     members: Sequence[tuple[str, CellInputs]] = (),
-) -> Callable[[], Stored]:
+) -> Callable[[], StoredCell]:
     """What puts a finished image into the store: files only, fit for a thread of its own.
 
     Args:
@@ -87,7 +87,7 @@ def write_record(
     run: str,
     cell: Cell,
     inputs: CellInputs,
-    stored: Stored,
+    stored: StoredCell,
     metrics: dict[str, Any],
     evaluation: dict[str, Any],
 ) -> None:

@@ -24,7 +24,7 @@ from nstcore.plan import paths, preparation
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import CellRecord
 from nstcore.resources.requests import PENDING_WRITES
-from nstcore.store.cells import Store, Stored, link
+from nstcore.store.cells import Store, StoredCell, link
 from nstcore.store.claims import ClaimQueue, Claims, WaitCallback
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def stylize_batch(
     """
     job = BatchJob(plan, threads, stop or ShutdownSignal.of())
     missing: dict[str, list[BatchCell]] = {}
-    finished: list[tuple[BatchCell, Stored]] = []
+    finished: list[tuple[BatchCell, StoredCell]] = []
     for cell in map(job.batch_cell, cells):
         stored = job.store.find(cell.key)
         if stored is None:
@@ -146,7 +146,7 @@ def make_batch_member(
     threads: int | None = None,
     target_threads: int | None = None,
     progress: Progress | None = None,
-) -> Stored:
+) -> StoredCell:
     """Make the image of one plan in one batch with those of others, which are thrown away.
 
     How many are computed together decides the last bits of each.  It is not measured.
@@ -312,7 +312,7 @@ class BatchJob:
             self._finish(duplicates, claims, stored)
         return stored is not None
 
-    def _finish(self, duplicates: Duplicates, claims: Claims, stored: Stored) -> None:
+    def _finish(self, duplicates: Duplicates, claims: Claims, stored: StoredCell) -> None:
         """Link the cells that a stored image stands for; its saved states and its claim go."""
         shutil.rmtree(self.store.checkpoints(stored.key), ignore_errors=True)
         claims.release([stored.key])
@@ -320,7 +320,7 @@ class BatchJob:
             self.link(cell, stored)
             log.info("finished %s", cell.cell.image)
 
-    def link(self, cell: BatchCell, stored: Stored) -> None:
+    def link(self, cell: BatchCell, stored: StoredCell) -> None:
         """Link a stored cell to its place and write its record."""
         link(stored.image, cell.inputs.run / cell.cell.image)
         metrics, evaluation = self.evaluator.metrics(cell.cell, stored), self.evaluator.info()

@@ -95,7 +95,7 @@ def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
     path = snapshot_of(raw)
     try:
         # Another machine may have written it a moment ago.
-        retry_io(path.stat, awaited=True)
+        retry_io(path.stat, expected=True)
     except FileNotFoundError:
         raise ConfigError([f"{path}: is missing; start the run again"]) from None
     return open_snapshot(path)

@@ -20,7 +20,7 @@ from nstcore.plan.record import CellRecord
 from nstcore.plan.snapshot import NAME, open_snapshot
 from nstcore.results.select_refined import TABLE, selected_cells
 from nstcore.store.cells import Store
-from nstcore.store.claims import lives
+from nstcore.store.claims import process_exists
 
 WINDOW = 3600.0
 """Seconds over which the rate is measured."""
@@ -181,7 +181,7 @@ class Watcher:
     def _job(self, beat: Heartbeat, cells: Iterable[Cell], now: float) -> JobState:
         quiet = now - beat.updated
         state = "silent" if quiet > SILENT else "running"
-        if beat.host == platform.node() and not lives(beat.pid):
+        if beat.host == platform.node() and not process_exists(beat.pid):
             state = "gone"
         own = (cell.image for cell in cells if cell.batch == beat.batch)
         return JobState(beat, state, sum(image in self._records for image in own), quiet)

@@ -1,7 +1,7 @@
-"""The content-addressed store: every finished cell, once, by its key.
+"""The content-addressed store: each finished cell once, under its key.
 
-Snakemake does not know of it.  A job that runs again, for whatever reason, links what the store has
-and computes only the rest; two runs that share a cell share its picture.
+Snakemake does not know about it. A job that runs again links what the store has and computes only
+the rest; two runs with the same cell share its image.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from nstcore.store.files import atomic_path, file_sha256, retry_io, write_json
 log = logging.getLogger(__name__)
 
 _FICLONE = 0x40049409
-"""ioctl of Linux that lets two files share their blocks until one is written to."""
+"""The Linux ioctl by which two files share their blocks until one of them changes."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One finished cell in the store: its picture and its record."""
+class StoredCell:
+    """A finished cell: its image and its record."""
 
     key: str
     image: Path
@@ -36,27 +36,26 @@ class Stored:
 
 
 class Store:
-    """A folder of finished cells, of measurements and of style targets.
+    """A folder of finished cells, metrics, checkpoints and claims.
 
-    Any number of processes, also on several machines, may use one store at the same time: files
-    appear whole or not at all, and a key always stands for the same contents.
+    Any number of processes, on several machines too, may use a store at the same time: files appear
+    whole or not at all, and a key always means the same contents.
 
     Args:
-        root: the folder; made when something is first written.
+        root: the folder; created at the first write.
     """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
     def path(self, kind: str, key: str, suffix: str) -> Path:
-        """Where an object stands: ``<root>/<kind>/<first two digits>/<key><suffix>``."""
+        """The path of an object: ``<root>/<kind>/<first two digits>/<key><suffix>``."""
         return self.root / kind / key[:2] / f"{key}{suffix}"
 
-    def find(self, key: str) -> Stored | None:
-        """A finished cell, or None.
+    def find(self, key: str) -> StoredCell | None:
+        """Return a finished cell, or None.
 
-        The picture's checksum is verified: one that was changed in place is removed from the store,
-        with a warning, and counts as missing.
+        An image that does not match its checksum is removed with a warning and counts as missing.
         """
         record_path = self.path("cells", key, ".json")
         try:
@@ -78,29 +77,29 @@ class Store:
             record_path.unlink(missing_ok=True)
             image.unlink(missing_ok=True)
             return None
-        return Stored(key, image, record)
+        return StoredCell(key, image, record)
 
     def checkpoints(self, key: str) -> Path:
-        """The folder for the states of a cell that is being made; see ``nstcore.jobs.checkpoint``."""
+        """The folder of a cell's checkpoints; see `nstcore.jobs.checkpoint`."""
         return self.path("checkpoints", key, "")
 
     def has(self, key: str) -> bool:
-        """Whether a cell is finished, without a look at its picture."""
+        """Whether a cell is finished; its image is not verified."""
         return self.path("cells", key, ".json").is_file()
 
     def put(
         self, key: str, suffix: str, save: Callable[[Path], None], record: dict[str, Any]
-    ) -> Stored:
+    ) -> StoredCell:
         """Keep a finished cell.
 
         Args:
             key: its key.
-            suffix: of the picture's file, ``.png`` for example.
-            save: writes the picture to the path it is given.
-            record: everything else; the picture's checksum is added under ``image``.
+            suffix: of the image file, such as ``.png``.
+            save: writes the image to a path.
+            record: everything else; the image's file name and checksum are added under ``image``.
         """
-        # Two processes may make the same cell at once, and their files differ in their dates: each
-        # has its own, and the record that stays names the one it belongs to.
+        # Two processes may make the same cell at once, and their files differ in their dates. Each
+        # writes its own, and the record that stays names the one it belongs to.
         image = self.path("cells", key, f".{secrets.token_hex(4)}{suffix}")
         # Read-only, because runs hold hard links to this very file.
         with atomic_path(image, mode=0o444) as temporary:
@@ -109,10 +108,10 @@ class Store:
         record = {**record, "image": {**record["image"], "file": image.name, "sha256": checksum}}
         # The record comes last: a cell without one does not exist.
         write_json(self.path("cells", key, ".json"), record)
-        return Stored(key, image, record)
+        return StoredCell(key, image, record)
 
     def read(self, kind: str, key: str) -> dict[str, Any] | None:
-        """A JSON object of a kind such as ``metrics``, or None if it is missing or damaged."""
+        """Return a JSON object of a kind such as ``metrics``; None if missing or damaged."""
         try:
             path = self.path(kind, key, ".json")
             text = retry_io(lambda: path.read_text(encoding="utf-8"))
@@ -131,15 +130,15 @@ class Store:
             yield path.stem
 
     def objects(self, kind: str) -> list[Path]:
-        """The JSON files of a kind, sorted, without those that are only being written."""
+        """The JSON files of a kind, sorted, without those that are being written."""
         return sorted((self.root / kind).glob("*/[!.]*.json"))
 
 
 def link(source: Path, destination: Path) -> str:
-    """Make ``destination`` the same picture as ``source``, sharing its blocks where possible.
+    """Make ``destination`` the same image as ``source``, on the same disk blocks where possible.
 
-    Tried in turn: a reflink (an independent file that shares blocks), a hard link (the same,
-    read-only file), a copy.
+    It tries a reflink (an independent file that shares blocks), then a hard link (the same,
+    read-only file), then a copy.
 
     Returns:
         ``reflink``, ``hardlink`` or ``copy``.
@@ -153,7 +152,7 @@ def link(source: Path, destination: Path) -> str:
             how = "copy"
         os.replace(temporary, destination)
     finally:
-        # rename() leaves the old name when both are links to one file already.
+        # rename() does nothing when both are links to one file already.
         temporary.unlink(missing_ok=True)
     return how
 
@@ -169,15 +168,15 @@ def _clone(source: Path, destination: Path) -> str | None:
 
 
 def _hard_link(source: Path, destination: Path) -> str | None:
-    # A link to another user's file could be neither touched nor, later, be told from our own.
+    # We could not touch a link to another user's file.
     if hasattr(os, "geteuid") and source.stat().st_uid != os.geteuid():
         return None
     try:
         os.link(source, destination)
-        # A workflow compares dates: what is linked now must not be older than what it is made from.
+        # Snakemake compares dates: an output must not be older than its inputs.
         os.utime(destination)
     except OSError as error:
-        # Another file system, no links there, or too many links already.
+        # Another file system, one without links, or too many links.
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
             return None
         raise

@@ -1,4 +1,4 @@
-"""Whose turn it is to make a cell, where several jobs want the same at the same time."""
+"""Claims: which job makes a cell when several jobs want the same one at the same time."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ log = logging.getLogger(__name__)
 
 
 @cache
-def process_space() -> str | None:
-    """What tells apart containers of one host, whose processes have numbers of their own, if known."""
+def pid_namespace() -> str | None:
+    """The namespace of this process's id, which tells containers of one host apart; None if unknown."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux
         return None
 
 
-def lives(pid: int) -> bool:
-    """Whether a process of this machine is there, whoever's it is."""
+def process_exists(pid: int) -> bool:
+    """Whether a process of any user runs on this machine."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -41,34 +41,32 @@ def lives(pid: int) -> bool:
     return True
 
 
-# --- Which cells are being made: jobs that share a store leave each other's alone. ---
+REFRESH_SECONDS = 15.0
+"""A holder touches its claims this often."""
 
-EVERY = 15.0
-"""Seconds between two touches of a claim."""
-
-STALE = 120.0
-"""Seconds of seeing a claim unchanged after which its holder counts as gone: NFS may show a change a
+STALE_SECONDS = 120.0
+"""A claim that was seen unchanged for so long is stale: its holder has ended. NFS may show a change a
 minute late."""
 
-ANCIENT = 3600.0
-"""Seconds since its last touch after which a claim is stale at first sight."""
+EXPIRY_SECONDS = 3600.0
+"""A claim whose last touch is so long ago is stale at first sight."""
 
 
 @dataclass
 class Claims:
-    """The cells that this process is making; leaving the context gives all of them back.
+    """The cells that this process is making; leaving the context releases them.
 
     Args:
-        store: where they will stand.
-        job: what a scheduler calls this process's job, for whoever waits for it.
-        every, stale: see :data:`EVERY` and :data:`STALE`.
-        clock: seconds that only grow.
+        store: the store they are made for.
+        job: the scheduler's id of this job, for the messages of jobs that wait for it.
+        refresh, stale: see `REFRESH_SECONDS` and `STALE_SECONDS`.
+        clock: a monotonic clock, in seconds.
     """
 
     store: Store
     job: str | None = None
-    every: float = EVERY
-    stale: float = STALE
+    refresh: float = REFRESH_SECONDS
+    stale: float = STALE_SECONDS
     clock: Callable[[], float] = time.monotonic
     _held: set[str] = field(default_factory=set)
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -77,7 +75,7 @@ class Claims:
     _thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        here = {"host": platform.node(), "space": process_space()}
+        here = {"host": platform.node(), "space": pid_namespace()}
         self._own = {**here, "pid": os.getpid(), "job": self.job}
 
     def __enter__(self) -> Self:
@@ -90,20 +88,20 @@ class Claims:
         self.release(list(self._held))
 
     def take(self, keys: Iterable[str], *, whole: bool = False) -> dict[str, str]:
-        """Claim cells, as far as they are free.
+        """Claim the cells that are free.
 
         Args:
-            keys: of the cells; those that are held already stay so.
-            whole: whether to claim none where one is refused.
+            keys: of the cells; those that this process holds already count as claimed.
+            whole: claim all or none.
 
         Returns:
-            Those that another holds, and who, in words; with ``whole`` the first of them.
+            Key -> description of the holder, for cells of other jobs; with ``whole`` only the first.
         """
         refused, taken = dict[str, str](), list[str]()
-        # In one order for everybody: of two that want the same cells, one comes first to all of them.
+        # Everybody goes in the same order, so that of two jobs with the same cells one gets them all.
         for key in sorted(set(keys) - self._held):
             if whole and refused:
-                # Looked at all the same, so that those of one holder go stale together.
+                # Look at the others too, so that all claims of one holder go stale together.
                 with suppress(OSError):
                     self._holder(key)
                 continue
@@ -119,12 +117,12 @@ class Claims:
             try:
                 thread.start()
                 self._thread = thread
-            except RuntimeError:  # no memory for one: they go stale, and a cell may be made twice
+            except RuntimeError:  # no memory: the claims go stale, and a cell may be made twice
                 log.info("claims are not touched", exc_info=True)
         return refused
 
     def release(self, keys: Iterable[str]) -> None:
-        """Give cells back, finished or not; those not held are left alone."""
+        """Release cells, finished or not; those of other jobs are left alone."""
         for key in keys:
             with self._lock:
                 if key not in self._held:
@@ -135,25 +133,25 @@ class Claims:
                 if _read(path) == self._own:
                     path.unlink(missing_ok=True)
             except OSError as error:
-                log.info("%s stays: %s", path, error)
+                log.info("%s was not removed: %s", path, error)
 
     def _path(self, key: str) -> Path:
         return self.store.path("claims", key, ".json")
 
     def _take(self, key: str) -> str | None:
-        """Claim a cell; who holds it, or None."""
+        """Claim a cell; return a description of the holder if that is another job."""
         path = self._path(key)
         try:
             if not _create(path, self._own):
                 holder = self._holder(key)
                 if holder is not None:
                     return holder
-                log.info("%s is taken over: who held it has gone", path)
+                log.info("%s is taken over: its holder has ended", path)
                 write_json(path, self._own)
         except FileNotFoundError:
-            return _words({})  # given back just now; why, the next question finds out
+            return _describe({})  # released just now; the next request will tell why
         except OSError as error:
-            # Another user's folder, a full disk: the picture is made in spite of it.
+            # Another user's folder or a full disk: make the cell without a claim.
             log.info("%s is not claimed: %s", path, error)
             return None
         self._seen.pop(key, None)
@@ -162,20 +160,20 @@ class Claims:
         return None
 
     def _holder(self, key: str) -> str | None:
-        """Who holds a claim, in words; None if he has gone.
+        """Describe the holder of a claim; None if the claim is stale.
 
         Raises:
-            FileNotFoundError: if there is no claim.
+            FileNotFoundError: there is no claim.
         """
         path = self._path(key)
         holder, changed = _read(path), path.stat().st_mtime_ns
-        return None if self._is_stale(key, holder, changed) else _words(holder)
+        return None if self._is_stale(key, holder, changed) else _describe(holder)
 
     def _is_stale(self, key: str, holder: Mapping[str, Any], changed: int) -> bool:
-        is_here = all(holder.get(name) == self._own[name] for name in ("host", "space"))
-        if is_here and not lives(holder["pid"]):
+        same_machine = all(holder.get(name) == self._own[name] for name in ("host", "space"))
+        if same_machine and not process_exists(holder["pid"]):
             return True
-        if time.time() - changed / 1e9 > ANCIENT:
+        if time.time() - changed / 1e9 > EXPIRY_SECONDS:
             return True
         now = self.clock()
         known, since = self._seen.get(key, (None, now))
@@ -185,19 +183,19 @@ class Claims:
         return now - since > self.stale
 
     def _touch(self) -> None:
-        """The thread: what is held stays fresh."""
-        while not self._ended.wait(self.every):
+        """The background thread: touch the claims that are held."""
+        while not self._ended.wait(self.refresh):
             with self._lock:
                 held = list(self._held)
             for key in held:
                 try:
                     os.utime(self._path(key))
-                except OSError as error:  # given back just now, or taken over while we slept
+                except OSError as error:  # released just now, or taken over while we slept
                     log.debug("%s was not touched: %s", key, error)
 
 
 def _create(path: Path, value: Mapping[str, Any]) -> bool:
-    """Make a file unless there is one; whether it was made."""
+    """Create a file; False if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -213,71 +211,72 @@ def _create(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Who holds a claim; nothing of one that is being written, or not ours.
+    """Read who holds a claim; empty for one that is being written or that is damaged.
 
     Raises:
-        FileNotFoundError: if nobody does.
+        FileNotFoundError: there is no claim.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    whole = isinstance(value, dict) and isinstance(value.get("pid"), int)
-    return value if whole else {}
+    valid = isinstance(value, dict) and isinstance(value.get("pid"), int)
+    return value if valid else {}
 
 
-def _words(holder: Mapping[str, Any]) -> str:
+def _describe(holder: Mapping[str, Any]) -> str:
     if not holder:
         return "another process"
-    words = f"process {holder.get('pid')} on {holder.get('host')}"
-    return f"{words}, job {holder['job']}" if holder.get("job") else words
+    text = f"process {holder.get('pid')} on {holder.get('host')}"
+    return f"{text}, job {holder['job']}" if holder.get("job") else text
 
-
-# --- Whose turn it is to make a cell, where several jobs want the same at the same time. ---
 
 WaitCallback = Callable[[str], None]
-"""Called with who makes what a job waits for, in words."""
+"""Called with a description of the job that another job waits for."""
 
 
 class ClaimQueue:
-    """What a job makes now, and what it asks for again when everything else is made.
+    """Tells a job which cells to make now, and which to ask for again later.
 
     Args:
         claims: of this job.
-        made: links a cell, by its key, if another job has made it since this one began; whether it has.
-        waits: told for whom nothing can be done, at every question.
+        link_finished: links the cell of a key if another job has finished it; returns whether it has.
+        on_wait: called whenever there is nothing to do but to wait for another job.
     """
 
     def __init__(
-        self, claims: Claims, made: Callable[[str], bool], waits: WaitCallback | None = None
+        self,
+        claims: Claims,
+        link_finished: Callable[[str], bool],
+        on_wait: WaitCallback | None = None,
     ) -> None:
-        self._claims, self._made, self._waits = claims, made, waits
-        self._put_off: set[str] = set()
-        self._awaited: set[str] = set()
+        self._claims, self._link_finished, self._on_wait = claims, link_finished, on_wait
+        self._deferred: set[str] = set()
+        self._reported: set[str] = set()
 
     def ask(self, keys: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Claim cells that would be made together.
+        """Claim cells that are to be made together.
 
-        At the first question it is all or none, so that of two jobs that have just begun the same
-        cells one gets them together.
+        The first request claims all or none: of two jobs that start with the same cells at the same
+        time, one gets all of them.
 
         Returns:
-            Those to make now, and those that others make; what is in neither is finished.
+            The cells to make now, and those that other jobs are making. The rest is finished.
         """
-        missing = [key for key in keys if not self._made(key)]
-        first = self._put_off.isdisjoint(missing)
+        missing = [key for key in keys if not self._link_finished(key)]
+        first = self._deferred.isdisjoint(missing)
         refused = self._claims.take(missing, whole=first)
         if refused and first:
-            self._put_off.update(missing)
+            self._deferred.update(missing)
             return [], missing
-        # It may have been finished just before it was claimed.
-        now = [key for key in missing if key not in refused and not self._made(key)]
+        # Another job may have finished a cell just before it was claimed.
+        now = [key for key in missing if key not in refused and not self._link_finished(key)]
         if refused and not now:
             holder = next(iter(refused.values()))
-            if self._waits is not None:
-                self._waits(holder)
-            if holder not in self._awaited:
-                self._awaited.add(holder)
+            if self._on_wait is not None:
+                self._on_wait(holder)
+            if holder not in self._reported:
+                self._reported.add(holder)
                 log.warning(
                     "waiting for %s, which makes %d of the same cells", holder, len(refused)
                 )

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one."""
+"""Files on shared disks: atomic writes, retried reads, checksums."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-WAITS = (0.1, 0.5, 2.0, 5.0)
-"""Seconds before each further try."""
+RETRY_DELAYS = (0.1, 0.5, 2.0, 5.0)
+"""Seconds before each retry."""
 
 
-def retry_io(read: Callable[[], T], *, awaited: bool = False) -> T:
-    """The result of a function that reads files, called again where a shared file system needs time.
+def retry_io(read: Callable[[], T], *, expected: bool = False) -> T:
+    """Call a function that reads files, again after a while if a shared file system lags behind.
 
     Args:
         read: the function.
-        awaited: whether the files are known to be there, so that one that is missing will appear.
+        expected: whether the files exist for sure, so that a missing one will appear.
 
     Raises:
-        OSError: that of the last try, or at once one that time does not mend.
+        OSError: of the last try, or at once if waiting does not help.
     """
-    passing = {errno.ESTALE, errno.ENOENT} if awaited else {errno.ESTALE}
-    for wait in WAITS:
+    transient = {errno.ESTALE, errno.ENOENT} if expected else {errno.ESTALE}
+    for wait in RETRY_DELAYS:
         try:
             return read()
         except OSError as error:
-            if error.errno not in passing:
+            if error.errno not in transient:
                 raise
         time.sleep(wait)
     return read()
@@ -55,15 +55,15 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is synced and takes its place.
+    """Yield a temporary path beside ``path``; on success sync it and rename it to ``path``.
 
-    The temporary file keeps the suffix of ``path``, so that libraries which choose a format by
-    suffix choose the right one.  On an exception the temporary file is removed and ``path`` is left
-    as it was.  Missing parent folders are made.
+    So a reader sees the old file or the new one, never half of one. The temporary file keeps the
+    suffix, by which libraries choose a format. On an exception it is removed and ``path`` stays as
+    it was. Missing parent folders are created.
 
     Args:
-        path: where the finished file shall stand.
-        mode: permission bits of the finished file (default: what the umask gives).
+        path: of the finished file.
+        mode: its permission bits (default: what the umask gives).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
     try:
         yield temporary
         if mode is None and stat.S_IMODE(temporary.stat().st_mode) == 0o600:
-            # Some libraries write for the owner alone, and a store may be shared.
+            # Some libraries write for the owner alone, but a store may be shared.
             mode = _usual_mode(temporary)
         if mode is not None:
             temporary.chmod(mode)
@@ -86,7 +86,7 @@ def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
 
 
 def _usual_mode(path: Path) -> int:
-    """What the umask gives to a new file; to ask for the umask itself is to change it for all threads."""
+    """The mode of a new file. Reading the umask itself would change it for all threads."""
     probe = path.with_suffix(".mode")
     try:
         probe.touch()

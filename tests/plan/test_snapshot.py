@@ -16,7 +16,7 @@ from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import open_plan, open_snapshot, write_snapshot
-from nstcore.store import files as patience
+from nstcore.store import files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,7 +110,7 @@ def test_neither_a_new_picture_nor_an_edit_changes_it(raw: dict[str, Any]) -> No
 def test_a_job_without_a_run_is_an_error(
     raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "WAITS", (0.0,))
+    monkeypatch.setattr(files, "RETRY_DELAYS", (0.0,))
     with pytest.raises(ConfigError, match="start the run again"):
         open_plan(raw, starting=False)
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.store.cells import Store, Stored, link
+from nstcore.store.cells import Store, StoredCell, link
 from nstcore.store.files import file_sha256
 
 KEY = hashlib.sha256(b"a cell").hexdigest()
@@ -26,7 +26,7 @@ def writer(data: bytes) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(data) and None
 
 
-def put(store: Store, data: bytes = b"picture", key: str = KEY) -> Stored:
+def put(store: Store, data: bytes = b"picture", key: str = KEY) -> StoredCell:
     return store.put(key, ".png", writer(data), {**RECORD, "key": key})
 
 

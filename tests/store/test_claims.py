@@ -16,7 +16,7 @@ import pytest
 
 from nstcore.store import claims as claims_module
 from nstcore.store.cells import Store
-from nstcore.store.claims import ANCIENT, Claims, process_space
+from nstcore.store.claims import EXPIRY_SECONDS, Claims, pid_namespace
 from nstcore.store.gc import LEFTOVER_AGE, find_garbage
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -35,7 +35,7 @@ def left_by(store: Store, key: str, *, host: str, pid: int, age: float = 0) -> P
     """The claim of somebody who does not touch it any more."""
     path = claim_file(store, key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    claim = {"host": host, "space": process_space(), "pid": pid, "job": "17"}
+    claim = {"host": host, "space": pid_namespace(), "pid": pid, "job": "17"}
     path.write_text(json.dumps(claim))
     os.utime(path, (time.time() - age,) * 2)
     return path
@@ -80,7 +80,7 @@ def test_numbers_of_processes_mean_nothing_in_another_container(
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     left_by(store, A, host=platform.node(), pid=gone.pid)
-    monkeypatch.setattr(claims_module, "process_space", lambda: "pid:[4026539999]")
+    monkeypatch.setattr(claims_module, "pid_namespace", lambda: "pid:[4026539999]")
     with Claims(store) as claims:
         assert list(claims.take([A])) == [A]
 
@@ -106,9 +106,9 @@ def test_claims_that_are_not_touched_are_stale_after_a_while_all_at_once(store: 
 def test_an_old_claim_is_stale_at_once_and_garbage_after_a_day(
     store: Store, tmp_path: Path
 ) -> None:
-    left_by(store, A, host="elsewhere", pid=1, age=ANCIENT + 1)
+    left_by(store, A, host="elsewhere", pid=1, age=EXPIRY_SECONDS + 1)
     old = left_by(store, B, host="elsewhere", pid=1, age=LEFTOVER_AGE + 1)
-    assert find_garbage(store, [tmp_path]).files == (old,)
+    assert find_garbage(store, set()).files == (old,)
     with Claims(store) as claims:
         assert claims.take([A, B]) == {}
 
@@ -125,7 +125,7 @@ def test_a_claim_that_says_nothing_is_respected_and_not_for_ever(store: Store, t
 
 
 def test_what_is_held_stays_fresh(store: Store) -> None:
-    with Claims(store, every=0.01) as claims:
+    with Claims(store, refresh=0.01) as claims:
         claims.take([A, B])
         os.utime(claim_file(store, A), (0, 0))
         claim_file(store, B).unlink()  # somebody thought we were gone

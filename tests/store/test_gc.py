@@ -10,9 +10,16 @@ from typing import Any
 
 import pytest
 
+from nstcore.cli.results_commands import referenced_keys
 from nstcore.store.cells import Store, link
 from nstcore.store.files import atomic_path
-from nstcore.store.gc import find_garbage, referenced_keys, remove_garbage
+from nstcore.store.gc import GarbageReport, remove_garbage
+from nstcore.store.gc import find_garbage as find_unreferenced
+
+
+def find_garbage(store: Store, results: list[Path]) -> GarbageReport:
+    return find_unreferenced(store, referenced_keys(results))
+
 
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(6)]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from nstcore.store import files as patience
+from nstcore.store import files
 from nstcore.store.cells import Store
 from nstcore.store.files import retry_io
 
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(files, "RETRY_DELAYS", (0.0, 0.0, 0.0))
 
 
 def failing(times: int, number: int) -> Callable[[], str]:
@@ -33,7 +33,7 @@ def failing(times: int, number: int) -> Callable[[], str]:
 
 def test_a_stale_file_is_read_again_and_one_that_will_appear_is_awaited() -> None:
     assert retry_io(failing(3, errno.ESTALE)) == "read"
-    assert retry_io(failing(3, errno.ENOENT), awaited=True) == "read"
+    assert retry_io(failing(3, errno.ENOENT), expected=True) == "read"
 
 
 def test_it_ends_and_waits_for_nothing_else() -> None:
