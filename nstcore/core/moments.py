@@ -23,7 +23,7 @@ def gram_matrix(features: Tensor) -> Tensor:
     r"""Correlations of the channels, averaged over positions: :math:`F F^T / M`.
 
     The article's Gram matrix (eq. 3) is the plain sum :math:`F F^T`; dividing by the number of
-    positions M makes pictures of different size comparable.
+    positions M makes images of different size comparable.
 
     Args:
         features: (N, C, H, W) activations.
@@ -41,7 +41,7 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 
 class _ConvolutionSums(torch.autograd.Function):
-    r"""The plain sums :math:`F F^T` and :math:`F 1` of each picture through the CPU's convolutions.
+    r"""The plain sums :math:`F F^T` and :math:`F 1` of each image through the CPU's convolutions.
 
     The gradient of a 1 x 1 convolution with respect to its kernel is the sum over positions of output
     gradient times input; with F in both places that is the Gram matrix.  The gradient of both sums is
@@ -114,11 +114,11 @@ def guided_gram_and_mean(features: Tensor, weights: Tensor) -> tuple[Tensor, Ten
     Gatys et al., *Controlling Perceptual Factors in Neural Style Transfer*, arXiv 1611.07865, section 4:
     activations are multiplied by a guidance channel T whose squares add up to 1, and correlated.  Here
     :math:`t = T^2`; with t adding up to 1 over the positions both results are averages over a region,
-    and those of parts of a picture add up to those of the whole.
+    and those of parts of an image add up to those of the whole.
 
     Args:
         features: (N, C, H, W) activations.
-        weights: t of R regions, (N, R, H, W), or (1, R, H, W) when all pictures share them.
+        weights: t of R regions, (N, R, H, W), or (1, R, H, W) when all images share them.
 
     Returns:
         (N, R, C, C) and (N, R, C).
@@ -169,7 +169,7 @@ class _GuidedSums(torch.autograd.Function):
 
 
 def _with_weights(features: Tensor, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Each picture's (1, C, H, W) with its (1, R, H, W)."""
+    """Each image's (1, C, H, W) with its (1, R, H, W)."""
     own = weights.expand(len(features), -1, -1, -1)
     return list(zip(torch.split(features, 1), torch.split(own, 1), strict=True))
 
@@ -260,83 +260,64 @@ def layer_moments(features: Tensor, guide: Guide | None = None) -> Moments:
 
 
 class LossSpace:
-    """The space in which the losses of one layer are taken: here that of the activations F themselves."""
+    r"""The space in which the losses of one layer are taken: that of :math:`A F + b`, or of F itself.
 
-    def features(self, features: Tensor) -> Tensor:
-        """Activations (N, K, H, W) of the same length as those in the space."""
-        return features
-
-    def difference(self, difference: Tensor) -> Tensor:
-        """The difference of two activations, (N, K, H, W), of the same length as in the space."""
-        return difference
-
-    def gram(self, moments: Moments) -> Tensor:
-        """A matrix (N, K, K) whose distances are those of Gram matrices in the space."""
-        return moments.gram
-
-    def channels(self, moments: Moments) -> int:
-        """Number of channels in the space."""
-        return moments.mean.shape[-1]
-
-    def mean(self, mean: Tensor) -> Tensor:
-        """The mean (N, K') in the space."""
-        return mean
-
-    def mean_and_covariance(self, moments: Moments) -> tuple[Tensor, Tensor]:
-        """Of a Gaussian (N, K), (N, K, K) whose W2 distances are those in the space."""
-        return moments.mean, covariance_matrix(moments.gram, moments.mean)
-
-
-class AdaptedSpace(LossSpace):
-    r"""The space of :math:`A F + b`, for encoders with adapters, without going there.
-
-    With the short triangular factors of :math:`A = Q R` and of :math:`[A\; b] = Q' R'`, R d has the
+    Lengths and distances in the wide space of an encoder with adapters are taken without going there:
+    with the short triangular factors of :math:`A = Q R` and of :math:`[A\; b] = Q' R'`, R d has the
     length of A d, and R' [F; 1] that of A F + b.
 
     Args:
-        weight: A, (K, C).
+        weight: A, (K, C); None for the activations F themselves.
         bias: b, (K,).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias = weight, bias
-        self.linear = qr_factor(weight)
-        self.affine = qr_factor(torch.cat([weight, bias[:, None]], 1))
+    def __init__(self, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
+        self.adapter: tuple[Tensor, Tensor] | None = None
+        if weight is not None and bias is not None:
+            self.adapter = weight, bias
+            self.linear = qr_factor(weight)
+            self.affine = qr_factor(torch.cat([weight, bias[:, None]], 1))
 
     def features(self, features: Tensor) -> Tensor:
-        """See :meth:`LossSpace.features`."""
+        """Activations (N, K', H, W) with the lengths of those in the space."""
+        if self.adapter is None:
+            return features
         return F.conv2d(features, self.affine[:, :-1, None, None], self.affine[:, -1])
 
     def difference(self, difference: Tensor) -> Tensor:
-        """See :meth:`LossSpace.difference`."""
+        """The difference of two activations, (N, K', H, W), with its length in the space."""
+        if self.adapter is None:
+            return difference
         return F.conv2d(difference, self.linear[:, :, None, None])
 
     def gram(self, moments: Moments) -> Tensor:
-        """See :meth:`LossSpace.gram`."""
+        """Matrices (N, K', K') with the distances of Gram matrices in the space."""
+        if self.adapter is None:
+            return moments.gram
         return self.affine @ affine_moments(moments.gram, moments.mean) @ self.affine.mT
 
     def channels(self, moments: Moments) -> int:
-        """See :meth:`LossSpace.channels`."""
-        return len(self.weight)
+        """Number of channels in the space."""
+        return moments.mean.shape[-1] if self.adapter is None else len(self.adapter[0])
 
     def mean(self, mean: Tensor) -> Tensor:
-        """See :meth:`LossSpace.mean`."""
-        return mean @ self.weight.mT + self.bias
+        """Means (N, K) in the space."""
+        return mean if self.adapter is None else mean @ self.adapter[0].mT + self.adapter[1]
 
     def mean_and_covariance(self, moments: Moments) -> tuple[Tensor, Tensor]:
-        """See :meth:`LossSpace.mean_and_covariance`.
+        """Of Gaussians (N, K'), (N, K', K') with the W2 distances of those in the space.
 
         A S A^T = Q (R S R^T) Q^T has the traces of R S R^T; b is the same for both and drops out.
         """
         covariance = covariance_matrix(moments.gram, moments.mean)
+        if self.adapter is None:
+            return moments.mean, covariance
         return moments.mean @ self.linear.mT, self.linear @ covariance @ self.linear.mT
 
 
 def loss_space(encoder: Encoder, layer: str) -> LossSpace:
     """The space in which an encoder's losses at one layer are taken."""
-    if layer not in encoder.adapters:
-        return LossSpace()
-    return AdaptedSpace(*encoder.adapters[layer])
+    return LossSpace(*encoder.adapters.get(layer, ()))
 
 
 def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

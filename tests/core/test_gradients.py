@@ -14,7 +14,6 @@ from nstcore.core.losses.content import ContentLoss
 from nstcore.core.losses.gram import GramLoss
 from nstcore.core.losses.total_variation import total_variation
 from nstcore.core.moments import (
-    AdaptedSpace,
     LossSpace,
     channel_mean,
     gram_matrix,
@@ -56,7 +55,7 @@ LOSSES = {
     "style relative": lambda x: relative_error(gram_matrix(x), gram_matrix(TARGET)),
     "style gatys": _style_gatys(LossSpace()),
     "style relative, lifted": lambda x: relative_error(_lifted(x), _lifted(TARGET)),
-    "style gatys, lifted": _style_gatys(AdaptedSpace(_random(6, 3, seed=8), _random(6, seed=9))),
+    "style gatys, lifted": _style_gatys(LossSpace(_random(6, 3, seed=8), _random(6, seed=9))),
     "total variation": total_variation,
     "total variation, absolute": lambda x: total_variation(x, "absolute"),
     "total variation, isotropic": lambda x: total_variation(x, "isotropic"),
