@@ -33,7 +33,8 @@ from nstcore.core.encoders.layers import (
     deepest,
 )
 from nstcore.core.encoders.vgg import VGG, read_state
-from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
+from nstcore.core.image_similarity import StyleImage
+from nstcore.core.metrics import MetricTargets, evaluate
 from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize, to_tensor

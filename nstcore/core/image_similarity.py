@@ -1,6 +1,10 @@
-"""Distances between two images that need no encoder: structure of the luma, distribution of colors."""
+"""Comparisons of images that need no encoder: structure of the luma, distribution of colors."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +12,43 @@ from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
+from nstcore.images import fit_size, resize
+from nstcore.images.masks import Regions
+
 Floats = NDArray[np.float32]
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights, here of the gamma-encoded channels (luma)."""
+
+
+@dataclass(frozen=True)
+class StyleImage:
+    """One image of a style.
+
+    Attributes:
+        image: (H, W, 3) in [0, 1].
+        weight: its share of the style, or of one region's style.
+        region: the region that takes its style; None for all.
+        regions: its own, of which a content's regions take those of the same name.
+    """
+
+    image: Floats
+    weight: float
+    region: str | None = None
+    regions: Regions | None = None
+
+    def resized(self, size: int) -> StyleImage:
+        """The same with another long side."""
+        height, width = self.image.shape[:2]
+        return replace(self, image=resize(self.image, fit_size((width, height), size)))
+
+    def mask(self, region: str) -> Floats | None:
+        """How much of each pixel is in a region, (H, W) in [0, 1]; None without regions."""
+        if self.regions is None:
+            return None
+        height, width = self.image.shape[:2]
+        mask: Floats = self.regions.scaled((width, height))[self.regions.names.index(region)]
+        return mask
 
 
 def luma_ssim(image: Floats, other: Floats) -> float:
@@ -57,3 +94,25 @@ def color_distance(
     weights = [None if m is None else m.ravel() for m in (mask, style_mask)]
     distances = [wasserstein_distance(a[:, i], b[:, i], *weights) for i in range(3)]
     return float(np.mean(distances))
+
+
+def style_color_distance(
+    image: Floats, styles: Sequence[StyleImage], regions: Regions | None = None
+) -> float:
+    """:func:`color_distance` to a style of several images, weighted; with regions also by their areas.
+
+    NaN where no region has a style.
+    """
+    if regions is None:
+        return sum(style.weight * color_distance(image, style.image) for style in styles)
+    height, width = image.shape[:2]
+    total = area = 0.0
+    for region, mask in zip(regions.names, regions.scaled((width, height)), strict=True):
+        for style in styles:
+            own = style.mask(region) if style.region in (None, region) else None
+            counts = style.region in (None, region) and (own is None or own.any())
+            if counts and mask.any():
+                part = float(mask.sum()) * style.weight
+                total += part * color_distance(image, style.image, mask, own)
+                area += part
+    return total / area if area > 0 else math.nan

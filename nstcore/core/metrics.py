@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from nstcore import images
     from nstcore.core import image_similarity, moments
     from nstcore.core.encoders.base import Encoder
     from nstcore.core.guidance import Guide
+    from nstcore.core.image_similarity import StyleImage
     from nstcore.core.losses import base, total_variation
     from nstcore.core.moments import Moments
     from nstcore.images.masks import Regions
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 else:
     np, torch = lazy_import("numpy"), lazy_import("torch")
-    images = lazy_import("nstcore.images")
     image_similarity = lazy_import("nstcore.core.image_similarity")
     moments = lazy_import("nstcore.core.moments")
     base = lazy_import("nstcore.core.losses.base")
@@ -66,6 +65,7 @@ class Metric:
         recorded_as: its key in the record's ``optimization`` where ``compute`` is None.
         whole: whether its values are whole numbers.
         always: whether tables have its column even where no record has a value.
+        layer: the layer that it is about; encoders without it do not have the metric.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Metric:
     recorded_as: str = ""
     whole: bool = False
     always: bool = False
+    layer: str | None = None
 
     @property
     def direction(self) -> int:
@@ -115,38 +116,6 @@ def metric(
 
 
 # --- What an image is compared with -----------------------------
-
-
-@dataclass(frozen=True)
-class StyleImage:
-    """One image of a style.
-
-    Attributes:
-        image: (H, W, 3) in [0, 1].
-        weight: its share of the style, or of one region's style.
-        region: the region that takes its style; None for all.
-        regions: its own, of which a content's regions take those of the same name.
-    """
-
-    image: Floats
-    weight: float
-    region: str | None = None
-    regions: Regions | None = None
-
-    def resized(self, size: int) -> StyleImage:
-        """The same with another long side."""
-        height, width = self.image.shape[:2]
-        return replace(
-            self, image=images.resize(self.image, images.fit_size((width, height), size))
-        )
-
-    def mask(self, region: str) -> Floats | None:
-        """How much of each pixel is in a region, (H, W) in [0, 1]; None without regions."""
-        if self.regions is None:
-            return None
-        height, width = self.image.shape[:2]
-        mask: Floats = self.regions.scaled((width, height))[self.regions.names.index(region)]
-        return mask
 
 
 @dataclass(frozen=True)
@@ -219,9 +188,13 @@ def evaluate(encoder: Encoder, image: Floats, targets: MetricTargets) -> dict[st
     Returns:
         Name -> value, in the order of `METRICS`; NaN where there is none.
     """
-    evaluation = Evaluation(encoder, image, targets)
+    evaluation, layers = Evaluation(encoder, image, targets), encoder.spec.evaluation_style
     with torch.no_grad():
-        return {name: one.compute(evaluation) for name, one in METRICS.items() if one.compute}
+        return {
+            name: one.compute(evaluation)
+            for name, one in METRICS.items()
+            if one.compute and (one.layer is None or one.layer in layers)
+        }
 
 
 # --- The metrics -----------------------------
@@ -266,7 +239,8 @@ def _layer_metric(layer: str) -> Metric:
         f"style loss {layer}",
         f"‖G − A‖² / ‖A‖² of the Gram matrices G of the image and A of the style at {layer}",
         "less",
-        compute=lambda evaluation: evaluation.style_errors.get(layer, math.nan),
+        compute=lambda evaluation: evaluation.style_errors[layer],
+        layer=layer,
     )
 
 
@@ -311,23 +285,8 @@ def _ssim(evaluation: Evaluation) -> float:
     always=True,
 )
 def _color_distance(evaluation: Evaluation) -> float:
-    """The distance to a style of several images, in several regions."""
-    distance = image_similarity.color_distance
-    image, targets = evaluation.image, evaluation.targets
-    if targets.regions is None:
-        return sum(style.weight * distance(image, style.image) for style in targets.style)
-    height, width = image.shape[:2]
-    masks = targets.regions.scaled((width, height))
-    total = area = 0.0
-    for region, mask in zip(targets.regions.names, masks, strict=True):
-        for style in targets.style:
-            own = style.mask(region) if style.region in (None, region) else None
-            counts = style.region in (None, region) and (own is None or own.any())
-            if counts and mask.any():
-                part = float(mask.sum()) * style.weight
-                total += part * distance(image, style.image, mask, own)
-                area += part
-    return total / area if area > 0 else math.nan
+    targets = evaluation.targets
+    return image_similarity.style_color_distance(evaluation.image, targets.style, targets.regions)
 
 
 @metric("clipped", "clipped", "share of channel values that are exactly 0 or 1")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.encoders.weights import load_encoder
 from nstcore.core.guidance import layer_guides
-from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
+from nstcore.core.image_similarity import StyleImage
+from nstcore.core.metrics import MetricTargets, evaluate
 from nstcore.core.moments import Moments
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor

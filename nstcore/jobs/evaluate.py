@@ -20,7 +20,7 @@ from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.cells import Store, StoredCell
 
 if TYPE_CHECKING:
-    from nstcore.core.metrics import StyleImage
+    from nstcore.core.image_similarity import StyleImage
     from nstcore.jobs.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Evaluator:
         )
 
     def _style_images(self, inputs: CellInputs) -> list[StyleImage]:
-        from nstcore.core.metrics import StyleImage
+        from nstcore.core.image_similarity import StyleImage
 
         return [
             StyleImage(

@@ -24,7 +24,8 @@ from torch import nn
 import nstcore
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.encoders.weights import load_encoder
-from nstcore.core.metrics import MetricTargets, StyleImage, evaluate
+from nstcore.core.image_similarity import StyleImage
+from nstcore.core.metrics import MetricTargets, evaluate
 from nstcore.core.minimize import Minimizer, Problem
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective

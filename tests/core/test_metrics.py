@@ -13,11 +13,10 @@ from scipy.signal import convolve2d
 from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.registry import VGG19
 from nstcore.core.guidance import layer_guides
-from nstcore.core.image_similarity import color_distance, luma_ssim
+from nstcore.core.image_similarity import StyleImage, color_distance, luma_ssim
 from nstcore.core.metrics import (
     METRICS,
     MetricTargets,
-    StyleImage,
     evaluate,
     metric_named,
 )
