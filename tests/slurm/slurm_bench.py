@@ -51,7 +51,7 @@ class Attempt:
 def attempts(log: str) -> list[Attempt]:
     """The attempts that the log of a batch of one level tells of, in order."""
     found = []
-    for part in re.split(r"(?m)^(?=.* nstcore\.run\.job: on node )", log):
+    for part in re.split(r"(?m)^(?=.* nstcore\.jobs\.job: on node )", log):
         place = re.search(r"on node (\S+), Slurm job (\d+)(?:, GPU (\d+))?", part)
         if place is None:
             continue

@@ -34,7 +34,7 @@ def wait_for_iterations(bench: SlurmBench, content: str, attempt: int = 1) -> At
     end = time.monotonic() + 180
     while time.monotonic() < end:
         found = bench.attempts(content)
-        if len(found) >= attempt and "pictures on cpu" in found[attempt - 1].text:
+        if len(found) >= attempt and "images on cpu" in found[attempt - 1].text:
             time.sleep(1)
             return found[attempt - 1]
         time.sleep(0.1)
