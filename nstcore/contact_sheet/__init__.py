@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nstcore.contact_sheet.labels import page_names
+from nstcore.contact_sheet.axes import page_names
 
 if TYPE_CHECKING:
     from nstcore.contact_sheet.axes import SheetSpec

@@ -1,17 +1,80 @@
-"""Which cell stands where: the cells of a run dealt out to pages, rows and columns."""
+"""Which cell goes where: names of pages, titles of values, and the cells' pages, rows and columns.
+
+The workflow asks for the names of pages whenever it is read, so this imports nothing heavy.
+"""
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from nstcore.contact_sheet.labels import Titles, check_axes, page_name
+from nstcore.errors import UserError
 from nstcore.plan.values import display_text
-from nstcore.results.tables import sweep_axes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LONGEST_NAME = 100
+
+
+Titles = Mapping[str, Mapping[str, str]]
+"""Axis -> value as text -> what people see instead."""
+
+
+def shown(titles: Titles, axis: str, value: str) -> str:
+    """What people see of a value."""
+    return titles.get(axis, {}).get(value, value)
+
+
+def page_names(values: Mapping[str, Sequence[Any]], pages: Sequence[str]) -> list[str]:
+    """The names of all pages, from the plan alone.
+
+    Args:
+        values: the values of each axis (style, content, seed and the sweep axes), in order.
+        pages: the axes that make pages.
+
+    Returns:
+        One name for each combination such as ``"size=256,style=night"``, safe as a file name, or
+        ``["all"]`` without page axes.
+
+    Raises:
+        UserError: a page axis is none of the axes.
+    """
+    check_axes(pages, list(values))
+    texts = [dict.fromkeys(display_text(axis, value) for value in values[axis]) for axis in pages]
+    return [page_name(dict(zip(pages, key, strict=True))) for key in itertools.product(*texts)]
+
+
+def page_name(values: Mapping[str, str]) -> str:
+    """The name of the page with these values of the page axes."""
+    wanted = ",".join(f"{axis}={value}" for axis, value in values.items()) or "all"
+    safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", wanted)
+    if safe == wanted and len(safe) <= _LONGEST_NAME:
+        return safe
+    return f"{safe[: _LONGEST_NAME - 9]}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+
+
+def check_axes(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse an axis that does not exist or that is asked for twice.
+
+    Raises:
+        UserError: with the name that was probably meant.
+    """
+    for number, axis in enumerate(wanted):
+        if axis not in known:
+            close = difflib.get_close_matches(axis, known, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else f": one of {', '.join(known)}"
+            raise UserError(f"report: {axis!r} is no axis of this run{meant}")
+        if axis in wanted[:number]:
+            raise UserError(f"report: the axis {axis!r} is asked for twice")
+
+
+# --- Pages, rows and columns ---
 
 Key = tuple[str, ...]
 
@@ -68,6 +131,8 @@ class Arrangement:
 
 def axis_values(metrics: pd.DataFrame) -> dict[str, list[str]]:
     """The values of every axis as text, in the order in which the grid brings them."""
+    from nstcore.results.tables import sweep_axes  # imports pandas
+
     return {
         axis: list(dict.fromkeys(display_text(axis, value) for value in metrics[axis].tolist()))
         for axis in ("style", "content", *sweep_axes(metrics), "seed")

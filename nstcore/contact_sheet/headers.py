@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from nstcore.contact_sheet.axes import Key, groups
-from nstcore.contact_sheet.fonts import line_height, text_width, wrap
-from nstcore.contact_sheet.labels import Titles, shown
-from nstcore.contact_sheet.page import Box, Header, Text, text_at
+from nstcore.contact_sheet.axes import Key, Titles, groups, shown
+from nstcore.contact_sheet.page import Box, Header, Text, line_height, text_at, text_width, wrap
 from nstcore.plan.values import INPUT_AXES
 
 Size = tuple[int, int]
@@ -25,7 +23,7 @@ _SMALLEST_LABEL, _SMALLEST_NAME = 11, 9  # pixels
 
 
 @dataclass(frozen=True)
-class Measures:
+class Dimensions:
     """Distances and font sizes that go with a size of the pictures, in pixels; lines of a label."""
 
     thumb: int
@@ -38,7 +36,7 @@ class Measures:
     lines: int
 
     @classmethod
-    def of(cls, thumb: int, count: int, tallest: int) -> Measures:
+    def of(cls, thumb: int, count: int, tallest: int) -> Dimensions:
         """Choose them for pictures whose longer side is ``thumb``, ``count`` of them in a line.
 
         The lettering grows with the number of pictures, since a large sheet is looked at from
@@ -57,7 +55,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Block:
+class HeaderContent:
     """A head before it has a place.
 
     Attributes:
@@ -77,18 +75,18 @@ class Block:
     height: int
 
 
-RowBlocks = Sequence[Sequence[tuple[int, int, Block]]]
+RowHeaders = Sequence[Sequence[tuple[int, int, HeaderContent]]]
 """For each level of the rows: first row, row behind the last one, and the head of this group."""
 
 
-def contained(size: Size, width: int, height: int) -> Size:
+def fit_within(size: Size, width: int, height: int) -> Size:
     """The largest size of the same shape within ``width`` × ``height``."""
     scale = min(width / size[0], height / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def positions(
-    sizes: Sequence[int], keys: Sequence[Key], start: int, m: Measures
+    sizes: Sequence[int], keys: Sequence[Key], start: int, m: Dimensions
 ) -> tuple[list[int], int]:
     """Where each row or column starts and where the last one ends; groups stand further apart."""
     outer = {first for first, _ in groups(keys, 0)} if keys and len(keys[0]) > 1 else set()
@@ -101,28 +99,28 @@ def positions(
     return places, at
 
 
-def build_head(
+def build_header(
     axis: str,
     value: str,
     width: int,
     tallest: int,
     sizes: Sizes,
-    m: Measures,
+    m: Dimensions,
     titles: Titles = MappingProxyType({}),
-) -> Block:
+) -> HeaderContent:
     """Size the picture and wrap the labels of one head that is ``width`` wide."""
     if axis in INPUT_AXES:
-        size = contained(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
+        size = fit_within(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
         label = wrap(value, width, m.label, limit=m.lines)
         height = size[1] + m.pad + len(label) * line_height(m.label)
-        return Block(axis, value, size, [], label, height)
+        return HeaderContent(axis, value, size, [], label, height)
     name = wrap(axis, width, m.small, limit=m.lines)
     label = wrap(shown(titles, axis, value), width, m.label, limit=m.lines)
     height = len(name) * line_height(m.small) + len(label) * line_height(m.label)
-    return Block(axis, value, None, name, label, height)
+    return HeaderContent(axis, value, None, name, label, height)
 
 
-def place_head(block: Block, span: Box, standing: int, m: Measures) -> Header:
+def place_header(block: HeaderContent, span: Box, standing: int, m: Dimensions) -> Header:
     """Give a head its place: the picture stands on ``standing``, the labels come below it."""
     picture = None
     y = span.y
@@ -138,14 +136,14 @@ def place_head(block: Block, span: Box, standing: int, m: Measures) -> Header:
     return Header(block.axis, block.value, span, picture, tuple(labels))
 
 
-def column_heads(
+def column_headers(
     axes: Sequence[str],
     cols: Sequence[Key],
     lefts: Sequence[int],
     widths: Sequence[int],
     y: int,
     sizes: Sizes,
-    m: Measures,
+    m: Dimensions,
     titles: Titles = MappingProxyType({}),
 ) -> tuple[list[Header], list[Box], int]:
     """Place the heads of all levels of the columns from ``y`` downwards.
@@ -163,12 +161,12 @@ def column_heads(
         for start, stop in groups(cols, level):
             left, right = lefts[start], lefts[stop - 1] + widths[stop - 1]
             width, tallest = right - left, round(m.thumb * 0.7)
-            blocks.append(build_head(axis, cols[start][level], width, tallest, sizes, m, titles))
+            blocks.append(build_header(axis, cols[start][level], width, tallest, sizes, m, titles))
             spans.append((left, width))
         tall = max(block.picture[1] if block.picture else 0 for block in blocks)
         below = max(block.height - (block.picture[1] if block.picture else 0) for block in blocks)
         for block, (left, width) in zip(blocks, spans, strict=True):
-            heads.append(place_head(block, Box(left, y, width, tall + below), y + tall, m))
+            heads.append(place_header(block, Box(left, y, width, tall + below), y + tall, m))
         y += tall + below + m.gap
         if level < len(axes) - 1:
             rules += [Box(left, y - m.gap // 2, width, 1) for left, width in spans]
@@ -176,7 +174,7 @@ def column_heads(
     return heads, rules, y
 
 
-def column_titles(heads: Sequence[Header], left: int, width: int, m: Measures) -> list[Text]:
+def column_titles(heads: Sequence[Header], left: int, width: int, m: Dimensions) -> list[Text]:
     """The titles of the picture axes among the columns, each above its heads."""
     titles = []
     for axis in INPUT_AXES:
@@ -191,7 +189,7 @@ def column_titles(heads: Sequence[Header], left: int, width: int, m: Measures) -
 def side_widths(
     axes: Sequence[str],
     rows: Sequence[Key],
-    m: Measures,
+    m: Dimensions,
     titles: Titles = MappingProxyType({}),
 ) -> list[int]:
     """Width of each level of the rows' heads."""
@@ -209,7 +207,7 @@ def side_widths(
 
 
 def side_titles(
-    axes: Sequence[str], side: Sequence[int], top: int, bottom: int, m: Measures
+    axes: Sequence[str], side: Sequence[int], top: int, bottom: int, m: Dimensions
 ) -> tuple[list[Text], int]:
     """The titles of the picture axes among the rows, standing on the rule at ``bottom``.
 
@@ -231,27 +229,27 @@ def side_titles(
     return titles, bottom
 
 
-def row_blocks(
+def build_row_headers(
     axes: Sequence[str],
     rows: Sequence[Key],
     side: Sequence[int],
     sizes: Sizes,
-    m: Measures,
+    m: Dimensions,
     titles: Titles = MappingProxyType({}),
-) -> RowBlocks:
+) -> RowHeaders:
     """Build the heads of all levels of the rows."""
     tallest = round(m.thumb * 0.7)
     return [
         [
-            (start, stop, build_head(axis, rows[start][level], width, tallest, sizes, m, titles))
+            (start, stop, build_header(axis, rows[start][level], width, tallest, sizes, m, titles))
             for start, stop in groups(rows, level)
         ]
         for level, (axis, width) in enumerate(zip(axes, side, strict=True))
     ]
 
 
-def stretched(
-    heights: Sequence[int], rows: Sequence[Key], blocks: RowBlocks, m: Measures
+def stretch_rows(
+    heights: Sequence[int], rows: Sequence[Key], blocks: RowHeaders, m: Dimensions
 ) -> list[int]:
     """Make rows taller, innermost level first, until every head fits beside its rows."""
     heights = list(heights)
@@ -263,8 +261,12 @@ def stretched(
     return heights
 
 
-def row_heads(
-    blocks: RowBlocks, tops: Sequence[int], heights: Sequence[int], side: Sequence[int], m: Measures
+def place_row_headers(
+    blocks: RowHeaders,
+    tops: Sequence[int],
+    heights: Sequence[int],
+    side: Sequence[int],
+    m: Dimensions,
 ) -> list[Header]:
     """Place the heads of the rows, each beside the top of its rows."""
     heads, x = [], m.margin
@@ -272,6 +274,6 @@ def row_heads(
         for start, stop, block in level:
             top, bottom = tops[start], tops[stop - 1] + heights[stop - 1]
             standing = top + (block.picture[1] if block.picture else 0)
-            heads.append(place_head(block, Box(x, top, width, bottom - top), standing, m))
+            heads.append(place_header(block, Box(x, top, width, bottom - top), standing, m))
         x += width + m.gap
     return heads

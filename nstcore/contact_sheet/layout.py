@@ -15,23 +15,32 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.contact_sheet.axes import Arrangement, Key, SheetSpec, arrange, groups
-from nstcore.contact_sheet.fonts import line_height, text_width, wrap
+from nstcore.contact_sheet.axes import Arrangement, Key, SheetSpec, arrange, groups, shown
 from nstcore.contact_sheet.headers import (
-    Measures,
+    Dimensions,
     Sizes,
-    column_heads,
+    build_row_headers,
+    column_headers,
     column_titles,
-    contained,
+    fit_within,
+    place_row_headers,
     positions,
-    row_blocks,
-    row_heads,
     side_titles,
     side_widths,
-    stretched,
+    stretch_rows,
 )
-from nstcore.contact_sheet.labels import shown
-from nstcore.contact_sheet.page import Box, Page, Part, Role, SheetCell, Text, text_at
+from nstcore.contact_sheet.page import (
+    Box,
+    Page,
+    Part,
+    Role,
+    SheetCell,
+    Text,
+    line_height,
+    text_at,
+    text_width,
+    wrap,
+)
 from nstcore.errors import UserError
 from nstcore.plan.values import display_text
 from nstcore.results.tables import sweep_axes
@@ -199,7 +208,7 @@ def _lay_out(
     row_axes, col_axes = sheet.arrangement.rows, sheet.arrangement.cols
     # With the heads of all levels a third of the page, title and legend still have room.
     tallest = sheet.spec.max_side // (3 * max(1, len(col_axes)))
-    m = Measures.of(thumb, max(len(rows), len(cols)), tallest)
+    m = Dimensions.of(thumb, max(len(rows), len(cols)), tallest)
     named = sheet.spec.titles
     side = side_widths(row_axes, rows, m, named)
     left = m.margin + sum(side) + len(side) * m.gap + (m.gap if side else 0)
@@ -215,17 +224,17 @@ def _lay_out(
         legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
         return Part(width, height, (*texts, *legend), (), (), (rule,))
 
-    heads, rules, y = column_heads(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
+    heads, rules, y = column_headers(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
     texts += column_titles(heads, left, width - m.margin - left, m)
     titles, y = side_titles(row_axes, side, top, y, m)
     texts += titles
     if heads or titles:
         rules.append(Box(m.margin, y, right - m.margin, 1))
         y += m.gap + 1
-    blocks = row_blocks(row_axes, rows, side, sheet.sizes, m, named)
-    heights = stretched(heights, rows, blocks, m)
+    blocks = build_row_headers(row_axes, rows, side, sheet.sizes, m, named)
+    heights = stretch_rows(heights, rows, blocks, m)
     tops, y = positions(heights, rows, y, m)
-    heads += row_heads(blocks, tops, heights, side, m)
+    heads += place_row_headers(blocks, tops, heights, side, m)
     for start, _ in groups(rows, 0)[1:] if len(row_axes) > 1 else []:
         rules.append(Box(m.margin, tops[start] - m.group_gap // 2, right - m.margin, 1))
     cells = [
@@ -240,7 +249,7 @@ def _lay_out(
 
 
 def _cell_sizes(
-    sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], m: Measures
+    sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], m: Dimensions
 ) -> tuple[list[int], list[int]]:
     """Width of each column and height of each row: those of their largest picture, or of a word."""
     widths = [max(round(m.thumb * 0.6), _NARROWEST_COLUMN * m.label)] * len(cols)
@@ -253,7 +262,7 @@ def _cell_sizes(
             size = sheet.sizes.get(("content", str(cell["content"])), (4, 3))
             if cell["width"] and cell["height"]:
                 size = (int(cell["width"]), int(cell["height"]))
-            width, height = contained(size, m.thumb, m.thumb)
+            width, height = fit_within(size, m.thumb, m.thumb)
             widths[j], heights[i] = max(widths[j], width), max(heights[i], height)
     return widths, heights
 
@@ -261,7 +270,7 @@ def _cell_sizes(
 # --- cells, title, legend ----------------------------------------------------------------------
 
 
-def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Measures) -> SheetCell:
+def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Dimensions) -> SheetCell:
     cell = sheet.cells.get((row, col))
     if cell is None:
         return SheetCell(box, "empty", None)
@@ -288,7 +297,7 @@ def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Measures) -> SheetCell
     return SheetCell(box, status, None, tuple(notes))
 
 
-def _masthead(sheet: _Sheet, part: str, width: int, m: Measures) -> tuple[list[Text], int]:
+def _masthead(sheet: _Sheet, part: str, width: int, m: Dimensions) -> tuple[list[Text], int]:
     room = width - 2 * m.margin
     size = min(120, max(22, round(width / 46)))
     title = wrap(sheet.spec.title, room, size, limit=4)
@@ -303,7 +312,7 @@ def _masthead(sheet: _Sheet, part: str, width: int, m: Measures) -> tuple[list[T
     return texts, y + max(m.gap, size // 2)
 
 
-def _footer(sheet: _Sheet, y: int, width: int, m: Measures) -> tuple[list[Text], Box, int]:
+def _footer(sheet: _Sheet, y: int, width: int, m: Dimensions) -> tuple[list[Text], Box, int]:
     """The legend below ``y``, the rule above it, and the height that the page has with it."""
     room = width - 2 * m.margin
     size = min(40, max(12, round(width / 130)))

@@ -23,9 +23,19 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from nstcore.contact_sheet.axes import SheetSpec
-from nstcore.contact_sheet.fonts import baseline, line_height, pixel_font
 from nstcore.contact_sheet.layout import MAX_AREA, plan_pages
-from nstcore.contact_sheet.page import Box, Header, Page, Part, Role, SheetCell, Text
+from nstcore.contact_sheet.page import (
+    Box,
+    Header,
+    Page,
+    Part,
+    Role,
+    SheetCell,
+    Text,
+    baseline,
+    line_height,
+    pixel_font,
+)
 from nstcore.contact_sheet.pdf import Document, PdfPage
 from nstcore.contact_sheet.pictures import Sources, load, load_source, source_sizes
 from nstcore.errors import ImageError, UserError
@@ -141,7 +151,7 @@ def _remove_stale(png: Path, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Thumbnail:
     """A picture as both files want it.
 
     Attributes:
@@ -155,9 +165,9 @@ class _Ready:
     size: tuple[int, int]
 
 
-def _prepared(
+def _thumbnail(
     read: Callable[[tuple[int, int]], Image.Image], width: int, height: int, density: float
-) -> _Ready | None:
+) -> _Thumbnail | None:
     """Read a picture for a place of ``width`` × ``height`` pixels; None if that cannot be done."""
     try:
         image = read((round(width * density), round(height * density)))
@@ -172,10 +182,10 @@ def _prepared(
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", quality=88, subsampling="4:4:4", optimize=True)
     pixels = image.resize(fitting, Image.Resampling.LANCZOS)
-    return _Ready(pixels, jpeg.getvalue(), image.size)
+    return _Thumbnail(pixels, jpeg.getvalue(), image.size)
 
 
-class _Pixels:
+class _PngPen:
     """A pen for one part of a PNG."""
 
     def __init__(self, canvas: Image.Image, top: int) -> None:
@@ -187,7 +197,7 @@ class _Pixels:
         self.pen.rectangle((x, y, x + box.width - 1, y + box.height - 1), fill=color)
 
     def text(self, text: Text) -> None:
-        font = pixel_font(text.size, text.bold)
+        font = pixel_font(text.size, False)
         for number, line in enumerate(text.lines):
             y = text.box.y + self.top + number * line_height(text.size) + baseline(text.size)
             self.pen.text((text.box.x, round(y)), line, INK[text.role], font, anchor="ls")
@@ -196,32 +206,32 @@ class _Pixels:
         self.canvas.paste(pixels, (box.x, box.y + self.top))
 
 
-class _Points:
+class _PdfPen:
     """A pen for one page of a PDF, whose origin is the bottom left corner."""
 
-    def __init__(self, leaf: PdfPage, part: Part, scale: float) -> None:
-        self.leaf, self.scale, self.height = leaf, scale, part.height
+    def __init__(self, pdf_page: PdfPage, part: Part, scale: float) -> None:
+        self.pdf_page, self.scale, self.height = pdf_page, scale, part.height
         self.fill(Box(0, 0, part.width, part.height), PAPER)
 
     def fill(self, box: Box, color: str) -> None:
-        self.leaf.fill(*self._placed(box), color)
+        self.pdf_page.fill(*self._to_points(box), color)
 
     def text(self, text: Text) -> None:
         size, color = text.size * self.scale, INK[text.role]
         for number, line in enumerate(text.lines):
             y = text.box.y + number * line_height(text.size) + baseline(text.size)
             x, up = text.box.x * self.scale, (self.height - y) * self.scale
-            self.leaf.text(line, x, up, size, color, bold=text.bold)
+            self.pdf_page.text(line, x, up, size, color)
 
     def picture(self, box: Box, number: int) -> None:
-        self.leaf.picture(number, *self._placed(box))
+        self.pdf_page.picture(number, *self._to_points(box))
 
-    def _placed(self, box: Box) -> tuple[float, float, float, float]:
+    def _to_points(self, box: Box) -> tuple[float, float, float, float]:
         s = self.scale
         return box.x * s, (self.height - box.bottom) * s, box.width * s, box.height * s
 
 
-Pens = tuple[_Pixels, _Points]
+Pens = tuple[_PngPen, _PdfPen]
 
 
 class _Drawing:
@@ -257,11 +267,11 @@ class _Drawing:
         canvas = Image.new("RGB", size, PAPER)
         top = 0
         for part in parts:
-            leaf = self.document.page(
+            pdf_page = self.document.page(
                 part.width * self.scale, part.height * self.scale, self._heading()
             )
-            self._part(part, (_Pixels(canvas, top), _Points(leaf, part, self.scale)))
-            self.document.add(leaf)
+            self._part(part, (_PngPen(canvas, top), _PdfPen(pdf_page, part, self.scale)))
+            self.document.add(pdf_page)
             top += part.height
         with atomic_path(path) as temporary:
             # Run lengths alone: as small for painted pictures, in half the time.
@@ -279,13 +289,13 @@ class _Drawing:
             for pen in pens:
                 pen.fill(rule, RULE)
         density = _density(part)
-        self._heads(part.heads, density, pens)
+        self._headers(part.heads, density, pens)
         self._cells(part.cells, density, pens)
         for text in part.texts:
             for pen in pens:
                 pen.text(text)
 
-    def _heads(self, heads: Sequence[Header], density: float, pens: Pens) -> None:
+    def _headers(self, heads: Sequence[Header], density: float, pens: Pens) -> None:
         """Draw the heads; a picture that heads several groups is read once."""
         places: dict[tuple[str, str, int, int], list[Box]] = {}
         for head in heads:
@@ -296,11 +306,11 @@ class _Drawing:
                 key = (head.axis, head.value, head.picture.width, head.picture.height)
                 places.setdefault(key, []).append(head.picture)
         tasks = (
-            partial(_prepared, partial(self._source, axis, value), width, height, density)
+            partial(_thumbnail, partial(self._source, axis, value), width, height, density)
             for axis, value, width, height in places
         )
-        for boxes, ready in zip(places.values(), self._in_order(tasks), strict=True):
-            self._show(ready, boxes, BLANK, pens)
+        for boxes, thumbnail in zip(places.values(), self._in_order(tasks), strict=True):
+            self._show(thumbnail, boxes, BLANK, pens)
 
     def _source(self, axis: str, value: str, room: tuple[int, int]) -> Image.Image:
         picture = self.sources.get(axis, {}).get(value)
@@ -317,7 +327,7 @@ class _Drawing:
         most = self.page.thumb  # a row may be taller, where its head is
         tasks = (
             partial(
-                _prepared,
+                _thumbnail,
                 partial(load, self.run_dir / image),
                 min(cell.box.width, most),
                 min(cell.box.height, most),
@@ -325,8 +335,8 @@ class _Drawing:
             )
             for cell, image in shown
         )
-        for (cell, _), ready in zip(shown, self._in_order(tasks), strict=True):
-            self._show(ready, [cell.box], FLAWED, pens)
+        for (cell, _), thumbnail in zip(shown, self._in_order(tasks), strict=True):
+            self._show(thumbnail, [cell.box], FLAWED, pens)
         for cell in cells:
             for note in cell.notes:
                 for pen in pens:
@@ -334,23 +344,27 @@ class _Drawing:
                         pen.fill(_around(note), FLAWED)
                     pen.text(note)
 
-    def _show(self, ready: _Ready | None, boxes: Sequence[Box], otherwise: str, pens: Pens) -> None:
+    def _show(
+        self, thumbnail: _Thumbnail | None, boxes: Sequence[Box], otherwise: str, pens: Pens
+    ) -> None:
         """Draw a picture at the top left of its boxes, or fill them where it cannot be read."""
         pixels, points = pens
-        if ready is None:
+        if thumbnail is None:
             for box in boxes:
                 pixels.fill(box, otherwise)
                 points.fill(box, otherwise)
             return
-        number = self.document.picture(ready.jpeg, *ready.size)
+        number = self.document.picture(thumbnail.jpeg, *thumbnail.size)
         for box in boxes:
-            place = Box(box.x, box.y, *ready.pixels.size)
-            pixels.picture(place, ready.pixels)
+            place = Box(box.x, box.y, *thumbnail.pixels.size)
+            pixels.picture(place, thumbnail.pixels)
             points.picture(place, number)
 
-    def _in_order(self, tasks: Iterable[Callable[[], _Ready | None]]) -> Iterator[_Ready | None]:
+    def _in_order(
+        self, tasks: Iterable[Callable[[], _Thumbnail | None]]
+    ) -> Iterator[_Thumbnail | None]:
         """Results of tasks in their order; none is begun long before it is needed."""
-        waiting: deque[Future[_Ready | None]] = deque()
+        waiting: deque[Future[_Thumbnail | None]] = deque()
         for task in tasks:
             waiting.append(self.pool.submit(task))
             if len(waiting) > self.ahead:
@@ -366,6 +380,6 @@ def _density(part: Part) -> float:
 
 
 def _around(note: Text) -> Box:
-    font = pixel_font(note.size, note.bold)
+    font = pixel_font(note.size, False)
     width = max(round(font.getlength(line)) for line in note.lines)
     return Box(note.box.x - 3, note.box.y, min(note.box.width, width) + 6, note.box.height)

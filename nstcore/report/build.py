@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nstcore.contact_sheet.labels import Titles
+from nstcore.contact_sheet.axes import Titles
 from nstcore.contact_sheet.pictures import Sources, find_sources
 from nstcore.plan.record import CellRecord
 from nstcore.report.failures import find_failures

@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nstcore.config.yaml_files import dump_yaml
-from nstcore.contact_sheet.axes import axis_values
-from nstcore.contact_sheet.labels import Titles, shown
+from nstcore.contact_sheet.axes import Titles, axis_values, shown
 from nstcore.core.metrics import metric_named
 from nstcore.plan.record import CellRecord
 from nstcore.plan.values import INPUT_AXES, display_text

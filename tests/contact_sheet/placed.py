@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nstcore.contact_sheet.fonts import line_height, text_width
 from nstcore.contact_sheet.layout import MAX_AREA
-from nstcore.contact_sheet.page import Box, Page, Part, Text
+from nstcore.contact_sheet.page import Box, Page, Part, Text, line_height, text_width
 
 
 def texts_of(part: Part) -> list[Text]:
@@ -42,7 +41,7 @@ def check(part: Part) -> None:
         assert text.lines
         assert text.box.inside(page), text
         assert text.box.height >= len(text.lines) * line_height(text.size)
-        assert max(text_width(line, text.size, text.bold) for line in text.lines) <= text.box.width
+        assert max(text_width(line, text.size) for line in text.lines) <= text.box.width
     pictures = [head.picture for head in part.heads if head.picture]
     cells = [cell.box for cell in part.cells]
     for head in part.heads:

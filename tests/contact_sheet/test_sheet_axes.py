@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from synthetic import write_run
 
-from nstcore.contact_sheet.axes import SheetSpec, arrange, groups
-from nstcore.contact_sheet.labels import page_names
+from nstcore.contact_sheet.axes import SheetSpec, arrange, groups, page_names
 from nstcore.errors import UserError
 from nstcore.plan.values import display_text
 from nstcore.results.tables import collect

@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from nstcore.contact_sheet.fonts import legible, text_width, wrap
+from nstcore.contact_sheet.page import legible, text_width, wrap
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789._-,=", min_size=1, max_size=80)
 

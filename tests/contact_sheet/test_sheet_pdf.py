@@ -13,7 +13,7 @@ from hypothesis import given
 from PIL import Image
 from pypdf import PdfReader
 
-from nstcore.contact_sheet.fonts import legible, text_width
+from nstcore.contact_sheet.page import legible, text_width
 from nstcore.contact_sheet.pdf import Document, spelt
 
 

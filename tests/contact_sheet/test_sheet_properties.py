@@ -10,10 +10,9 @@ import pandas as pd
 from hypothesis import given
 from placed import check, check_limits, table
 
-from nstcore.contact_sheet.axes import SheetSpec
-from nstcore.contact_sheet.fonts import legible
-from nstcore.contact_sheet.labels import shown
+from nstcore.contact_sheet.axes import SheetSpec, shown
 from nstcore.contact_sheet.layout import plan_pages
+from nstcore.contact_sheet.page import legible
 from nstcore.plan.values import display_text
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCMWXYZ0123456789._-,=+ äő日\u00a0"

@@ -9,8 +9,7 @@ from PIL import Image
 from pypdf import PdfReader
 from synthetic import painting, write_run
 
-from nstcore.contact_sheet.axes import SheetSpec
-from nstcore.contact_sheet.labels import page_names
+from nstcore.contact_sheet.axes import SheetSpec, page_names
 from nstcore.contact_sheet.layout import plan_pages
 from nstcore.contact_sheet.pictures import find_sources, load, load_source, source_size
 from nstcore.contact_sheet.render import FLAWED, PAPER, write_sheets
