@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from nstcore.core.encoders.registry import ENCODERS
 from nstcore.core.settings import EFFECTS, Settings
@@ -45,6 +44,8 @@ class IterationTime:
         Args:
             measured: pixels of a picture, pictures and seconds of one iteration each.
         """
+        from scipy.optimize import nnls  # slow to import, and seldom needed
+
         rows = [[1.0, count, count * pixels] for pixels, count, _ in measured]
         seconds = np.array([time for _, _, time in measured])
         table = np.array(rows) / seconds[:, None]
