@@ -45,7 +45,7 @@ class InputCache:
 
     def __init__(self, scratch: str | None) -> None:
         self.scratch = Scratch(scratch)
-        # A cache for each kind: a batch has few contents, and its many styles shall not evict them.
+        # A cache for each kind: a batch has few contents, and its many styles must not evict them.
         self._contents, self._alphas, self._styles = (
             lru_cache(IMAGES_KEPT)(self._load) for _ in range(3)
         )
@@ -66,8 +66,8 @@ class InputCache:
         """The content in its own colors."""
         return self._contents(inputs.content_file)
 
-    def seen_content(self, inputs: CellInputs) -> Pixels:
-        """The content as the optimization sees it: one array for all cells that see the same."""
+    def optimized_content(self, inputs: CellInputs) -> Pixels:
+        """The content as it is optimized, perhaps in grey: one array for all cells that share it."""
         if inputs.settings.color != "luminance":
             return self.content(inputs)
         return self._grey(inputs.content_file, inputs.settings.luminance_space)
@@ -83,11 +83,11 @@ class InputCache:
         return None if inputs.content.guide is None else self._regions(inputs.guide_file)
 
     def start(self, inputs: CellInputs) -> Pixels | None:
-        """The image of ``init: file``, as the optimization sees it."""
+        """The image of ``init: file`` as it is optimized, perhaps in grey."""
         if inputs.start is None:
             return None
-        picture = decode(Path(inputs.start.path), background=inputs.background)
-        return color_content(inputs.settings, to_float(picture.pixels))
+        image = decode(Path(inputs.start.path), background=inputs.background)
+        return color_content(inputs.settings, to_float(image.pixels))
 
     def style(self, inputs: CellInputs, index: int) -> Pixels:
         """One image of the style in its own colors, at its own size."""
@@ -100,7 +100,7 @@ class InputCache:
         return load_regions(inputs.style_guide_file(index))
 
     def color_style(self, inputs: CellInputs, index: int) -> Pixels:
-        """One image of the style as the optimization sees it."""
+        """One image of the style as it is optimized for, perhaps with the content's colors."""
         pixels = self.style(inputs, index)
         if inputs.settings.color == "style":
             return pixels
@@ -127,7 +127,7 @@ class InputCache:
         from nstcore.core.stylize import StylizeTask
 
         return StylizeTask(
-            content=self.seen_content(inputs),
+            content=self.optimized_content(inputs),
             styles=(),
             settings=inputs.settings,
             seed=inputs.seed,
@@ -158,12 +158,12 @@ class Scratch:
         except (KeyError, ValueError) as error:
             log.warning("cluster.scratch: %s is not set here, nothing is copied", error)
             return
-        # Others may not exchange what we read: a folder of this user alone.
+        # No other user can replace what is read: the folder belongs to this user alone.
         self.root = base / f"{SCRATCH_FOLDER}-{os.getuid()}"
 
     def local(self, path: Path) -> Path:
-        """A copy of a file on this node, or the file itself where there can be none."""
-        root = self.root  # another thread may find out that nothing can be copied
+        """A copy of a file on this node, or the file itself where it cannot be copied."""
+        root = self.root  # another thread may set it to None
         if root is None:
             return path
         try:
@@ -171,7 +171,7 @@ class Scratch:
                 self._copies[path] = _copy(path, root)
             return self._copies[path]
         except (OSError, NotImplementedError) as error:  # the latter: no locks on that disk
-            log.warning("%s is read where it stands, not from %s: %s", path, root, error)
+            log.warning("%s cannot be copied to %s and is read directly: %s", path, root, error)
             self.root = None
             return path
 
@@ -180,13 +180,13 @@ def _copy(path: Path, root: Path) -> Path:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if root.stat().st_uid != os.getuid():
         raise PermissionError(f"{root} belongs to another user")
-    facts = path.stat()
-    # Another version of the file is another copy; it keeps the suffix, by which readers go.
-    version = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    info = path.stat()
+    # Each version of the file has a copy of its own, with the suffix that readers look at.
+    version = f"{path.resolve()}\0{info.st_size}\0{info.st_mtime_ns}"
     name = hashlib.sha256(version.encode()).hexdigest()[:32]
     copy = root / f"{name}{path.suffix}"
     with FileLock(root / f"{name}.lock"):
-        if not (copy.is_file() and copy.stat().st_size == facts.st_size):
+        if not (copy.is_file() and copy.stat().st_size == info.st_size):
             with atomic_path(copy) as temporary:
                 shutil.copyfile(path, temporary)
                 if file_sha256(temporary) != file_sha256(path):

@@ -117,7 +117,7 @@ def _recolored_target(
     images: InputCache,
     computing: _Targets,
 ) -> Path:
-    """The target of a style as it is seen for one content, at one size."""
+    """The target of a style with the colors of one content, at one size."""
     weights = images.weights(inputs)
     # In this order the blend of a style does not depend on the order of its images.
     order = inputs.style_by_digest
@@ -207,13 +207,13 @@ def _target_image(inputs: RunInputs, style: str, index: int) -> TargetImage:
 
 
 def _recolored_image(inputs: CellInputs, index: int, images: InputCache) -> TargetImage:
-    """An image of a cell's style as it is seen for the cell's content."""
+    """An image of a cell's style with the colors of the cell's content."""
     settings, part = inputs.settings, inputs.style[index]
     content = inputs.content
-    seen = colored_style_digest(settings, part.digest, content.digest, content.alpha)
-    own = {"digest": seen, "color": settings.color, "content": content.digest}
+    colored = colored_style_digest(settings, part.digest, content.digest, content.alpha)
+    own = {"digest": colored, "color": settings.color, "content": content.digest}
     return TargetImage(
-        seen,
+        colored,
         {**part.to_json(), **own},
         part.guide,
         lambda: images.color_style(inputs, index),

@@ -69,7 +69,7 @@ def test_where_nothing_can_be_copied_the_file_itself_is_read(
     assert "NOT_SET" in caplog.text
     (tmp_path / "full").write_text("no folder")
     assert Scratch(str(tmp_path / "full")).local(file) == file
-    assert "where it stands" in caplog.text
+    assert "is read directly" in caplog.text
 
 
 def test_a_batch_reads_its_inputs_there_and_makes_the_same_picture(tmp_path: Path) -> None:
