@@ -60,7 +60,7 @@ def run_distill(arguments: argparse.Namespace) -> int:
 
 def print_schema(_arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of the configuration."""
-    from nstcore.config.docs import schema_text
+    from nstcore.config.run import schema_text
 
     sys.stdout.write(schema_text())
     return 0

@@ -1,1 +1,1 @@
-"""What a user asks for: the configuration, read, checked and documented."""
+"""What a user asks for: the configuration, read and checked."""

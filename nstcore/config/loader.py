@@ -172,7 +172,7 @@ def _check_sweep(sweep: Sweep) -> Iterator[str]:
     continuous = {
         name
         for name, spec in sweep.axes.items()
-        if isinstance(spec, Interval) and spec.is_continuous
+        if isinstance(spec, Interval) and spec.count is None
     }
     yield from _check_zip(sweep, continuous)
     axes = ["style", "content", *sweep.axes, "seed"]

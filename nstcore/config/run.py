@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
@@ -300,3 +301,16 @@ class Config(StrictModel):
     def store_dir(self) -> str:
         """The folder of the content-addressed store."""
         return self.store or f"{self.results}/.store"
+
+
+def schema() -> dict[str, Any]:
+    """The configuration's JSON Schema (draft 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+    }
+
+
+def schema_text() -> str:
+    """The text of ``workflow/schemas/config.schema.json``."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Context, Decimal
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
@@ -46,20 +46,28 @@ _MAX_DIGITS, _ROUNDED_DIGITS, _SAMPLED_DIGITS = 12, 6, 4
 class Interval(StrictModel):
     """An axis between two bounds."""
 
+    _kind: ClassVar[str]
+    """The key that has the bounds."""
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        low, high = self.bounds
+        if low >= high:
+            raise ValueError(
+                f"the first value, {_number(low)}, must be below the last, {_number(high)}"
+            )
+        return self
+
     @property
     def bounds(self) -> tuple[Decimal, Decimal]:
         """The first and the last value."""
-        raise NotImplementedError
+        low, high = map(_decimal, getattr(self, self._kind))
+        return low, high
 
     @property
     def count(self) -> int | None:
-        """How many values it has; None if only a sample has values of it."""
-        return None
-
-    @property
-    def is_continuous(self) -> bool:
-        """Whether it has no values of its own, so that a sample has to draw them."""
-        return self.count is None
+        """How many values it has; None if it is continuous, so that a sample has to draw them."""
+        return getattr(self, "num", None)
 
     def values(self, *, integer: bool = False) -> list[int | float]:
         """The values, both bounds among them; those that need many digits are rounded to six.
@@ -89,12 +97,17 @@ class Interval(StrictModel):
 
     def _value(self, index: int) -> Decimal:
         assert self.count is not None
-        return _round(self._between(_EXACT.divide(Decimal(index), Decimal(self.count - 1))))
+        exact = self._between(_EXACT.divide(Decimal(index), Decimal(self.count - 1)))
+        # The value that a person could have written: the first six digits of one that has many.
+        written = Context(prec=30).plus(exact).normalize()
+        few = len(written.as_tuple().digits) <= _MAX_DIGITS
+        return written if few else Context(prec=_ROUNDED_DIGITS).plus(exact)
 
 
 class Range(Interval):
     """Values at equal distances."""
 
+    _kind = "range"
     range: Bounds = Field(description="First and last value.")
     step: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None, description="Distance of two values."
@@ -102,30 +115,25 @@ class Range(Interval):
     num: Count | None = Field(None, description="In place of `step`: how many values.")
 
     @model_validator(mode="after")
-    def _check(self) -> Range:
-        low, high = _ascending(self.bounds)
-        if self.step is not None and self.num is not None:
+    def _step_fits(self) -> Self:
+        if self.step is None:
+            return self
+        if self.num is not None:
             raise ValueError("give `step` or `num`, not both")
-        if self.step is not None:
-            step = _decimal(self.step)
-            if step <= 0:
-                raise ValueError("`step` must be above 0")
-            count = self.count or 0
-            if count > LARGEST:
-                raise ValueError(f"gives {count:,} values; at most {LARGEST:,} are possible")
-            last = _EXACT.add(low, _EXACT.multiply(step, Decimal(count - 1)))
-            if last != high:
-                beyond = _EXACT.add(last, step)
-                start, by, end, near, far = map(_number, (low, step, high, last, beyond))
-                raise ValueError(
-                    f"steps of {by} from {start} do not meet {end}; let it end at {near} or at {far}"
-                )
+        (low, high), step = self.bounds, _decimal(self.step)
+        if step <= 0:
+            raise ValueError("`step` must be above 0")
+        count = self.count or 0
+        if count > LARGEST:
+            raise ValueError(f"gives {count:,} values; at most {LARGEST:,} are possible")
+        last = self._value(count - 1)
+        if last != high:
+            beyond = _EXACT.add(last, step)
+            start, by, end, near, far = map(_number, (low, step, high, last, beyond))
+            raise ValueError(
+                f"steps of {by} from {start} do not meet {end}; let it end at {near} or at {far}"
+            )
         return self
-
-    @property
-    def bounds(self) -> tuple[Decimal, Decimal]:
-        """The first and the last value."""
-        return _decimal(self.range[0]), _decimal(self.range[1])
 
     @property
     def count(self) -> int | None:
@@ -144,25 +152,15 @@ class Range(Interval):
 class Log(Interval):
     """Values each of which is the same multiple of the one before."""
 
+    _kind = "log"
     log: Bounds = Field(description="First and last value, above 0.")
     num: Count | None = Field(None, description="How many values.")
 
     @model_validator(mode="after")
-    def _check(self) -> Log:
-        low, _ = _ascending(self.bounds)
-        if low <= 0:
+    def _positive(self) -> Self:
+        if self.bounds[0] <= 0:
             raise ValueError("`log` needs bounds above 0")
         return self
-
-    @property
-    def bounds(self) -> tuple[Decimal, Decimal]:
-        """The first and the last value."""
-        return _decimal(self.log[0]), _decimal(self.log[1])
-
-    @property
-    def count(self) -> int | None:
-        """How many values `num` gives."""
-        return self.num
 
     def _between(self, fraction: Decimal) -> Decimal:
         low, high = self.bounds
@@ -173,17 +171,8 @@ class Log(Interval):
 class Uniform(Interval):
     """Bounds between which a sample draws."""
 
+    _kind = "uniform"
     uniform: Bounds = Field(description="Smallest and largest value.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Uniform:
-        _ascending(self.bounds)
-        return self
-
-    @property
-    def bounds(self) -> tuple[Decimal, Decimal]:
-        """The first and the last value."""
-        return _decimal(self.uniform[0]), _decimal(self.uniform[1])
 
 
 class BundleValue(SettingsSpec):
@@ -208,8 +197,8 @@ INTERVALS: dict[str, type[Interval]] = {RANGE: Range, LOG: Log, UNIFORM: Uniform
 def axis_type(spec: Any) -> str:
     """The tag of the type that an axis is meant to have."""
     if isinstance(spec, Mapping):
-        for key, tag in (("range", RANGE), ("log", LOG), ("uniform", UNIFORM)):
-            if key in spec:
+        for tag in INTERVALS:
+            if tag.strip("<>") in spec:
                 return tag
         # No key of an interval has a map.
         maps = [isinstance(inner, (Mapping, BundleValue)) for inner in spec.values()]
@@ -298,9 +287,10 @@ class Sweep(StrictModel):
         """Setting -> the axes that set it."""
         found: dict[str, list[str]] = {}
         for axis, spec in self.axes.items():
-            bundle = spec.values() if isinstance(spec, dict) else ()
-            names = dict.fromkeys(name for value in bundle for name in value.explicit)
-            for name in names if isinstance(spec, dict) else [axis]:
+            names = {axis: None}
+            if isinstance(spec, dict):
+                names = dict.fromkeys(n for value in spec.values() for n in value.explicit)
+            for name in names:
                 found.setdefault(name, []).append(axis)
         return found
 
@@ -322,23 +312,6 @@ def takes_integers(setting: str) -> bool:
 def _decimal(number: float) -> Decimal:
     """The number that a person wrote."""
     return Decimal(repr(number))
-
-
-def _ascending(bounds: tuple[Decimal, Decimal]) -> tuple[Decimal, Decimal]:
-    low, high = bounds
-    if low >= high:
-        raise ValueError(
-            f"the first value, {_number(low)}, must be below the last, {_number(high)}"
-        )
-    return low, high
-
-
-def _round(value: Decimal) -> Decimal:
-    """A value that a person could have written: the first six digits of one that has many."""
-    exact = Context(prec=30).plus(value).normalize()
-    if len(exact.as_tuple().digits) <= _MAX_DIGITS:
-        return exact
-    return Context(prec=_ROUNDED_DIGITS).plus(value)
 
 
 def _number(value: Decimal, integer: bool = False) -> int | float:

@@ -157,7 +157,7 @@ class Plan:
         }
         for name, axis in self.selection.axes.by_name.items():
             used = {digest(point.values[name]): point.values[name] for point in self.points}
-            if axis.interval is not None and axis.interval.is_continuous:
+            if axis.interval is not None and axis.interval.count is None:
                 values[name] = sorted(used.values())
             else:
                 listed = {digest(value): value for value in axis.values}

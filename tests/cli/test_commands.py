@@ -16,8 +16,8 @@ from PIL import Image
 from nstcore.cli import main
 from nstcore.cli.image_commands import parse_settings
 from nstcore.cli.run_command import command, workflow_root
-from nstcore.config.docs import schema_text
 from nstcore.config.loader import parse_config
+from nstcore.config.run import schema_text
 from nstcore.errors import ConfigError
 from nstcore.jobs.prepare import cell_keys
 from nstcore.plan.plan import Plan

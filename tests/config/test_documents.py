@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nstcore.config.docs import reference_text
 from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_yaml
 from nstcore.core.settings import Settings
+from tools.write_docs import reference_text
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_NAMES = {"pytorch": "torch"}

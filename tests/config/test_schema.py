@@ -9,9 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from nstcore.config.docs import schema, schema_text
 from nstcore.config.loader import parse_config
-from nstcore.config.run import Config
+from nstcore.config.run import Config, schema, schema_text
 from nstcore.config.yaml_files import read_yaml
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
