@@ -16,10 +16,12 @@ from nstcore.core.lazy import lazy_import
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.nn import functional
 
     from nstcore.core.losses.base import Losses
 else:
     torch = lazy_import("torch")
+    functional = lazy_import("torch.nn.functional")
 
 Evaluate = Callable[["Tensor"], tuple["Losses", "Tensor"]]
 """Maps (N, 3, H, W) to the losses of each image and the gradient of each one's own total."""
@@ -79,7 +81,33 @@ class MinimizeResult:
     failed: Tensor
 
 
-class Minimizer(ABC):
+class BatchedState:
+    """State of N independent images: the tensors (N, ...) that ``tensors`` names.
+
+    Attributes:
+        tensors: names of attributes.
+        prefix: of their names in a saved state.
+    """
+
+    tensors: ClassVar[tuple[str, ...]]
+    prefix: ClassVar[str] = ""
+
+    def image_state(self, place: int) -> ImageState:
+        """What the next steps of one image depend on."""
+        return {self.prefix + name: getattr(self, name)[place] for name in self.tensors}
+
+    def load_image(self, place: int, state: Mapping[str, Tensor]) -> None:
+        """Continue one image from its :meth:`image_state`."""
+        for name in self.tensors:
+            getattr(self, name)[place] = state[self.prefix + name]
+
+    def keep(self, places: Tensor) -> None:
+        """Keep only some of the images, an index (N',)."""
+        for name in self.tensors:
+            setattr(self, name, getattr(self, name)[places])
+
+
+class Minimizer(BatchedState, ABC):
     """What all optimizers share: the active images, the trace, and convergence.
 
     An image that has converged leaves the batch, which gets faster for the others.  No decision about an
@@ -100,6 +128,7 @@ class Minimizer(ABC):
         formula: the source of the method, in one line.
         default_learning_rate: where the settings have none.
         own_settings: fields of ``Settings`` that no other optimizer reads.
+        optimizer: what computes the steps.
     """
 
     name: ClassVar[str]
@@ -107,6 +136,8 @@ class Minimizer(ABC):
     formula: ClassVar[str]
     default_learning_rate: ClassVar[float]
     own_settings: ClassVar[tuple[str, ...]] = ()
+    tensors: ClassVar[tuple[str, ...]] = ("x",)
+    optimizer: BatchedState
 
     @classmethod
     @abstractmethod
@@ -133,13 +164,14 @@ class Minimizer(ABC):
         self.iteration = 0
         self.x = images.detach().clone()
         self.trace = Trace()
-        # Indices of the images that have not converged; ``x`` has only these.
+        # Indices of the images that have not converged; ``tensors`` have only these.
         self.active = torch.arange(count, device=images.device)
         self.best_loss = images.new_full((count,), torch.inf)
         self.recorded_loss = images.new_full((count,), torch.inf)
         self.rollbacks = torch.zeros(count, dtype=torch.long, device=images.device)
         self.evaluations = torch.zeros_like(self.rollbacks)
-        self.converged: dict[int, Tensor] = {}
+        # The result of every other image as ``final``, and what the next level needs of its state.
+        self.converged: dict[int, ImageState] = {}
 
     @property
     def done(self) -> bool:
@@ -154,10 +186,15 @@ class Minimizer(ABC):
 
     def advance(self) -> None:
         """One evaluation of every active image, and the step that follows from it."""
+        problem = self.problem
         self.iteration += 1
         self.evaluations[self.active] += 1
-        losses = self._step()
-        problem = self.problem
+        losses, gradient = self.evaluate(self.x)
+        total, best_loss = losses.total, self.best_loss[self.active]
+        finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
+        better = finite & (total < best_loss)
+        self.best_loss[self.active] = torch.where(better, total, best_loss)
+        self._step(total, gradient, finite, better)
         if not self._records and self.iteration != problem.iterations:
             return
         self.trace.append(self.iteration, self.active, losses)
@@ -179,18 +216,21 @@ class Minimizer(ABC):
             return
         results = self._results()
         for place in converged.nonzero().flatten().tolist():
-            self.converged[int(self.active[place])] = results[place].clone()
-        self._keep((~converged).nonzero().flatten())
+            state = {"final": results[place]} | self._carried_state(place)
+            self.converged[int(self.active[place])] = {k: v.clone() for k, v in state.items()}
+        self.keep((~converged).nonzero().flatten())
 
-    def _keep(self, places: Tensor) -> None:
+    def keep(self, places: Tensor) -> None:
         """Keep only some of the active images, an index (N'',) into them."""
-        self.active, self.x = self.active[places], self.x[places]
+        super().keep(places)
+        self.optimizer.keep(places)
+        self.active = self.active[places]
         if self.problem.select is not None and len(places):
             self.evaluate = self.problem.select(self.active)
 
     def finish(self) -> MinimizeResult:
         """The result of the level."""
-        found = dict(self.converged)
+        found = {row: state["final"] for row, state in self.converged.items()}
         found |= zip(self.active.tolist(), self._results(), strict=True)
         return MinimizeResult(
             torch.stack([found[row] for row in range(len(self.evaluations))]),
@@ -201,81 +241,101 @@ class Minimizer(ABC):
             ~torch.isfinite(self.best_loss),
         )
 
+    def _of_all_images(self) -> dict[str, Tensor]:
+        """What is kept of every image, converged or not, (N,), by its name in a saved state."""
+        return {
+            "best_loss": self.best_loss,
+            "recorded_loss": self.recorded_loss,
+            "rollbacks": self.rollbacks,
+            "taken": self.evaluations,
+        }
+
     def state(self) -> list[ImageState]:
         """Everything that the next iterations depend on, for each image, to be saved."""
-        active = {row: place for place, row in enumerate(self.active.tolist())}
-        found: list[ImageState] = []
-        for row, table in enumerate(self.trace.tables(len(self.evaluations))):
-            state: ImageState = {
-                "trace": table,
-                "best_loss": self.best_loss[row],
-                "recorded_loss": self.recorded_loss[row],
-                "rollbacks": self.rollbacks[row],
-                "taken": self.evaluations[row],
-            }
-            if row in active:
-                state["x"] = self.x[active[row]]
-                state |= self._image_state(active[row])
-            else:
-                state["final"] = self.converged[row]
-            found.append(state)
-        return found
+        states = self.converged | {
+            row: self.image_state(place) for place, row in enumerate(self.active.tolist())
+        }
+        return [
+            {"trace": table}
+            | {name: values[row] for name, values in self._of_all_images().items()}
+            | states[row]
+            for row, table in enumerate(self.trace.tables(len(self.evaluations)))
+        ]
 
     def load(self, iteration: int, states: Sequence[Mapping[str, Tensor]]) -> None:
         """Continue from the :meth:`state` after some iterations of the same images."""
         self.iteration = iteration
         self.trace.resumed = [state["trace"] for state in states]
+        shared = self._of_all_images()
         for row, state in enumerate(states):
-            self.best_loss[row] = state["best_loss"]
-            self.recorded_loss[row] = state["recorded_loss"]
-            self.rollbacks[row] = state["rollbacks"]
-            self.evaluations[row] = state["taken"]
+            for name, values in shared.items():
+                values[row] = state[name]
             if "final" in state:
-                self.converged[row] = state["final"].to(self.x)
-        active = [row for row, state in enumerate(states) if "final" not in state]
+                self.converged[row] = {
+                    name: value.to(self.x.device)
+                    for name, value in state.items()
+                    if name not in shared and name != "trace"
+                }
+        active = [row for row in range(len(states)) if row not in self.converged]
         if len(active) < len(states):
-            self._keep(torch.tensor(active, dtype=torch.long, device=self.x.device))
+            self.keep(torch.tensor(active, dtype=torch.long, device=self.x.device))
         for place, row in enumerate(active):
-            self.x[place] = states[row]["x"].to(self.x)
-        if active:
-            self._load_images([states[row] for row in active])
+            self.load_image(place, states[row])
+
+    def image_state(self, place: int) -> ImageState:
+        """With the state of the optimizer."""
+        return super().image_state(place) | self.optimizer.image_state(place)
+
+    def load_image(self, place: int, state: Mapping[str, Tensor]) -> None:
+        """With the state of the optimizer."""
+        super().load_image(place, state)
+        self.optimizer.load_image(place, state)
 
     @abstractmethod
-    def _step(self) -> Losses:
-        """Evaluate and move ``x``; update ``best_loss`` and ``rollbacks``."""
+    def _step(self, total: Tensor, gradient: Tensor, finite: Tensor, better: Tensor) -> None:
+        """Move ``x`` and update ``rollbacks``.
+
+        Args:
+            total: (N',), the losses of the active images at ``x``; ``best_loss`` knows them already.
+            gradient: (N', 3, H, W).
+            finite: (N',), whether both are finite.
+            better: (N',), whether they are, and the loss is the lowest so far.
+        """
 
     @abstractmethod
     def _results(self) -> Tensor:
         """The results of the active images if the level ended now, (N', 3, H, W)."""
 
-    @abstractmethod
-    def _image_state(self, place: int) -> ImageState: ...
-
-    @abstractmethod
-    def _load_images(self, states: Sequence[Mapping[str, Tensor]]) -> None: ...
+    def _carried_state(self, place: int) -> ImageState:
+        """What :meth:`_carry_over` needs of an image that converges."""
+        return {}
 
     def _carry_over(self) -> Any:
         return None
 
 
-class BatchedState:
-    """State of an optimizer of N independent problems: the tensors (N, ...) that ``tensors`` names."""
-
-    tensors: ClassVar[tuple[str, ...]]
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that the next steps depend on; the tensors are the optimizer's own."""
-        return {name: getattr(self, name) for name in self.tensors}
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keep some of the problems only, an index (N',)."""
-        for name in self.tensors:
-            setattr(self, name, getattr(self, name)[rows])
-
-
 def per_image(values: Tensor) -> Tensor:
     """One value for each image, (N,), in a shape that broadcasts over images: (N, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)
+
+
+def resample(images: Tensor, height: int, width: int, *, smooth: bool = True) -> Tensor:
+    """(N, C, H, W) at another size, from one level of the pyramid to the next.
+
+    Args:
+        images: (N, C, H, W).
+        height, width: the new size.
+        smooth: bicubic, for images; else bilinear, for an optimizer's state, which must not overshoot.
+    """
+    if images.shape[-2:] == (height, width):
+        return images
+    return functional.interpolate(
+        images,
+        size=(height, width),
+        mode="bicubic" if smooth else "bilinear",
+        align_corners=False,
+        antialias=height < images.shape[-2],
+    )
 
 
 # --- The losses on the way, one trace for each image ---

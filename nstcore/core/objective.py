@@ -11,13 +11,13 @@ from torch import Tensor
 
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide
-from nstcore.core.initialization import generator, white_noise
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.losses.base import Losses, StyleLoss
 from nstcore.core.losses.content import ContentLoss
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.minimize import Evaluate
 from nstcore.core.moments import Moments, layer_moments, loss_space
+from nstcore.core.pyramid import generator, white_noise
 from nstcore.core.settings import Settings
 
 NOISE_SEED = 0

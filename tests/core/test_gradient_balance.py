@@ -9,9 +9,9 @@ import pytest
 import torch
 from objectives import objective_of
 
-from nstcore.core.initialization import generator, white_noise
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import NOISE_SEED, Objective, balance_gradients, gradient_ratio
+from nstcore.core.pyramid import generator, white_noise
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments

@@ -6,21 +6,25 @@ iterates with its bias correction is that article's section 7.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.lazy import lazy_import
-from nstcore.core.losses.base import Losses
-from nstcore.core.minimize import BatchedState, ImageState, Minimizer, Problem, per_image
+from nstcore.core.minimize import (
+    BatchedState,
+    ImageState,
+    Minimizer,
+    Problem,
+    per_image,
+    resample,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from nstcore.core import initialization
 else:
     torch = lazy_import("torch")
-    initialization = lazy_import("nstcore.core.initialization")
 
 
 class BatchedAdam(BatchedState):
@@ -35,6 +39,7 @@ class BatchedAdam(BatchedState):
     """
 
     tensors = ("first", "second", "average", "steps", "averaged", "learning_rate")
+    prefix = "adam."
 
     def __init__(
         self,
@@ -83,30 +88,20 @@ class BatchedAdam(BatchedState):
         for value in (self.first, self.second, self.average, self.steps, self.averaged):
             value[which] = 0
 
-    def like(self, state: Mapping[str, Tensor]) -> BatchedAdam:
-        """An optimizer with these betas and another :meth:`state`."""
-        other = BatchedAdam(
-            state["first"], betas=self.betas, epsilon=self.epsilon, averaging=self.averaging
-        )
-        for name, value in other.state().items():
-            value.copy_(state[name])
-        return other
-
     def resized(self, resize: Callable[[Tensor], Tensor]) -> BatchedAdam:
         """The same optimizer for images of another size; the average starts anew.
 
         Args:
             resize: maps (N, 3, H, W) to the new size.
         """
-        first = resize(self.first)
-        state = self.state() | {
-            "first": first,
-            # Resampling overshoots; a negative second moment has no root.
-            "second": resize(self.second).clamp_min_(0),
-            "average": torch.zeros_like(first),
-            "averaged": torch.zeros_like(self.averaged),
-        }
-        return self.like(state)
+        other = copy.copy(self)
+        other.steps = self.steps.clone()
+        other.first = resize(self.first)
+        # Resampling overshoots; a negative second moment has no root.
+        other.second = resize(self.second).clamp_min(0)
+        other.average = torch.zeros_like(other.first)
+        other.averaged = torch.zeros_like(self.averaged)
+        return other
 
 
 class AdamMinimizer(Minimizer):
@@ -120,6 +115,7 @@ class AdamMinimizer(Minimizer):
     formula: ClassVar[str] = "Kingma & Ba 2015, algorithm 1, with the averaging of section 7.2"
     default_learning_rate: ClassVar[float] = 0.02
     own_settings: ClassVar[tuple[str, ...]] = ("averaging",)
+    optimizer: BatchedAdam
 
     @classmethod
     def image_copies(cls, settings: Any, history: int | None = None) -> int:
@@ -146,72 +142,29 @@ class AdamMinimizer(Minimizer):
         else:
             height, width = self.x.shape[-2:]
             self.optimizer = previous.resized(
-                lambda state: initialization.resample(state, height, width, smooth=False)
+                lambda state: resample(state, height, width, smooth=False)
             )
-        self._converged_states: dict[int, ImageState] = {}
 
-    def _step(self) -> Losses:
-        losses, gradient = self.evaluate(self.x)
-        total = losses.total
-        finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
-        best_loss = self.best_loss[self.active]
-        self.best_loss[self.active] = torch.where(finite & (total < best_loss), total, best_loss)
+    def _step(self, total: Tensor, gradient: Tensor, finite: Tensor, better: Tensor) -> None:
         self.rollbacks[self.active] += ~finite
         # One bad gradient would spoil the moments for good.
         gradient = torch.where(per_image(finite), gradient, torch.zeros_like(gradient))
         self.x = (self.x + self.optimizer.direction(gradient)).clamp_(0, 1)
         self.optimizer.record(self.x)
-        return losses
 
     def _results(self) -> Tensor:
         return self.optimizer.mean()
 
-    def _keep(self, places: Tensor) -> None:
-        kept = set(places.tolist())
-        for place, row in enumerate(self.active.tolist()):
-            if place not in kept:
-                state = self.optimizer.state()
-                self._converged_states[row] = {
-                    name: value[place].clone() for name, value in state.items()
-                }
-        super()._keep(places)
-        self.optimizer.keep_rows(places)
+    def _carried_state(self, place: int) -> ImageState:
+        return self.optimizer.image_state(place)
 
     def _carry_over(self) -> BatchedAdam:
         """The optimizer of all images, those that converged early included."""
-        rows = self.active.tolist()
-        current = self.optimizer.state()
-        all_rows = [
-            self._converged_states[row]
-            if row in self._converged_states
-            else {name: value[rows.index(row)] for name, value in current.items()}
-            for row in range(len(self.evaluations))
-        ]
-        return self.optimizer.like(
-            {name: torch.stack([state[name] for state in all_rows]) for name in current}
-        )
-
-    def _image_state(self, place: int) -> ImageState:
-        return {f"adam.{name}": value[place] for name, value in self.optimizer.state().items()}
-
-    def state(self) -> list[ImageState]:
-        """See :meth:`Minimizer.state`; the next level needs the moments of converged images too."""
-        states = super().state()
-        for row, own in self._converged_states.items():
-            states[row] |= {f"adam.{name}": value for name, value in own.items()}
-        return states
-
-    def load(self, iteration: int, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """See :meth:`Minimizer.load`."""
-        super().load(iteration, states)
-        for row, state in enumerate(states):
-            if "final" in state:
-                self._converged_states[row] = {
-                    name: state[f"adam.{name}"].to(value)
-                    for name, value in self.optimizer.state().items()
-                }
-
-    def _load_images(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        for name, value in self.optimizer.state().items():
-            for place, state in enumerate(states):
-                value[place] = state[f"adam.{name}"].to(value)
+        states = dict(self.converged)
+        for place, row in enumerate(self.active.tolist()):
+            states[row] = self.optimizer.image_state(place)
+        other = copy.copy(self.optimizer)
+        for name in other.tensors:
+            values = [states[row][other.prefix + name] for row in range(len(states))]
+            setattr(other, name, torch.stack(values))
+        return other

@@ -13,11 +13,10 @@ twice, in two matrix products, instead of four times in 4 m small kernels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.lazy import lazy_import
-from nstcore.core.losses.base import Losses
 from nstcore.core.minimize import BatchedState, ImageState, Minimizer, Problem, per_image
 from nstcore.core.optimizers.adam import BatchedAdam
 
@@ -44,9 +43,8 @@ class BatchedLBFGS(BatchedState):
         first_step: mean absolute change of a row's values in its first step; None for torch's
             convention, a step whose absolute values add up to 1 at most, which becomes ever smaller
             with the size of an image.
-        minimum_curvature: pairs with y.s at most this are left out; torch's optimizer has 1e-10.
-        relative_curvature: so are pairs with y.s at most this share of |y| |s|, whatever the scale of the
-            problem.
+        relative_curvature: pairs with y.s at most this share of |y| |s| are left out, whatever the
+            scale of the problem; torch's optimizer leaves out those with y.s at most 1e-10.
     """
 
     tensors = (
@@ -60,6 +58,7 @@ class BatchedLBFGS(BatchedState):
         "converged",
         "learning_rate",
     )
+    prefix = "solver."
 
     def __init__(
         self,
@@ -71,14 +70,12 @@ class BatchedLBFGS(BatchedState):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         first_step: float | None = None,
-        minimum_curvature: float = 0.0,
         relative_curvature: float = 0.0,
     ) -> None:
         if history < 1:
             raise ValueError(f"history must be at least 1, not {history}")
         self.size, self.history = size, history
         self.first_step = first_step
-        self.minimum_curvature = minimum_curvature
         self.relative_curvature = relative_curvature
         rate = torch.as_tensor(learning_rate, device=device, dtype=dtype or torch.float32)
         self.learning_rate = rate.expand(rows).clone()
@@ -145,7 +142,7 @@ class BatchedLBFGS(BatchedState):
         curvature = (step * difference).sum(1)
         squared = (difference * difference).sum(1)
         least = self.relative_curvature * (squared * (step * step).sum(1)).sqrt()
-        accepted = moved & (curvature > self.minimum_curvature) & (curvature > least)
+        accepted = moved & (curvature > 0) & (curvature > least)
         index = torch.arange(len(self.count), device=step.device)
         slot = self.count % self.history
         mask = accepted.unsqueeze(1)
@@ -233,6 +230,8 @@ class LBFGSMinimizer(Minimizer):
     formula: ClassVar[str] = "Nocedal & Wright 2006, algorithm 7.4, without line search"
     default_learning_rate: ClassVar[float] = 1.0
     own_settings: ClassVar[tuple[str, ...]] = ("history",)
+    tensors = ("x", "best", "best_gradient")
+    optimizer: BatchedLBFGS
 
     @classmethod
     def image_copies(cls, settings: Any, history: int | None = None) -> int:
@@ -249,7 +248,7 @@ class LBFGSMinimizer(Minimizer):
     ) -> None:
         super().__init__(problem, settings, learning_rate)
         images = problem.images
-        self.solver = BatchedLBFGS(
+        self.optimizer = BatchedLBFGS(
             len(images),
             images[0].numel(),
             history=min(settings.history, problem.iterations),
@@ -266,75 +265,53 @@ class LBFGSMinimizer(Minimizer):
         self.switched = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self.fallback: BatchedAdam | None = None
 
-    def _step(self) -> Losses:
-        losses, gradient = self.evaluate(self.x)
-        total = losses.total
-        best_loss = self.best_loss[self.active]
-        finite = torch.isfinite(total) & torch.isfinite(gradient.flatten(1).sum(1))
-        better = finite & (total < best_loss)
-        _overwrite(self.best, self.x, better)
-        _overwrite(self.best_gradient, gradient, better)
-        best_loss = torch.where(better, total, best_loss)
-        self.best_loss[self.active] = best_loss
-        rejected = ~finite | (total > EXPLOSION_FACTOR * best_loss)
+    def _step(self, total: Tensor, gradient: Tensor, finite: Tensor, better: Tensor) -> None:
+        torch.where(per_image(better), self.x, self.best, out=self.best)
+        torch.where(per_image(better), gradient, self.best_gradient, out=self.best_gradient)
+        rejected = ~finite | (total > EXPLOSION_FACTOR * self.best_loss[self.active])
         # torch.where instead of an if: reading from the device would stall it at every iteration.
         x = torch.where(per_image(rejected), self.best, self.x)
         gradient = torch.where(per_image(rejected), self.best_gradient, gradient)
         self.rollbacks[self.active] += rejected
-        self.solver.reset(rejected)
-        rate = self.solver.learning_rate
-        self.solver.learning_rate = torch.where(rejected, rate / 2, rate)
-        step = self.solver.direction(gradient.flatten(1)).view(x.shape)
+        self.optimizer.reset(rejected)
+        rate = self.optimizer.learning_rate
+        self.optimizer.learning_rate = torch.where(rejected, rate / 2, rate)
+        step = self.optimizer.direction(gradient.flatten(1)).view(x.shape)
         if self._records:
-            self._switch_to_adam(x)
+            exhausted = (self.rollbacks[self.active] >= MAX_ROLLBACKS) & ~self.switched
+            if bool(exhausted.any()):
+                self._adam().restart(exhausted)
+                self.switched |= exhausted
         if self.fallback is not None:
             step = torch.where(per_image(self.switched), self.fallback.direction(gradient), step)
         self.x = x + step
-        return losses
 
-    def _switch_to_adam(self, x: Tensor) -> None:
-        """Let a new Adam take over the images that were rolled back too often."""
-        exhausted = (self.rollbacks[self.active] >= MAX_ROLLBACKS) & ~self.switched
-        if not bool(exhausted.any()):
-            return
+    def _adam(self) -> BatchedAdam:
+        """The Adam of the images that were rolled back too often; a new one at the first call."""
         if self.fallback is None:
-            self.fallback = BatchedAdam(x, learning_rate=FALLBACK_RATE, averaging=0)
-        self.fallback.restart(exhausted)
-        self.switched |= exhausted
+            self.fallback = BatchedAdam(self.x, learning_rate=FALLBACK_RATE, averaging=0)
+        return self.fallback
 
     def _results(self) -> Tensor:
         return self.best
 
-    def _keep(self, places: Tensor) -> None:
-        super()._keep(places)
-        self.best, self.best_gradient = self.best[places], self.best_gradient[places]
+    def keep(self, places: Tensor) -> None:
+        """With Adam's."""
+        super().keep(places)
         self.switched = self.switched[places]
-        self.solver.keep_rows(places)
         if self.fallback is not None:
-            self.fallback.keep_rows(places)
+            self.fallback.keep(places)
 
-    def _image_state(self, place: int) -> ImageState:
-        state = {"best": self.best[place], "best_gradient": self.best_gradient[place]}
-        state |= {f"solver.{name}": value[place] for name, value in self.solver.state().items()}
+    def image_state(self, place: int) -> ImageState:
+        """With Adam's, where it has taken over."""
+        state = super().image_state(place)
         if self.fallback is not None and bool(self.switched[place]):
-            state |= {f"adam.{name}": v[place] for name, v in self.fallback.state().items()}
+            state |= self.fallback.image_state(place)
         return state
 
-    def _load_images(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        for place, state in enumerate(states):
-            self.best[place] = state["best"].to(self.best)
-            self.best_gradient[place] = state["best_gradient"].to(self.best)
-            for name, value in self.solver.state().items():
-                value[place] = state[f"solver.{name}"].to(value)
-            if "adam.steps" not in state:
-                continue
-            if self.fallback is None:
-                self.fallback = BatchedAdam(self.x, learning_rate=FALLBACK_RATE, averaging=0)
-            for name, value in self.fallback.state().items():
-                value[place] = state[f"adam.{name}"].to(value)
+    def load_image(self, place: int, state: Mapping[str, Tensor]) -> None:
+        """With Adam's, where it has taken over."""
+        super().load_image(place, state)
+        if "adam.steps" in state:
+            self._adam().load_image(place, state)
             self.switched[place] = True
-
-
-def _overwrite(store: Tensor, new: Tensor, which: Tensor) -> None:
-    """Overwrite the rows of ``store`` where ``which`` is true."""
-    torch.where(per_image(which), new, store, out=store)
