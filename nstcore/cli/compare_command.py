@@ -126,7 +126,7 @@ def metric_rows(one: RunComparison) -> list[list[str]]:
     for name, change in one.changes.items():
         if not change.count:
             continue
-        low, high = (change_text(change.quantile(share), relative=True) for share in (0.25, 0.75))
+        low, high = (change_text(value, relative=True) for value in change.quartiles())
         largest = change.largest
         assert largest is not None
         rows.append(

@@ -10,23 +10,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from nstcore.compare.alignment import Alignment, identity
+from nstcore.compare.runs import Alignment
 from nstcore.config.run import SEED
 
 Values = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-STATISTICS: Mapping[str, Callable[[Values], float]] = {
-    "median": lambda values: float(np.median(values)),
-    "mean": lambda values: float(np.mean(values)),
-    "min": lambda values: float(np.min(values)),
-    "max": lambda values: float(np.max(values)),
+STATISTICS: Mapping[str, Callable[[Values], Any]] = {
+    "median": np.median,
+    "mean": np.mean,
+    "min": np.min,
+    "max": np.max,
 }
 MIN_VALUES = 3
 """Of fewer values there is no interval."""
@@ -37,7 +38,6 @@ class Change:
     """How one metric changed.
 
     Attributes:
-        metric: its name.
         groups: for each entry of ``a`` and ``b`` the cells of the baseline that it is the mean of.
         a: (G,) the baseline's values, NaN where one of the two runs has none.
         b: (G,) the run's.
@@ -45,7 +45,6 @@ class Change:
         over: what the interval is over, ``seeds`` or ``cells``, and how many of them.
     """
 
-    metric: str
     groups: Sequence[Sequence[int]]
     a: Values
     b: Values
@@ -67,20 +66,21 @@ class Change:
         """How many values there are in both runs."""
         return int(np.isfinite(self.a).sum())
 
-    def quantile(self, share: float, *, relative: bool = True) -> float:
-        """A quantile of the changes; NaN without any."""
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third quartile of the relative changes; NaN without any."""
+        if not self.count:
+            return math.nan, math.nan
         with np.errstate(invalid="ignore"):  # between two infinite changes there is no value
-            return float(np.quantile(self._known(relative), share)) if self.count else math.nan
+            low, high = np.quantile(self.known(relative=True), (0.25, 0.75)).tolist()
+        return low, high
 
     def statistic(self, name: str, *, relative: bool) -> float:
-        """Median, mean, minimum or maximum of the changes; NaN without any.
+        """One of `STATISTICS` of the relative changes or of the differences; NaN without any."""
+        return float(STATISTICS[name](self.known(relative=relative))) if self.count else math.nan
 
-        Args:
-            name: ``median``, ``mean``, ``min`` or ``max``.
-            relative: whether of the relative changes or of the differences.
-        """
-        compute = STATISTICS[name]
-        return compute(self._known(relative)) if self.count else math.nan
+    def known(self, *, relative: bool) -> Values:
+        """The relative changes or the differences, where there are any."""
+        return (self.relative if relative else self.differences)[np.isfinite(self.a)]
 
     @property
     def largest(self) -> int | None:
@@ -88,10 +88,6 @@ class Change:
         if not self.count:
             return None
         return int(np.argmax(np.where(np.isfinite(self.a), np.abs(self.relative), -1)))
-
-    def _known(self, relative: bool) -> Values:
-        values = self.relative if relative else self.differences
-        return values[np.isfinite(self.a)]
 
 
 def relative_change(a: Values, b: Values) -> Values:
@@ -116,7 +112,7 @@ def change_of(alignment: Alignment, metric: str) -> Change:
         interval = interval_over_seeds(table_a, table_b)
     elif over[1] >= MIN_VALUES:
         interval = interval_over_cells(relative_change(mean_a, mean_b)[finite])
-    return Change(metric, groups, mean_a, mean_b, interval, over)
+    return Change(groups, mean_a, mean_b, interval, over)
 
 
 def paired_values(alignment: Alignment, metric: str) -> tuple[Values, Values]:
@@ -143,7 +139,7 @@ def seed_groups(alignment: Alignment) -> list[list[int]]:
     keys = [key for key in alignment.keys if key != SEED]
     found: dict[tuple[str, ...], list[int]] = {}
     for cell in range(len(alignment.baseline)):
-        found.setdefault(identity(alignment.baseline, cell, keys), []).append(cell)
+        found.setdefault(alignment.baseline.identity(cell, keys), []).append(cell)
     return list(found.values())
 
 

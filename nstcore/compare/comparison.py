@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nstcore.compare.alignment import Alignment, align, check_ignored, disjoint_settings
 from nstcore.compare.changes import Change, change_of, count_text
-from nstcore.compare.runs import Run, read_runs
+from nstcore.compare.runs import Alignment, Run, read_runs
 from nstcore.config.run import SEED
 from nstcore.core.metrics import metric_named
-from nstcore.errors import UserError
+from nstcore.errors import UserError, did_you_mean
 from nstcore.plan.record import ImageInfo
 
 BROKEN, MENDED, UNFINISHED, MISSING, BOTH = "broken", "mended", "unfinished", "missing", "both"
@@ -29,27 +28,14 @@ STATES = {
 """The states of cells that cannot be compared, the worst first, in words."""
 
 
-@dataclass(frozen=True)
-class RunComparison:
+class RunComparison(Alignment):
     """One run beside the baseline."""
-
-    alignment: Alignment
-
-    @property
-    def run(self) -> Run:
-        """What is compared."""
-        return self.alignment.run
-
-    @property
-    def baseline(self) -> Run:
-        """What it is compared with."""
-        return self.alignment.baseline
 
     @cached_property
     def changes(self) -> dict[str, Change]:
         """Metric -> how it changed, for every metric that both runs have."""
         names = [n for n in self.baseline.metric_names if n in self.run.metric_names]
-        return {name: change_of(self.alignment, name) for name in names}
+        return {name: change_of(self, name) for name in names}
 
     @cached_property
     def states(self) -> list[str]:
@@ -59,7 +45,7 @@ class RunComparison:
         ``unfinished``: neither; ``missing``: one has no record; ``gone``: the run does not have it.
         """
         found = []
-        for cell, partner in enumerate(self.alignment.partners):
+        for cell, partner in enumerate(self.partners):
             if partner is None:
                 found.append(GONE)
                 continue
@@ -81,16 +67,16 @@ class RunComparison:
         """The counts that thresholds may name, see ``nstcore.config.expressions.COUNTS``."""
         status = self.run.status
         return {
-            "pairs": len(self.alignment.pairs),
+            "pairs": len(self.pairs),
             "identical": sum(
                 _same_image(self.baseline.records[mine].image, self.run.records[theirs].image)
-                for mine, theirs in self.alignment.pairs
+                for mine, theirs in self.pairs
             ),
             "broken": self.states.count(BROKEN),
             "failed": status.count("failed") + status.count("diverged"),
             "missing": status.count("missing"),
             "gone": self.states.count(GONE),
-            "added": len(self.alignment.added),
+            "added": len(self.added),
         }
 
     @cached_property
@@ -112,29 +98,19 @@ class RunComparison:
                 "same `evaluation` (encoder, weights and size)."
             )
         a, b = self.baseline.name, self.run.name
-        for kind, name in self._changed_inputs():
+        mine, theirs = _input_digests(self.baseline), _input_digests(self.run)
+        changed = {key[:2] for key in mine if key in theirs and set(mine[key]) != set(theirs[key])}
+        for kind, name in sorted(changed):
             lines.append(f"The {kind} {name} is another image in {b} than in {a}.")
-        if not self.alignment.pairs:
-            reasons = " and ".join(disjoint_settings(self.alignment))
+        if not self.pairs:
+            reasons = " and ".join(self.disjoint_settings())
             why = f": they have no value in common of {reasons}" if reasons else ""
             lines.append(f"No cell of {b} is one of {a}{why}.")
         return lines
 
-    def _changed_inputs(self) -> list[tuple[str, str]]:
-        """``content`` or ``style``, and the id under which the runs have different images."""
-        mine, theirs = _input_digests(self.baseline), _input_digests(self.run)
-        return sorted(
-            {key[:2] for key in mine if key in theirs and set(mine[key]) != set(theirs[key])}
-        )
-
-    @cached_property
-    def changed(self) -> dict[str, tuple[str, str]]:
-        """Setting -> its value throughout the baseline and throughout the run, where they differ."""
-        return dict(self.alignment.changed)
-
     @cached_property
     def made_with(self) -> dict[str, tuple[str, str]]:
-        """As `changed`, of versions and devices, and of settings that only one of the runs knows."""
+        """As ``changed``, of versions and devices, and of settings that only one of the runs knows."""
         mine, theirs = _versions(self.baseline), _versions(self.run)
         found = {
             name: (", ".join(mine[name]), ", ".join(theirs[name]))
@@ -213,13 +189,17 @@ def compare_runs(folders: Sequence[Path], ignore: Collection[str] = ()) -> Compa
         ignore: settings in which cells that belong together may differ.
 
     Raises:
-        UserError: if there are too few runs, one cannot be read, or cells have the same identity.
+        UserError: if there are too few runs, one cannot be read, cells have the same identity, or no
+            run has a setting to ignore.
     """
     if len(folders) < 2:
         raise UserError("compare: give the folders of at least two runs, the baseline first")
     baseline, *others = runs = read_runs(folders)
-    check_ignored(ignore, runs)
-    compared = [RunComparison(align(baseline, run, ignore)) for run in others]
+    known = dict.fromkeys(name for run in runs for name in run.values)
+    for name in ignore:
+        if name not in known:
+            raise UserError(f"ignore: no run has a setting `{name}`; {did_you_mean(name, known)}")
+    compared = [RunComparison.of(baseline, run, ignore) for run in others]
     return Comparison(baseline, compared, list(dict.fromkeys(ignore)))
 
 

@@ -16,18 +16,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nstcore.compare.changes import CONFIDENCE, Change, paired_values, relative_change
+from nstcore.compare.changes import CONFIDENCE, paired_values, relative_change
 from nstcore.compare.comparison import ADDED, STATES, Comparison, RunComparison, compare_runs
 from nstcore.compare.runs import Run
 from nstcore.compare.thresholds import ThresholdResult, check_thresholds, parse_thresholds
 from nstcore.config.run import SEED
-from nstcore.plan.paths import (
-    COMPARE_FOLDER,
-    COMPARE_PAGE,
-    COMPARE_SUMMARY,
-    COMPARE_TABLE,
-    compared_runs,
-)
+from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.report.html_page import TEMPLATES, render_html
 from nstcore.report.payload import finite, metric_labels
@@ -41,7 +35,7 @@ STYLES = ("report.css", "compare.css")
 SCRIPTS = ("dom.js", "wipe.js", "numbers.js", "pairs.js", "theme.js", "start.js")
 """The page's program, in the order in which its parts build on each other."""
 
-LINKS = {"Table of all pairs": COMPARE_TABLE, "summary": COMPARE_SUMMARY}
+LINKS = {"Table of all pairs": paths.COMPARE_TABLE, "summary": paths.COMPARE_SUMMARY}
 """What the page has links to."""
 
 THUMBNAIL = 320
@@ -60,12 +54,12 @@ def make_comparison(plan: Plan, *, threads: int | None = None) -> None:
     config = plan.config.compare
     assert config is not None
     run = Path(plan.config.run_dir)
-    comparison = compare_runs([*map(Path, compared_runs(plan.config)), run], config.ignore)
+    comparison = compare_runs([*map(Path, paths.compared_runs(plan.config)), run], config.ignore)
     own = comparison.compared[-1]
     results = check_thresholds(comparison, parse_thresholds(config.fail_if), only=own)
     for line in [*own.warnings, *own.overview(), *(result.line for result in results)]:
         log.info("%s", line)
-    write_comparison(comparison, run / COMPARE_FOLDER, results, threads=threads)
+    write_comparison(comparison, run / paths.COMPARE_FOLDER, results, threads=threads)
 
 
 def write_comparison(
@@ -85,9 +79,9 @@ def write_comparison(
         title: of the page (default: the names of the runs).
         threads: how many images are read at the same time (default: up to four).
     """
-    _write_table(comparison, folder / COMPARE_TABLE)
-    _write_page(comparison, folder / COMPARE_PAGE, results, title, threads)
-    write_json(folder / COMPARE_SUMMARY, summary(comparison, results))
+    _write_table(comparison, folder / paths.COMPARE_TABLE)
+    _write_page(comparison, folder / paths.COMPARE_PAGE, results, title, threads)
+    write_json(folder / paths.COMPARE_SUMMARY, summary(comparison, results))
 
 
 # --- The table ---
@@ -101,11 +95,8 @@ def _write_table(comparison: Comparison, path: Path) -> None:
     (``_change``) and the relative change (``_relative``); empty where there is none.
     """
     settings = [*(name for name in comparison.varying_settings if name != SEED), SEED]
-    names = [
-        f"{metric}_{what}"
-        for metric in comparison.metrics
-        for what in ("a", "b", "change", "relative")
-    ]
+    values = ("a", "b", "change", "relative")
+    names = [f"{metric}_{value}" for metric in comparison.metrics for value in values]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["run", "state", "style", "content", *settings, "image_a", "image_b"]
@@ -120,7 +111,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     columns: list[list[str]] = []
     for metric in comparison.metrics:
-        a, b = paired_values(compared.alignment, metric)
+        a, b = paired_values(compared, metric)
         columns += [
             ["" if math.isnan(value) else repr(value) for value in values.tolist()]
             for values in (a, b, b - a, relative_change(a, b))
@@ -132,11 +123,11 @@ def _rows(
         return ids + [own.get(name, "") for name in settings]
 
     baseline, run = compared.baseline, compared.run
-    for cell, partner in enumerate(compared.alignment.partners):
+    for cell, partner in enumerate(compared.partners):
         images = [baseline.image[cell], "" if partner is None else run.image[partner]]
         values = [column[cell] for column in columns]
         yield [*start(baseline, cell, compared.states[cell]), *images, *values]
-    for cell in compared.alignment.added:
+    for cell in compared.added:
         yield [*start(run, cell, ADDED), "", run.image[cell], *("" for _ in columns)]
 
 
@@ -175,29 +166,27 @@ def summary(comparison: Comparison, results: Sequence[ThresholdResult] = ()) -> 
 
 
 def _metric_changes(comparison: Comparison, compared: RunComparison) -> dict[str, Any]:
-    return {name: _change(comparison, change) for name, change in compared.changes.items()}
-
-
-def _change(comparison: Comparison, change: Change) -> dict[str, Any]:
-    """How a metric changed; all changes but ``median_difference`` are relative."""
-    largest = change.largest
-    cell = None
-    if largest is not None:
-        group = change.groups[largest]
-        cell = comparison.cell_text(comparison.baseline, group[0], seed=len(group) == 1)
-    what, count = change.over
-    values = {
-        "n": change.count,
-        "median_difference": change.statistic("median", relative=False),
-        "median": change.statistic("median", relative=True),
-        "quartiles": [change.quantile(share) for share in (0.25, 0.75)],
-        "interval": None if change.interval is None else list(change.interval),
-        "confidence": CONFIDENCE,
-        "interval_over": {"what": what, "count": count},
-        "largest": None if largest is None else float(change.relative[largest]),
-        "largest_cell": cell,
-    }
-    return {name: finite(value) for name, value in values.items()}
+    """How each metric changed; all changes but ``median_difference`` are relative."""
+    found: dict[str, Any] = {}
+    for name, change in compared.changes.items():
+        largest, cell = change.largest, None
+        if largest is not None:
+            group = change.groups[largest]
+            cell = comparison.cell_text(comparison.baseline, group[0], seed=len(group) == 1)
+        what, count = change.over
+        found[name] = {
+            "n": change.count,
+            "median_difference": change.statistic("median", relative=False),
+            "median": change.statistic("median", relative=True),
+            "quartiles": list(change.quartiles()),
+            "interval": None if change.interval is None else list(change.interval),
+            "confidence": CONFIDENCE,
+            "interval_over": {"what": what, "count": count},
+            "largest": None if largest is None else float(change.relative[largest]),
+            "largest_cell": cell,
+        }
+    changes: dict[str, Any] = finite(found)
+    return changes
 
 
 # --- The page ---
@@ -268,7 +257,7 @@ def _comparison_payload(comparison: Comparison, compared: RunComparison) -> dict
     """One run beside the baseline: its cells' partners, and the numbers over all of them."""
     return {
         "name": compared.run.name,
-        "partners": list(compared.alignment.partners),
+        "partners": list(compared.partners),
         "counts": compared.counts,
         "changed": [[name, *pair] for name, pair in compared.changed.items()],
         "made": [[name, *pair] for name, pair in compared.made_with.items()],
@@ -286,6 +275,6 @@ def _incomparable_cells(
     for state in STATES:
         run, cells = compared.baseline, [n for n, own in enumerate(compared.states) if own == state]
         if state == ADDED:
-            run, cells = compared.run, list(compared.alignment.added)
+            run, cells = compared.run, list(compared.added)
         if cells:
             yield compared.state_text(state), [comparison.cell_text(run, n) for n in cells]

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from nstcore.compare.changes import change_text, count_text
 from nstcore.compare.comparison import Comparison, RunComparison
 from nstcore.config.expressions import COUNTS, Threshold, parse_threshold
@@ -42,7 +40,7 @@ class ThresholdResult:
 
 
 def parse_thresholds(texts: Iterable[str]) -> list[Threshold]:
-    """Read thresholds, with all mistakes at once.
+    """Read thresholds.
 
     Raises:
         ConfigError: one line for each mistake.
@@ -61,12 +59,7 @@ def parse_thresholds(texts: Iterable[str]) -> list[Threshold]:
 def check_thresholds(
     comparison: Comparison, thresholds: Sequence[Threshold], only: RunComparison | None = None
 ) -> list[ThresholdResult]:
-    """Check runs against thresholds.
-
-    Args:
-        comparison: the runs.
-        thresholds: on metrics and counts.
-        only: the run to check; None for every run that is compared.
+    """Check every run that is compared, or only one of them, against thresholds.
 
     Raises:
         UserError: if a threshold is on a metric that no run has.
@@ -95,8 +88,8 @@ def _check(compared: RunComparison, threshold: Threshold) -> ThresholdResult:
         return result(False, problem="the runs were measured in different ways")
     cells = count_text(change.count, "cell")
     if threshold.statistic == "any":
-        values = change.relative if relative else change.differences
-        beyond = [v for v in values[np.isfinite(change.a)].tolist() if threshold.beyond(v)]
+        values = change.known(relative=relative).tolist()
+        beyond = [value for value in values if threshold.beyond(value)]
         text = f"{len(beyond)} of {cells}"
         if beyond:
             text += f", up to {change_text(max(beyond, key=abs), relative=relative)}"

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nstcore.contact_sheet.axes import Titles
 from nstcore.contact_sheet.pictures import Sources, find_sources
-from nstcore.plan.record import CellRecord
 from nstcore.report.failures import find_failures
 from nstcore.report.html_page import (
     SingleFile,
@@ -26,15 +25,10 @@ from nstcore.report.html_page import (
     library_scripts,
     render_html,
 )
-from nstcore.report.payload import (
-    cells_payload,
-    loss_curves,
-    reproduction,
-    settings_payload,
-)
+from nstcore.report.payload import cells_payload, loss_curves, reproduction, settings_payload
 from nstcore.report.provenance import provenance
 from nstcore.report.thumbnails import Thumbnails
-from nstcore.results.tables import Grid, metrics_table, read_grid, read_records
+from nstcore.results.tables import metrics_table, read_grid, read_records
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
@@ -73,9 +67,7 @@ def build_report(
     single_file: SingleFile = "auto",
     expected_files: Iterable[str] = (),
 ) -> None:
-    """Build the report of a run from whatever there is of it.
-
-    Cells that failed or have no record yet get a placeholder that says why.
+    """Build the report of a run; cells that it lacks get a placeholder that says why.
 
     Args:
         run_dir: the run's folder, from where the run was started.
@@ -95,14 +87,18 @@ def build_report(
         StoreError: the grid cannot be read.
     """
     grid = read_grid(run_dir / "grid.tsv")
-    records = list(_records(grid, run_dir))
+    records = []
+    for record, problem in read_records(grid, run_dir):
+        if problem is not None:
+            log.warning("report: %s", problem)
+        records.append(record)
     metrics = metrics_table(grid, records)
+    batches = [row.get("batch", "") for row in grid.rows]
     folder = out_html.parent
     thumbnails = Thumbnails(folder / "thumbs", thumb, threads)
     run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
     root = Path(os.path.relpath(run_dir, folder)).as_posix()
-    batches = [row.get("batch", "") for row in grid.rows]
-    payload = {
+    payload: dict[str, Any] = {
         "title": title or run,
         "run": run,
         "root": root,
@@ -117,11 +113,10 @@ def build_report(
         "failures": find_failures(metrics, records, batches, run_dir, folder),
         "files": [f"{root}/{name}" for name in _files(run_dir, expected_files)],
         "config": _text(run_dir / "config.yaml"),
-        "curves": {"perFile": CHUNKS["curves"]},
-        "records": {"perFile": CHUNKS["records"]},
+        **{name: {"perFile": count} for name, count in CHUNKS.items()},
         "libraries": library_credits(),
     }
-    cells: dict[str, Any] = payload["cells"]
+    cells = payload["cells"]
     cells["thumb"], cells["view"] = thumbnails.of_cells(run_dir, metrics, records)
     thumbnails.remove_unused()
     images = [run_dir / image for image in metrics["image"]]
@@ -129,9 +124,8 @@ def build_report(
         "curves": _chunks("curves", list(map(loss_curves, records))),
         "records": _chunks("records", list(map(reproduction, records, images))),
     }
-    small, full = _image_files(payload, folder)
     text_bytes = sum(len(escaped_json(parts)) for parts in chunks.values())
-    embedded = embed_images(single_file, text_bytes, small, full)
+    embedded = embed_images(single_file, text_bytes, *_image_files(payload, folder))
     payload["inline"] = None if embedded is None else {"pictures": embedded, **chunks}
     for name, parts in chunks.items():
         _write_chunks(folder / name, name, parts if embedded is None else [])
@@ -151,13 +145,6 @@ def render_report(payload: Mapping[str, Any], links: Mapping[str, str] | None = 
     )
 
 
-def _records(grid: Grid, run_dir: Path) -> Iterator[CellRecord]:
-    for record, problem in read_records(grid, run_dir):
-        if problem is not None:
-            log.warning("report: %s", problem)
-        yield record
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -172,7 +159,7 @@ def _sources(sources: Sources, thumbnails: Thumbnails) -> dict[str, dict[str, An
     for axis, images in sources.items():
         found[axis] = {}
         for name, image in images.items():
-            files = [image] if isinstance(image, Path) else list(image)
+            files = [image] if isinstance(image, Path) else image
             links = [Path(os.path.relpath(file, page_dir)).as_posix() for file in files]
             found[axis][name] = {"thumb": thumbnails.of_source(axis, name, image), "files": links}
     return found
@@ -183,7 +170,8 @@ def _image_files(
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Thumbnails and full images: the page's names for them -> where they are."""
     cells = payload["cells"]
-    small = [f"thumbs/{name}" for name in cells["thumb"] if name]
+    sources = [source for images in payload["sources"].values() for source in images.values()]
+    thumbs = [*cells["thumb"], *(source["thumb"] for source in sources)]
     full = [
         f"thumbs/{cells['view'][number]}"
         if number in cells["view"]
@@ -191,10 +179,8 @@ def _image_files(
         for number, thumb in enumerate(cells["thumb"])
         if thumb
     ]
-    for images in payload["sources"].values():
-        for source in images.values():
-            small += [f"thumbs/{source['thumb']}"] if source["thumb"] else []
-            full += source["files"]
+    full += [file for source in sources for file in source["files"]]
+    small = [f"thumbs/{name}" for name in thumbs if name]
     return {name: folder / name for name in small}, {name: folder / name for name in full}
 
 

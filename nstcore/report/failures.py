@@ -40,11 +40,9 @@ def find_failures(
     """What the view Failures shows.
 
     Args:
-        metrics: one row a cell.
-        records: of all cells, in the same order.
+        metrics, records: of all cells, in the same order.
         batches: the batch of each, as in the grid; empty where it is not known.
-        run_dir: the run's folder.
-        page_dir: the page's folder, from which links start.
+        run_dir, page_dir: folders; links start from that of the page.
 
     Returns:
         ``groups``: kind, title and cells, each with its number, reason and log (an index, or null);
@@ -102,9 +100,7 @@ def degraded_notes(record: CellRecord) -> list[str]:
 def job_log(run_dir: Path, batch: str) -> Path | None:
     """The log of the job that makes a batch, if there is one.
 
-    Args:
-        run_dir: the run's folder.
-        batch: as in the grid: the values of the axes that define batches, joined by slashes.
+    ``batch`` is as in the grid: the values of the axes that define batches, joined by slashes.
     """
     logs = run_dir / "logs" / "stylize"
     parts = PurePosixPath(batch).parts if batch != "all" else ()

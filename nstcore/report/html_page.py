@@ -39,12 +39,8 @@ EMBED_LIMIT = 8_000_000
 """Most bytes that a page embeds of its own accord.  Base64 makes 4/3 of them, and many mail servers
 refuse more than some 10 MB."""
 
-_MIME_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-}
+VIEWABLE = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+"""The suffixes of the formats that every browser shows, with their MIME subtypes."""
 
 
 def render_html(
@@ -118,16 +114,14 @@ def _csp_digest(text: str) -> str:
 def embed_images(
     wanted: SingleFile, text_bytes: int, thumbnails: Mapping[str, Path], images: Mapping[str, Path]
 ) -> dict[str, str] | None:
-    """The images that a page shall hold itself.
+    """The images that a page holds itself: all, or the thumbnails only, or none.
 
-    It holds all, or the thumbnails only, or none: nobody would understand a page of which some images
-    open and others do not.
+    Nobody would understand a page of which some images open and others do not.
 
     Args:
         wanted: whether to embed everything; ``auto`` embeds what is small enough.
         text_bytes: size of curves and records, which are embedded with the images.
-        thumbnails: name -> file.
-        images: name -> file of the full images.
+        thumbnails, images: name -> file of the small and of the full images.
 
     Returns:
         Name -> ``data:`` URI; None for a page that holds nothing.
@@ -147,15 +141,15 @@ def embed_images(
 
 def data_uri(path: Path) -> str | None:
     """An image as a ``data:`` URI; None if browsers cannot show its format or it cannot be read."""
-    mime_type = _MIME_TYPES.get(path.suffix.lower())
-    if mime_type is None:
+    subtype = VIEWABLE.get(path.suffix.lower())
+    if subtype is None:
         return None
     try:
         data = path.read_bytes()
     except OSError as error:
         log.warning("report: %s", error)
         return None
-    return f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:image/{subtype};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _total_size(files: Mapping[str, Path]) -> int:
@@ -167,11 +161,9 @@ def _total_size(files: Mapping[str, Path]) -> int:
 
 @dataclass(frozen=True)
 class Library:
-    """A published version of a library.
+    """A published version of a library in the npm registry.
 
     Attributes:
-        name: in the npm registry.
-        version: as published.
         license: its SPDX name.
         tarball: URL that it was downloaded from.
         integrity: digest of the tarball as npm writes it, ``sha512-`` and base64.
@@ -200,8 +192,8 @@ class Library:
 
 def libraries() -> list[Library]:
     """All libraries, in the order in which a page loads them."""
-    entries = json.loads((VENDOR / LIBRARY_LIST).read_text(encoding="utf-8"))
-    return [Library(**entry) for entry in entries]
+    listed = (VENDOR / LIBRARY_LIST).read_text(encoding="utf-8")
+    return [Library(**entry) for entry in json.loads(listed)]
 
 
 def library_scripts() -> str:

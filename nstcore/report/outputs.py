@@ -20,7 +20,6 @@ from nstcore.contact_sheet import (
     write_sheets,
 )
 from nstcore.contact_sheet.layout import MAX_AREA
-from nstcore.contact_sheet.page import Page
 from nstcore.core.pyramid import image_size
 from nstcore.core.settings import Settings
 from nstcore.jobs.prepare import write_grid
@@ -61,13 +60,7 @@ def make_tables(plan: Plan) -> None:
 
 
 def make_sheet(plan: Plan, page: str, *, threads: int = 1) -> None:
-    """Draw one page of the run's contact sheets, as PNG and as PDF.
-
-    Args:
-        plan: the run.
-        page: its name, one of `page_names`.
-        threads: how many images are read at the same time.
-    """
+    """Draw one page of the run's contact sheets, one of `page_names`, as PNG and as PDF."""
     run = Path(plan.config.run_dir)
     write_sheets(
         read_table(run / "metrics.parquet"),
@@ -110,8 +103,7 @@ def fixed_settings(plan: Plan) -> dict[str, Any]:
 
 def prepared_inputs(plan: Plan) -> dict[str, dict[str, list[Path]]]:
     """The prepared images of every content and style, for the heads of rows and columns."""
-    run = Path(plan.config.run_dir)
-    largest = list(plan.sizes)[-1]
+    run, largest = Path(plan.config.run_dir), list(plan.sizes)[-1]
     return {
         "content": {
             content: [run / paths.CONTENT.format(content=content, size=largest)]
@@ -126,26 +118,14 @@ def prepared_inputs(plan: Plan) -> dict[str, dict[str, list[Path]]]:
     }
 
 
-def _remove_stale_sheets(plan: Plan) -> None:
-    """Remove the sheets of an earlier layout, which nothing would ever draw again."""
-    pages = page_names(plan.axis_values, plan.layout["pages"])
-    if plan.config.refine is not None:
-        pages = [*pages, FOLDER]
-    for path in (Path(plan.config.run_dir) / "sheets").glob("*.*"):
-        if path.name.startswith("."):
-            continue  # another job is writing it
-        if re.sub(r"(\.part\d+)?\.(png|pdf)$", "", path.name) not in pages:
-            path.unlink()
-
-
 # --- The report ---
 
 
 def make_report(plan: Plan, *, threads: int | None = None) -> None:
     """Build the run's report."""
     run = Path(plan.config.run_dir)
-    _remove_stale_sheets(plan)
     pages = page_names(plan.axis_values, plan.layout["pages"])
+    _remove_stale_sheets(run / "sheets", pages if plan.config.refine is None else [*pages, FOLDER])
     build_report(
         run,
         run / "report" / "index.html",
@@ -163,6 +143,15 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         # The workflow draws the sheets at the same time as the report.
         expected_files=[f"sheets/{page}.{suffix}" for page in pages for suffix in ("png", "pdf")],
     )
+
+
+def _remove_stale_sheets(folder: Path, pages: Sequence[str]) -> None:
+    """Remove the sheets of an earlier layout, which nothing would ever draw again."""
+    for path in folder.glob("*.*"):
+        if path.name.startswith("."):
+            continue  # another job is writing it
+        if re.sub(r"(\.part\d+)?\.(png|pdf)$", "", path.name) not in pages:
+            path.unlink()
 
 
 def bundle_report(plan: Plan, folder: Path) -> None:
@@ -222,11 +211,11 @@ def side_by_side(plan: Plan, small: pd.DataFrame, refined: pd.DataFrame) -> pd.D
         for table in (small, refined)
         for row in table[[*_IDENTITY, *_STATE]].to_dict("records")
     }
-    rows: list[dict[str, Any]] = []
-    for pair in selected_cells(plan):
-        for label, cell in zip(("small", "refined"), pair, strict=True):
-            axes = {"cell": cell.point.stem, "picture": label}
-            rows.append({**states[cell.image], **axes})
+    rows = [
+        {**states[cell.image], "cell": cell.point.stem, "picture": label}
+        for pair in selected_cells(plan)
+        for label, cell in zip(("small", "refined"), pair, strict=True)
+    ]
     columns = [*_IDENTITY, "cell", "picture", *_STATE]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
@@ -241,8 +230,7 @@ class SheetForecast:
     Attributes:
         name: of its files.
         thumb: long side of its images in pixels, after any shrinking.
-        parts: width and height in pixels of each part; more than one where a single image would grow too
-            large.
+        parts: width and height in pixels of each part; more than one where one would grow too large.
         fits: whether programs open every part without complaint.
     """
 
@@ -262,14 +250,12 @@ def forecast_sheets(plan: Plan, sizes: InputSizes) -> list[SheetForecast]:
     heads = {("content", content): size for content, size in sizes.contents.items()}
     heads |= {("style", style): found[0] for style, found in sizes.styles.items()}
     table = _expected_metrics(plan, sizes)
-    pages = plan_pages(table, sheet_spec(plan), sizes=heads, values=plan.axis_values)
-    return list(map(_forecast, pages))
-
-
-def _forecast(page: Page) -> SheetForecast:
-    parts = [(part.width, part.height) for part in page.parts]
-    fits = all(max(part) <= page.max_side and part[0] * part[1] <= MAX_AREA for part in parts)
-    return SheetForecast(page.name, page.thumb, parts, fits)
+    sheets = []
+    for page in plan_pages(table, sheet_spec(plan), sizes=heads, values=plan.axis_values):
+        parts = [(part.width, part.height) for part in page.parts]
+        fits = all(max(part) <= page.max_side and part[0] * part[1] <= MAX_AREA for part in parts)
+        sheets.append(SheetForecast(page.name, page.thumb, parts, fits))
+    return sheets
 
 
 def _expected_metrics(plan: Plan, sizes: InputSizes) -> pd.DataFrame:
@@ -281,20 +267,14 @@ def _expected_metrics(plan: Plan, sizes: InputSizes) -> pd.DataFrame:
         axes = dict(cell.axes)
         identity = {"style": axes.pop("style"), "content": axes.pop("content")}
         identity |= {"setting": cell.point.name, "seed": axes.pop("seed")}
-        state = {"key": "", "status": "ok", "reason": None, "image": cell.image}
-        rows.append(
-            {"run": plan.config.run, **identity, **axes, **state, "width": width, "height": height}
-        )
+        image = {"image": cell.image, "width": width, "height": height}
+        state = {"key": "", "status": "ok", "reason": None}
+        rows.append({"run": plan.config.run, **identity, **axes, **state, **image})
     return pd.DataFrame(rows, dtype=object)
 
 
 def sheet_warnings(sheets: Sequence[SheetForecast], thumbnail: int) -> Iterator[str]:
-    """One line for every sheet that will not be as it was asked for.
-
-    Args:
-        sheets: of the run.
-        thumbnail: long side of the images that the configuration asks for.
-    """
+    """One line for every sheet that will not have images of ``thumbnail`` pixels on one page."""
     for sheet in sheets:
         width, height = max(sheet.parts, key=lambda part: part[0] * part[1])
         if not sheet.fits:

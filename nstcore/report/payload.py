@@ -45,12 +45,9 @@ def cells_payload(
             texts = [display_text(axis, value) for value in given]
             orders[axis] = list(dict.fromkeys([*texts, *orders[axis]]))
     places = {axis: {text: n for n, text in enumerate(order)} for axis, order in orders.items()}
-    cells: dict[str, list[Any]] = {
-        axis: [places[axis][display_text(axis, value)] for value in metrics[axis].tolist()]
-        for axis in orders
-    }
     plain = metrics.astype(object).where(metrics.notna(), None)
     names = metric_names(metrics)
+    columns = ("status", "reason", "setting", "key", "width", "height", "image")
     return {
         "axes": [
             {
@@ -62,11 +59,13 @@ def cells_payload(
             for axis, order in orders.items()
         ],
         "cells": {
-            "at": cells,
-            **{name: plain[name].tolist() for name in ("status", "reason", "setting", "key")},
-            **{name: plain[name].tolist() for name in ("width", "height", "image")},
+            "at": {
+                axis: [places[axis][display_text(axis, value)] for value in metrics[axis].tolist()]
+                for axis in orders
+            },
+            **{name: plain[name].tolist() for name in columns},
         },
-        "metrics": {name: [_number(value) for value in plain[name].tolist()] for name in names},
+        "metrics": {name: finite(plain[name].tolist()) for name in names},
         "senses": {name: metric_named(name).direction for name in names},
         "labels": metric_labels(names),
     }
@@ -120,11 +119,7 @@ def loss_curves(record: CellRecord) -> dict[str, list[Any]] | None:
 
 
 def reproduction(record: CellRecord, image: PurePath) -> dict[str, Any] | None:
-    """What the page shows of how one cell was made; None if it has no record.
-
-    Args:
-        record: of the cell.
-        image: its file, from the folder where the run was started.
+    """What the page shows of how a cell's image was made; None if the cell has no record.
 
     Returns:
         ``record`` without its trace, which the curves show; ``yaml``: its settings; ``command``: what
@@ -162,12 +157,5 @@ def finite(value: Any) -> Any:
     return [finite(part) for part in value] if isinstance(value, list) else value
 
 
-def _number(value: Any) -> float | int | None:
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
-
-
-def _short(value: Any) -> float | None:
-    number = _number(value)
-    return None if number is None else float(f"{number:.4g}")
+def _short(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

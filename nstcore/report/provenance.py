@@ -20,10 +20,6 @@ _CIRCUMSTANCES = ("precision", "instructions", "deterministic", "threads")
 def provenance(metrics: pd.DataFrame, records: Sequence[CellRecord]) -> dict[str, Any]:
     """What the view About shows, apart from files and configuration.
 
-    Args:
-        metrics: one row a cell.
-        records: of all cells, in the same order.
-
     Returns:
         ``facts``: pairs of a heading and its lines; ``warnings``: lines.
     """

@@ -15,11 +15,9 @@ from PIL import Image
 from nstcore.contact_sheet.pictures import Picture, load, load_source
 from nstcore.errors import ImageError
 from nstcore.plan.record import CellRecord
+from nstcore.report.html_page import VIEWABLE
 
 log = logging.getLogger(__name__)
-
-VIEWABLE = (".png", ".jpg", ".jpeg", ".webp")
-"""Formats that every browser shows; of an image in another format the report gets a copy."""
 
 _VIEW_SIDE = 2048
 
@@ -40,17 +38,9 @@ class Thumbnails:
         self._used: set[str] = set()
 
     def of_cells(
-        self,
-        run_dir: Path,
-        metrics: pd.DataFrame,
-        records: Sequence[CellRecord],
+        self, run_dir: Path, metrics: pd.DataFrame, records: Sequence[CellRecord]
     ) -> tuple[list[str | None], dict[int, str]]:
         """Make the thumbnails of a run's cells, as far as they are not there yet.
-
-        Args:
-            run_dir: the run's folder.
-            metrics: one row a cell.
-            records: of all cells, in the same order.
 
         Returns:
             File name of each thumbnail in the folder, None where there is no readable image; and by the

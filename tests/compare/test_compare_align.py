@@ -16,14 +16,14 @@ from nstcore.errors import StoreError, UserError
 
 
 def images(one: Any) -> set[tuple[str, str]]:
-    return {(one.baseline.image[a], one.run.image[b]) for a, b in one.alignment.pairs}
+    return {(one.baseline.image[a], one.run.image[b]) for a, b in one.pairs}
 
 
 def test_a_run_beside_itself(tmp_path: Path) -> None:
     run = write_run(tmp_path, seeds=(0, 1))
     (one,) = compare_runs([run, run]).compared
     assert images(one) == {(image, image) for image in one.baseline.image}
-    assert len(one.alignment.pairs) == 24
+    assert len(one.pairs) == 24
     assert one.counts == {
         "pairs": 24,
         "identical": 24,
@@ -55,8 +55,8 @@ def test_an_axis_of_one_run_is_fixed_in_the_other(tmp_path: Path) -> None:
     swept = write_run(tmp_path, run="swept")
     fixed = edit(write_run(tmp_path, run="fixed", axes={}), setting(style_weight=10))
     (one,) = compare_runs([swept, fixed]).compared
-    assert len(one.alignment.pairs) == 4
-    assert {one.baseline.settings[a]["style_weight"] for a, _ in one.alignment.pairs} == {"10"}
+    assert len(one.pairs) == 4
+    assert {one.baseline.settings[a]["style_weight"] for a, _ in one.pairs} == {"10"}
     assert one.counts["gone"] == 8
     assert not one.changed
     (back,) = compare_runs([fixed, swept]).compared
@@ -68,7 +68,7 @@ def test_what_was_changed_as_a_whole_is_left_out_and_told(tmp_path: Path) -> Non
     before = write_run(tmp_path, run="before")
     after = edit(write_run(tmp_path, run="after"), setting(encoder="compact", size=256))
     (one,) = compare_runs([before, after]).compared
-    assert len(one.alignment.pairs) == 12
+    assert len(one.pairs) == 12
     assert one.changed == {"encoder": ("vgg19", "compact"), "size": ("512", "256")}
 
 
@@ -76,7 +76,7 @@ def test_a_lone_seed_may_change_like_a_setting(tmp_path: Path) -> None:
     before = write_run(tmp_path, run="before", seeds=(0,))
     after = write_run(tmp_path, run="after", seeds=(7,))
     (one,) = compare_runs([before, after]).compared
-    assert len(one.alignment.pairs) == 12
+    assert len(one.pairs) == 12
     assert one.changed == {"seed": ("0", "7")}
 
 
@@ -86,11 +86,11 @@ def test_declared_differences_are_left_out(tmp_path: Path) -> None:
         edit(run, setting(iterations=100 + plus), "*/cat/*")
         edit(run, setting(iterations=200 + plus), "*/rocket/*")
     (one,) = compare_runs([before, after]).compared
-    assert not one.alignment.pairs
+    assert not one.pairs
     (warning,) = one.warnings
     assert "`iterations` (100, 200 / 150, 250)" in warning
     comparison = compare_runs([before, after], ["iterations"])
-    assert len(comparison.compared[0].alignment.pairs) == 12
+    assert len(comparison.compared[0].pairs) == 12
     assert comparison.ignored == ["iterations"]
 
 
@@ -100,7 +100,7 @@ def test_numbers_are_the_same_however_they_are_written(tmp_path: Path) -> None:
     edit(after, setting(tv_weight=8.0, style_layers={"relu1_1": 1.0}))
     (one,) = compare_runs([before, after]).compared
     assert not one.changed
-    assert len(one.alignment.pairs) == 12
+    assert len(one.pairs) == 12
 
 
 def test_what_is_ignored_must_not_be_all_that_tells_cells_apart(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_setting_that_only_one_run_knows(tmp_path: Path) -> None:
     before = write_run(tmp_path, run="before")
     after = edit(write_run(tmp_path, run="after"), setting(color_match="pca"))
     (one,) = compare_runs([before, after]).compared
-    assert len(one.alignment.pairs) == 12
+    assert len(one.pairs) == 12
     assert one.made_with == {"color_match": ("–", "pca")}
     edit(
         after,
@@ -156,9 +156,9 @@ def test_pictures_that_came_and_went(tmp_path: Path) -> None:
     before = write_run(tmp_path, run="before", styles=["night", "wave"], contents=["cat"])
     after = write_run(tmp_path, run="after", styles=["wave", "glass", "ink"], contents=["cat"])
     (one,) = compare_runs([before, after]).compared
-    gone = [n for n, partner in enumerate(one.alignment.partners) if partner is None]
+    gone = [n for n, partner in enumerate(one.partners) if partner is None]
     assert [one.baseline.style[cell] for cell in gone] == ["night"] * 3
-    assert {one.run.style[cell] for cell in one.alignment.added} == {"glass", "ink"}
+    assert {one.run.style[cell] for cell in one.added} == {"glass", "ink"}
     assert one.states == ["gone"] * 3 + ["both"] * 3
 
 
@@ -171,7 +171,7 @@ def test_the_same_id_of_another_picture_is_warned_of(tmp_path: Path) -> None:
     edit(after, replace_cat, "*/cat/*")
     edit(after, lambda record: record["inputs"]["style"][0].update(weight=0.5), "night/*/*")
     (one,) = compare_runs([before, after]).compared
-    assert len(one.alignment.pairs) == 12
+    assert len(one.pairs) == 12
     assert one.warnings == [
         "The content cat is another image in after than in before.",
         "The style night is another image in after than in before.",
@@ -197,14 +197,14 @@ def test_a_run_that_is_half_finished(tmp_path: Path) -> None:
     for path in lost:
         path.unlink()
     (one,) = compare_runs([before, after]).compared
-    assert len(one.alignment.pairs) == 12
+    assert len(one.pairs) == 12
     assert one.counts["missing"] == len(lost) == 6
     assert one.states.count("missing") == 6
     assert one.changes["style_loss"].count == 6
     for path in (after / "cells").rglob("*.json"):
         path.unlink()
     (one,) = compare_runs([before, after]).compared
-    assert len(one.alignment.pairs) == 12, "the axes of the grid are known"
+    assert len(one.pairs) == 12, "the axes of the grid are known"
     assert all(change.count == 0 for change in one.changes.values())
 
 
@@ -215,19 +215,19 @@ def test_a_bundle_is_what_it_sets(tmp_path: Path) -> None:
     edit(named, lambda r: r["settings"].pop("look"))
     plain = write_run(tmp_path, run="plain", axes={"pooling": ["max", "avg"]})
     (one,) = compare_runs([named, plain]).compared
-    assert len(one.alignment.pairs) == 8
-    for a, b in one.alignment.pairs:
+    assert len(one.pairs) == 8
+    for a, b in one.pairs:
         assert one.baseline.settings[a]["pooling"] == one.run.settings[b]["pooling"]
     # A cell without a record is taken for what the other cells of its name are.
     sorted((named / "cells").glob("wave/cat/look=hard.json"))[0].unlink()
     (one,) = compare_runs([named, plain]).compared
-    assert len(one.alignment.pairs) == 8
+    assert len(one.pairs) == 8
     assert one.states.count("missing") == 1
     # Where there is none, nobody knows; that must not be taken for another cell.
     for path in (named / "cells").glob("*/*/look=hard.json"):
         path.unlink()
     (one,) = compare_runs([named, plain]).compared
-    assert len(one.alignment.pairs) == 4
+    assert len(one.pairs) == 4
     assert one.counts["added"] == 4
 
 
@@ -260,7 +260,7 @@ def test_three_runs_each_beside_the_first(tmp_path: Path) -> None:
     comparison = compare_runs([first, second, third])
     assert [run.name for run in comparison.runs] == ["first", "second", "third"]
     assert [set(one.changed) for one in comparison.compared] == [{"encoder"}, {"optimizer"}]
-    assert all(len(one.alignment.pairs) == 12 for one in comparison.compared)
+    assert all(len(one.pairs) == 12 for one in comparison.compared)
 
 
 def test_versions_and_devices_that_differ_are_told(tmp_path: Path) -> None:
