@@ -27,17 +27,14 @@ from _neural_style import (
 )
 
 from nstcore.core.encoders.layers import (
-    EVAL_CONTENT_LAYER,
-    EVAL_HELD_OUT_LAYERS,
     EVAL_STYLE_LAYERS,
     deepest,
 )
 from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.image_similarity import StyleImage
 from nstcore.core.metrics import MetricTargets, evaluate
-from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.images import fit_size, load_float, read_record, resize, write_image
 
@@ -110,14 +107,11 @@ class Bench:
                 self.pairs.append(pair)
 
     def _reference(self, content: Pixels, style: Pixels) -> MetricTargets:
-        size, device = self.options.judge_size, self.options.device
-        shown = [resize(p, fit_size((p.shape[1], p.shape[0]), size)) for p in (content, style)]
-        with torch.no_grad():
-            image = to_tensor(shown[0], device)
-            features = self.judge(image, [EVAL_CONTENT_LAYER])[EVAL_CONTENT_LAYER]
-            layers = [*EVAL_STYLE_LAYERS, *EVAL_HELD_OUT_LAYERS]
-            moments = style_moments(self.judge, to_tensor(shown[1], device), layers)
-        return MetricTargets(shown[0], features, (StyleImage(shown[1], 1.0),), moments)
+        content, style = (
+            resize(image, fit_size((image.shape[1], image.shape[0]), self.options.judge_size))
+            for image in (content, style)
+        )
+        return MetricTargets.of(self.judge, content, [StyleImage(style, 1.0)])
 
     def settings(self, grid: str) -> dict[str, Any]:
         """What the whole of one of ``GRIDS`` has in common, as in a configuration."""

@@ -11,7 +11,7 @@ neither torch nor numpy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -138,6 +138,33 @@ class MetricTargets:
     guides: Mapping[str, Guide] | None = None
     regions: Regions | None = None
 
+    @classmethod
+    def of(
+        cls,
+        encoder: Encoder,
+        content: Floats,
+        styles: Sequence[StyleImage],
+        style_moments: Mapping[str, Moments] | None = None,
+        guides: Mapping[str, Guide] | None = None,
+        regions: Regions | None = None,
+    ) -> MetricTargets:
+        """Compute the content's activations, and the moments of a single style image if not given."""
+        spec, device = encoder.spec, encoder.mean.device
+        with torch.no_grad():
+            if style_moments is None:
+                [style] = styles
+                image = _tensor(style.image, device)
+                style_moments = moments.style_moments(encoder, image, spec.evaluation_moments)
+            layer = spec.evaluation_content
+            features = encoder(_tensor(content, device), [layer])[layer]
+        return cls(content, features, tuple(styles), style_moments, guides, regions)
+
+
+def _tensor(image: Floats, device: torch.device) -> Tensor:
+    """(H, W, 3) to (1, 3, H, W)."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
+    return tensor.to(device)
+
 
 class Evaluation:
     """One image under evaluation; what several metrics need is computed once, when first asked for.
@@ -156,8 +183,7 @@ class Evaluation:
     @cached_property
     def tensor(self) -> Tensor:
         """The image as (1, 3, H, W)."""
-        tensor = torch.from_numpy(np.ascontiguousarray(self.image)).permute(2, 0, 1).unsqueeze(0)
-        return tensor.to(self.targets.content_features.device)
+        return _tensor(self.image, self.targets.content_features.device)
 
     @cached_property
     def content_features(self) -> Tensor:

@@ -18,7 +18,6 @@ from nstcore.core.image_similarity import StyleImage
 from nstcore.core.metrics import MetricTargets, evaluate
 from nstcore.core.moments import Moments
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import to_tensor
 from nstcore.core.targets import image_moments, load_moments, regional_moments, save_moments
 from nstcore.images import resize
 from nstcore.images.masks import Regions
@@ -116,9 +115,7 @@ class DeviceModels:
         """
         spec = settings.encoder_spec
         encoder = self.encoder(settings, weights, spec.evaluation_layers)
-        layer, layers = spec.evaluation_content, spec.evaluation_moments
-        with torch.no_grad():
-            features = encoder(to_tensor(content, self.device), [layer])[layer]
+        layers = spec.evaluation_moments
         size = (content.shape[1], content.shape[0])
         moments, guides = self.moments(target), None
         if regions is not None:
@@ -126,8 +123,8 @@ class DeviceModels:
             guides = layer_guides(spec, masks, layers, settings.guide_propagation, regions.names)
             moments, present = regional_moments(moments, layers, regions.names)
             guides = {name: guides[name].scaled(present[name]) for name in layers}
-        resized = tuple(style.resized(settings.size) for style in styles)
-        targets = MetricTargets(content, features, resized, moments, guides, regions)
+        resized = [style.resized(settings.size) for style in styles]
+        targets = MetricTargets.of(encoder, content, resized, moments, guides, regions)
         return lambda image: evaluate(encoder, resize(image, size), targets)
 
 

@@ -193,15 +193,10 @@ def iteration_speed(
 
 def evaluation_speed(settings: Settings, device: torch.device, side: int = 256) -> float:
     """Seconds to measure a pixel of a finished picture; ``settings`` name the encoder."""
-    spec = settings.encoder_spec
-    encoder = _encoder(settings, spec.evaluation_layers, device, False)
+    encoder = _encoder(settings, settings.encoder_spec.evaluation_layers, device, False)
     content, style, picture = (_noise(side, seed) for seed in range(3))
-    with torch.no_grad():
-        layer = spec.evaluation_content
-        features = encoder(to_tensor(content, device), [layer])[layer]
-        moments = style_moments(encoder, to_tensor(style, device), spec.evaluation_moments)
-    reference = MetricTargets(content, features, (StyleImage(style, 1.0),), moments)
-    return _timed(lambda: evaluate(encoder, picture, reference), device, 0.0) / side**2
+    targets = MetricTargets.of(encoder, content, [StyleImage(style, 1.0)])
+    return _timed(lambda: evaluate(encoder, picture, targets), device, 0.0) / side**2
 
 
 def _timed(once: Callable[[], object], device: torch.device, seconds: float) -> float:
