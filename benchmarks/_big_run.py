@@ -33,7 +33,6 @@ from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.preparation import encoders
 from nstcore.plan.snapshot import read_plan, write_snapshot
 from nstcore.results.tables import read_grid
 
@@ -86,7 +85,7 @@ def write_big_run(
         prepare_content(plan, content)
     for style in plan.styles:
         prepare_style(plan, style, 0)
-    for encoder in encoders(plan):
+    for encoder in plan.encoders:
         prepare_encoder(plan, encoder)
     run = Path(plan.config.run_dir)
     write_grid(plan, run / "grid.tsv")

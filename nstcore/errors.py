@@ -7,7 +7,8 @@ right.  Any other exception that escapes is a bug and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -20,6 +21,15 @@ class ConfigError(UserError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+@contextmanager
+def collect_problems(problems: list[str]) -> Iterator[None]:
+    """Add the mistakes of a `ConfigError` to others, so that all are reported together."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
 
 
 class ImageError(UserError):

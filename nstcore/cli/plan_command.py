@@ -19,7 +19,6 @@ from rich.table import Table
 
 from nstcore.errors import ImageError, UserError
 from nstcore.jobs import prepare
-from nstcore.plan import preparation
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.snapshot import read_plan
 from nstcore.plan.values import format_duration, format_size, format_value
@@ -235,7 +234,7 @@ def measure_speed(plan: Plan, machine: Machine) -> Throughput:
 
     return measure_throughput(
         [*plan.settings, *plan.refined_settings],
-        [preparation.evaluation_settings(plan)],
+        [plan.evaluation_settings],
         machine.kind,
         half=machine.half,
         store=Store(plan.config.store_dir),

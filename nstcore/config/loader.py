@@ -28,7 +28,7 @@ from nstcore.config.sweep import (
 from nstcore.core.metrics import is_metric_name
 from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError, did_you_mean
+from nstcore.errors import ConfigError, collect_problems, did_you_mean
 
 _MODELS: dict[str, type[BaseModel]] = {**ENTRIES, **INTERVALS}
 """The models behind tags in pydantic's locations."""
@@ -54,10 +54,8 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
     if config is not None and not problems:
         problems += [*_check_names(config), *_check_sweep(config.sweep)]
         if not config.sweep.axes:
-            try:
+            with collect_problems(problems):
                 resolve_settings(config.settings.explicit)
-            except ConfigError as error:
-                problems += error.problems
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     assert config is not None

@@ -15,7 +15,7 @@ from nstcore.config.run import Output
 from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
 from nstcore.images import decode
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.keys import cell_key, evaluation_key, guide_identity, style_identity
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import (
@@ -166,7 +166,7 @@ class RunInputs:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.run = plan, Path(plan.config.run_dir)
-        self.evaluation_settings = preparation.evaluation_settings(plan)
+        self.evaluation_settings = plan.evaluation_settings
         self._metadata = lru_cache(None)(_read_metadata)
         self._start_digest = lru_cache(None)(self._decoded_digest)
         self._styles: dict[str, tuple[StyleInput, ...]] = {}

@@ -14,7 +14,6 @@ from nstcore.errors import UserError
 from nstcore.images import load_float
 from nstcore.jobs.cell_inputs import CellInputs, RunInputs
 from nstcore.jobs.input_cache import InputCache
-from nstcore.plan import preparation
 from nstcore.plan.plan import Cell
 from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.cells import Store, StoredCell
@@ -77,7 +76,7 @@ class Evaluator:
             self._images.weights(inputs),
             self._images.content(inputs),
             self._style_images(inputs),
-            inputs.target_file(preparation.evaluation_target(self._inputs.plan)),
+            inputs.target_file(self._inputs.plan.evaluation_target),
             self._images.regions(inputs),
         )
 

@@ -16,7 +16,7 @@ from nstcore.images import prepare
 from nstcore.images.masks import Regions, check_proportions, read_guide, save_regions
 from nstcore.images.saving import check_sides
 from nstcore.jobs.cell_inputs import RunInputs
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.paths import LabelledSizes
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.values import table_text
@@ -34,7 +34,7 @@ def prepare_inputs(plan: Plan) -> None:
     Raises:
         UserError: if one of them cannot be used.
     """
-    for encoder in preparation.encoders(plan):
+    for encoder in plan.encoders:
         prepare_encoder(plan, encoder)
     prepare_images(plan)
 
@@ -149,7 +149,7 @@ def prepare_encoder(plan: Plan, encoder: str) -> None:
     """
     from nstcore.core.encoders.weights import fetch
 
-    name, weights = {**preparation.encoders(plan), **preparation.refined_encoders(plan)}[encoder]
+    name, weights = {**plan.encoders, **plan.refined_encoders}[encoder]
     destination = _in_run(plan, paths.ENCODER, encoder=encoder)
     fetch(name, weights, destination, destination.with_suffix(".json"))
 
@@ -221,7 +221,7 @@ def cell_keys(plan: Plan) -> list[str]:
         # The same plan in another folder: its inputs are prepared there, and nothing is computed.
         elsewhere = Plan(plan.config.model_copy(update={"results": folder}))
         root = Path(elsewhere.config.run_dir)
-        for name, (encoder, weights) in preparation.encoders(plan).items():
+        for name, (encoder, weights) in plan.encoders.items():
             sha256 = file_sha256(locate(encoder, weights))
             info = {"name": encoder, "source": "", "sha256": sha256}
             write_json(root / paths.ENCODER_METADATA.format(encoder=name), info)

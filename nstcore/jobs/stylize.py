@@ -20,7 +20,7 @@ from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.output import store_image, write_failure, write_record
 from nstcore.jobs.shutdown import ShutdownSignal
 from nstcore.jobs.targets import cell_targets, make_targets
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import CellRecord
 from nstcore.resources.requests import PENDING_WRITES
@@ -163,7 +163,7 @@ def make_batch_member(
     """
     for plan in plans:
         [cell] = plan.cells()
-        targets = list(preparation.requests_of(cell.settings))
+        targets = list(paths.targets_of([cell.settings]))
         make_targets(plan, cell.style, targets=targets, threads=target_threads)
     jobs = [BatchJob(plan, threads, ShutdownSignal.of()) for plan in plans]
     own = jobs[position]

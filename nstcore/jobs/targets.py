@@ -18,7 +18,7 @@ from nstcore.jobs.cell_inputs import (
     encoder_file,
 )
 from nstcore.jobs.input_cache import InputCache, Pixels
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.keys import style_identity, target_key
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import EncoderInput, Guide
@@ -65,9 +65,9 @@ def make_targets(
     source, inputs = plan.styles[style], RunInputs(plan)
     computing = _Targets(Store(plan.config.store_dir), cache(lambda: _engine(plan, threads)))
     images = [_target_image(inputs, style, index) for index in range(len(source.paths))]
-    wanted = preparation.target_requests(plan)
+    wanted = plan.targets
     if targets is not None:
-        known = {**wanted, **preparation.refined_requests(plan)}
+        known = {**wanted, **plan.refined_targets}
         wanted = {name: known[name] for name in targets}
     for name, request in wanted.items():
         settings = request[0]
@@ -102,18 +102,16 @@ def cell_targets(
         engine: computes them.
     """
     settings = inputs.settings
-    layers, sizes = preparation.style_layers(settings), preparation.style_sizes(settings)
+    levels = paths.level_targets(settings)
     if settings.color == "style":
-        return [inputs.target_file(paths.target_id(settings, layers, size)) for size in sizes]
+        return [inputs.target_file(paths.target_id(*target)) for target in levels]
     computing = _Targets(store, engine)
-    return [
-        _recolored_target(inputs, (settings, layers, size), images, computing) for size in sizes
-    ]
+    return [_recolored_target(inputs, target, images, computing) for target in levels]
 
 
 def _recolored_target(
     inputs: CellInputs,
-    request: preparation.TargetRequest,
+    request: paths.Target,
     images: InputCache,
     computing: _Targets,
 ) -> Path:
@@ -165,7 +163,7 @@ class _Targets:
     def key(
         self,
         image: TargetImage,
-        request: preparation.TargetRequest,
+        request: paths.Target,
         encoder: EncoderInput,
         weights: Path,
     ) -> str:
@@ -221,9 +219,7 @@ def _recolored_image(inputs: CellInputs, index: int, images: InputCache) -> Targ
     )
 
 
-def _metadata(
-    image: TargetImage, request: preparation.TargetRequest, encoder: EncoderInput
-) -> dict[str, Any]:
+def _metadata(image: TargetImage, request: paths.Target, encoder: EncoderInput) -> dict[str, Any]:
     """What is written into a target: of which image, at what size, under which encoder."""
     settings, layers, size = request
     values = {

@@ -16,7 +16,7 @@ from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
 from nstcore.jobs.heartbeat import write_heartbeats
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.plan import BatchGroup, Cell, Plan
 from nstcore.plan.refine import FOLDER, refined
 from nstcore.plan.values import INPUT_AXES
@@ -80,11 +80,11 @@ class RunFiles:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.targets = preparation.target_requests(plan)
-        self.refined_targets = preparation.refined_requests(plan)
+        self.targets = plan.targets
+        self.refined_targets = plan.refined_targets
         self.refined_sizes = plan.refined_sizes
-        self._encoders = preparation.encoders(plan)
-        self._refined_encoders = preparation.refined_encoders(plan)
+        self._encoders = plan.encoders
+        self._refined_encoders = plan.refined_encoders
         self.images = [f"{plan.config.run_dir}/{cell.image}" for cell in plan.cells()]
         self.records = [str(paths.record_path(image)) for image in self.images]
 
@@ -349,8 +349,8 @@ class RefineRule(CellRule):
         [cell] = self.cells(wildcards)
         sizes = {paths.size_label(cell.settings), str(self.plan.evaluation["size"])}
         targets = [
-            *preparation.requests_of(cell.settings),
-            preparation.evaluation_target(self.plan),
+            *paths.targets_of([cell.settings]),
+            self.plan.evaluation_target,
         ]
         return {
             **self.files.cell_inputs([cell.content], [cell.style], sorted(sizes)),

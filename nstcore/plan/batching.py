@@ -14,11 +14,13 @@ from statistics import fmean
 
 from nstcore.config.run import Config
 from nstcore.plan.axes import Point
-from nstcore.plan.cells import Pair
+from nstcore.plan.cells import Cell, Pair
 from nstcore.plan.values import INPUT_AXES, format_values, setting_name, shorten
 
 BatchKey = tuple[str | None, str | None]
 """Style and content of a batch; None for an axis along which batches are not separate."""
+
+Place = tuple[str | None, str | None, str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,52 @@ class BatchAxes:
     separate: frozenset[str]
     split: str | None = None
     buckets: int = 1
+
+
+@dataclass(frozen=True)
+class BatchGroup:
+    """Batches that one rule makes: their jobs differ in style and content only.
+
+    Attributes:
+        name: empty, or the part of the batches' names that is neither style nor content.
+        batches: style and content of each batch.
+        places: style, content and stem of every image of a batch; None for a style or content that
+            differs between the batches.
+        alone: whether all batches of this name are in this group.
+    """
+
+    name: str
+    batches: tuple[BatchKey, ...]
+    places: tuple[Place, ...]
+    alone: bool
+
+
+def group_batches(
+    batches: Mapping[str, Mapping[BatchKey, Sequence[Cell]]], separate: Collection[str]
+) -> tuple[BatchGroup, ...]:
+    """Put batches whose files differ in style and content only into one group.
+
+    Args:
+        batches: name of a group -> style and content of a batch -> its cells.
+        separate: which of ``style`` and ``content`` have a batch for each value.
+    """
+    groups: list[BatchGroup] = []
+    for name, found in batches.items():
+        alike: dict[tuple[Place, ...], list[BatchKey]] = {}
+        for key, cells in found.items():
+            places = tuple(
+                (
+                    None if "style" in separate else cell.style,
+                    None if "content" in separate else cell.content,
+                    cell.point.stem,
+                )
+                for cell in cells
+            )
+            alike.setdefault(places, []).append(key)
+        groups += [
+            BatchGroup(name, tuple(keys), places, len(alike) == 1) for places, keys in alike.items()
+        ]
+    return tuple(groups)
 
 
 class BatchPlan:

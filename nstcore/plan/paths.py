@@ -62,16 +62,48 @@ def target_id(settings: Settings, layers: tuple[str, ...], size: int) -> str:
     return "-".join(parts)
 
 
-# --- The sizes at which contents are prepared, by their names in paths. ---
+# --- What has to be prepared for cells, by its name in paths. ---
 
 LabelledSizes = dict[str, tuple[int, SizeBy]]
-"""Name of a size in paths -> the size, and what it is the size of."""
+"""Name of a size -> the size of a content, and what it is the size of."""
+
+Encoders = dict[str, tuple[str, str | None]]
+"""Id of an encoder -> its name, and the file with its weights."""
+
+Target = tuple[Settings, tuple[str, ...], int]
+"""A style target: settings of its encoder, layers and size."""
+
+Targets = dict[str, Target]
+"""Id of a target -> what it is."""
 
 
 def sizes_of(settings: Iterable[Settings]) -> LabelledSizes:
     """The sizes of some settings, ascending."""
     ordered = sorted(settings, key=lambda one: (one.size, one.size_by))
     return {size_label(one): (one.size, one.size_by) for one in ordered}
+
+
+def encoders_of(settings: Iterable[Settings]) -> Encoders:
+    """The encoders of some settings."""
+    return {encoder_id(one.encoder, one.weights): (one.encoder, one.weights) for one in settings}
+
+
+def level_targets(settings: Settings) -> list[Target]:
+    """The style target of every level, coarse to fine."""
+    sizes = map(settings.style_size, settings.level_sizes())
+    return [(settings, settings.used_style_layers, size) for size in sizes]
+
+
+def targets_of(settings: Iterable[Settings]) -> Targets:
+    """The style targets of some settings.
+
+    Where the style's colors depend on the content, the job of the cell makes them itself.
+    """
+    found: Targets = {}
+    for one in settings:
+        for target in level_targets(one) if one.color == "style" else ():
+            found.setdefault(target_id(*target), target)
+    return found
 
 
 # --- The runs that a run is compared with. ---

@@ -7,16 +7,16 @@ no image, so that a job on another machine finds the same plan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nstcore.config.run import PARETO, Config
 from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError
+from nstcore.errors import ConfigError, collect_problems
+from nstcore.plan import paths
 from nstcore.plan.axes import Point, base_setting
-from nstcore.plan.batching import BatchKey, BatchPlan
+from nstcore.plan.batching import BatchGroup, BatchKey, BatchPlan, group_batches
 from nstcore.plan.cells import Cell, Selection, select_cells
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.inputs import (
@@ -30,29 +30,12 @@ from nstcore.plan.inputs import (
     named_regions,
 )
 from nstcore.plan.overrides import Overrides
-from nstcore.plan.paths import LabelledSizes, sizes_of
 from nstcore.plan.refine import candidates, cell_row, most_refined, refined
 from nstcore.store.files import digest
 
 __all__ = ["BatchGroup", "Cell", "Plan"]
 
-
-@dataclass(frozen=True)
-class BatchGroup:
-    """Batches that one rule makes: their jobs differ in style and content only.
-
-    Attributes:
-        name: empty, or the part of the batches' names that is neither style nor content.
-        batches: style and content of each batch.
-        places: style, content and stem of every image of a batch; None for a style or content that
-            differs between the batches.
-        alone: whether all batches of this name are in this group.
-    """
-
-    name: str
-    batches: tuple[BatchKey, ...]
-    places: tuple[tuple[str | None, str | None, str], ...]
-    alone: bool
+Value = TypeVar("Value")
 
 
 class Plan:
@@ -67,59 +50,48 @@ class Plan:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        problems: list[str] = []
         self.contents: dict[str, ContentSource] = {}
         self.styles: dict[str, StyleSource] = {}
-        try:
+        self._resolved: dict[tuple[str, str, str], Settings] = {}
+        problems: list[str] = []
+        with collect_problems(problems):
             self.contents = expand_contents(config.contents)
-        except ConfigError as error:
-            problems += error.problems
-        try:
+        with collect_problems(problems):
             self.styles = expand_styles(config.styles)
-        except ConfigError as error:
-            problems += error.problems
         overrides = Overrides(self.contents, self.styles)
         problems += overrides.problems(config.sweep)
-        self._resolved: dict[tuple[str, str, str], Settings] = {}
         if self.contents and self.styles:
-            problems += self._select(config, overrides)
+            self._select(config, overrides, problems)
         elif config.sweep.sample is None:
             # Report mistakes of the axes together with those of the inputs.
             axes: dict[str, Any] = {"exclude": [], "include": [], "where": None}
             sweep = config.sweep.model_copy(update=axes)
             any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
-            problems += self._select(config.model_copy(update={"sweep": sweep}), any_two)
+            self._select(config.model_copy(update={"sweep": sweep}), any_two, problems)
         problems += self._missing_files()
         if not problems:
             problems += self.region_problems(*named_regions(self.contents, self.styles))
         if not problems:
-            try:
+            with collect_problems(problems):
                 self.refined_settings  # noqa: B018
-            except ConfigError as error:
-                problems += error.problems
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
-    def _select(self, config: Config, overrides: Overrides) -> Iterator[str]:
-        """Find all cells and their settings; yields their problems."""
-        try:
+    def _select(self, config: Config, overrides: Overrides, problems: list[str]) -> None:
+        """Find all cells and their settings."""
+        with collect_problems(problems):
             self.selection: Selection = select_cells(config, overrides)
-        except ConfigError as error:
-            yield from error.problems
-            return
-        for (style, content), points in self.selection.pairs.items():
-            for point in points:
-                try:
-                    settings = overrides.settings(style, content, point)
-                except ConfigError as error:
-                    yield from error.problems
-                    continue
-                if len(self.selection.seeds) > 1 and not settings.uses_seed:
-                    yield (
-                        "sweep.seeds: with `init: content` every seed gives the same image; set "
-                        "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
-                    )
-                self._resolved[style, content, point.stem] = settings
+            for (style, content), points in self.selection.pairs.items():
+                for point in points:
+                    with collect_problems(problems):
+                        settings = overrides.settings(style, content, point)
+                        self._resolved[style, content, point.stem] = settings
+        seeds = len(self.selection.seeds) if self._resolved else 0
+        if seeds > 1 and not all(settings.uses_seed for settings in self.settings):
+            problems.append(
+                "sweep.seeds: with `init: content` every seed gives the same image; set "
+                "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
+            )
 
     def _missing_files(self) -> list[str]:
         """One line for every file of the settings that does not exist."""
@@ -137,11 +109,6 @@ class Plan:
             if not Path(path).is_file()
         ]
 
-    @property
-    def points(self) -> tuple[Point, ...]:
-        """Every point that some cell has, in grid order."""
-        return self.selection.points
-
     @cached_property
     def settings(self) -> tuple[Settings, ...]:
         """All different settings of the run's cells, in grid order."""
@@ -156,13 +123,15 @@ class Plan:
             "content": [c for c in self.contents if any(c == content for _, content in pairs)],
         }
         for name, axis in self.selection.axes.by_name.items():
-            used = {digest(point.values[name]): point.values[name] for point in self.points}
+            used = {
+                digest(point.values[name]): point.values[name] for point in self.selection.points
+            }
             if axis.interval is not None and axis.interval.count is None:
                 values[name] = sorted(used.values())
             else:
                 listed = {digest(value): value for value in axis.values}
                 values[name] = [v for key, v in {**listed, **used}.items() if key in used]
-        seeds = {point.seed for point in self.points}
+        seeds = {point.seed for point in self.selection.points}
         values["seed"] = [seed for seed in self.selection.seeds if seed in seeds]
         return values
 
@@ -209,12 +178,6 @@ class Plan:
             found.setdefault(settings.model_dump_json(exclude={"init_file"}), settings)
         return list(found.values())
 
-    @cached_property
-    def refined_sizes(self) -> LabelledSizes:
-        """Sizes at which contents have to be prepared for refined cells alone, ascending."""
-        found = sizes_of(self.refined_settings)
-        return {label: size for label, size in found.items() if label not in self.sizes}
-
     @property
     def refine_rows(self) -> list[dict[str, Any]] | None:
         """The rows of the table that chooses refined cells; None if no table does."""
@@ -234,7 +197,7 @@ class Plan:
                 self._resolved[style, content, point.stem],
                 group,
                 self.batching.batch(style, content, group),
-                self.image_path(style, content, point),
+                f"cells/{style}/{content}/{point.stem}.{self.config.output.format}",
             )
             for (style, content), points in self.selection.pairs.items()
             for point in points
@@ -265,29 +228,8 @@ class Plan:
 
     @cached_property
     def groups(self) -> tuple[BatchGroup, ...]:
-        """All batches; a group has those whose files differ in style and content only.
-
-        A grid that is a product has one group for each name.
-        """
-        separate = self.batching.axes.separate
-        groups: list[BatchGroup] = []
-        for name, batches in self._batches.items():
-            alike: dict[tuple[tuple[str | None, str | None, str], ...], list[BatchKey]] = {}
-            for key, cells in batches.items():
-                places = tuple(
-                    (
-                        None if "style" in separate else cell.style,
-                        None if "content" in separate else cell.content,
-                        cell.point.stem,
-                    )
-                    for cell in cells
-                )
-                alike.setdefault(places, []).append(key)
-            groups += [
-                BatchGroup(name, tuple(keys), places, len(alike) == 1)
-                for places, keys in alike.items()
-            ]
-        return tuple(groups)
+        """All batches; a grid that is a product has one group for each name."""
+        return group_batches(self._batches, self.batching.axes.separate)
 
     def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
         """The cells of one job.
@@ -312,30 +254,16 @@ class Plan:
     def _digests(self) -> dict[int, str]:
         return {id(settings): digest(settings.model_dump()) for settings in self.settings}
 
-    @cached_property
-    def evaluation(self) -> dict[str, Any]:
-        """Encoder, weights and size with which every image of the run is measured."""
-        base = base_setting(self.config.settings.explicit, "encoder")
-        spec = self.config.evaluation
-        encoder = spec.encoder or base
-        weights = spec.weights
-        if weights is None:
-            files = self.config.settings.weights
-            if isinstance(files, dict):
-                weights = files.get(encoder)
-            elif encoder == base:
-                weights = files
-        return {"encoder": encoder, "weights": weights, "size": spec.size}
-
-    def image_path(self, style: str, content: str, point: Point) -> str:
-        """Path of a cell's image, from the run's folder."""
-        return f"cells/{style}/{content}/{point.stem}.{self.config.output.format}"
-
     def cells(self, *, style: str | None = None, content: str | None = None) -> Iterator[Cell]:
         """Cells in grid order: style, content, then the sweep; perhaps only some of them."""
         for cell in self._all:
             if style in (None, cell.style) and content in (None, cell.content):
                 yield cell
+
+    @property
+    def cell_count(self) -> int:
+        """How many images the run makes."""
+        return len(self._all)
 
     @cached_property
     def layout(self) -> dict[str, list[str]]:
@@ -361,12 +289,70 @@ class Plan:
                 layout[place].append(axis)
         return layout
 
-    @property
-    def cell_count(self) -> int:
-        """How many images the run makes."""
-        return len(self._all)
+    # --- what has to be prepared -----------------------------------------------------------------
 
     @cached_property
-    def sizes(self) -> LabelledSizes:
+    def evaluation(self) -> dict[str, Any]:
+        """Encoder, weights and size with which every image of the run is measured."""
+        base = base_setting(self.config.settings.explicit, "encoder")
+        spec = self.config.evaluation
+        encoder = spec.encoder or base
+        weights = spec.weights
+        if weights is None:
+            files = self.config.settings.weights
+            if isinstance(files, dict):
+                weights = files.get(encoder)
+            elif encoder == base:
+                weights = files
+        return {"encoder": encoder, "weights": weights, "size": spec.size}
+
+    @cached_property
+    def evaluation_settings(self) -> Settings:
+        """Settings of the encoder that evaluates: it pools and pads as it was trained."""
+        return Settings(**self.evaluation)
+
+    @cached_property
+    def sizes(self) -> paths.LabelledSizes:
         """Every size at which contents have to be prepared, ascending."""
-        return sizes_of([Settings(size=self.evaluation["size"]), *self.settings])
+        return paths.sizes_of([self.evaluation_settings, *self.settings])
+
+    @cached_property
+    def encoders(self) -> paths.Encoders:
+        """All encoders that the run optimizes or evaluates with."""
+        return paths.encoders_of([*self.settings, self.evaluation_settings])
+
+    @cached_property
+    def targets(self) -> paths.Targets:
+        """Every target that a style needs for the grid and its evaluation."""
+        found = paths.targets_of(self.settings)
+        found.setdefault(self.evaluation_target, self._evaluation_target)
+        return found
+
+    @cached_property
+    def evaluation_target(self) -> str:
+        """Id of the target that every finished image of a style is measured against."""
+        return paths.target_id(*self._evaluation_target)
+
+    @property
+    def _evaluation_target(self) -> paths.Target:
+        settings = self.evaluation_settings
+        return settings, settings.encoder_spec.evaluation_moments, settings.size
+
+    @cached_property
+    def refined_sizes(self) -> paths.LabelledSizes:
+        """The sizes of contents that only refined cells need, ascending."""
+        return _beyond(self.sizes, paths.sizes_of(self.refined_settings))
+
+    @cached_property
+    def refined_encoders(self) -> paths.Encoders:
+        """The encoders that only refined cells need."""
+        return _beyond(self.encoders, paths.encoders_of(self.refined_settings))
+
+    @cached_property
+    def refined_targets(self) -> paths.Targets:
+        """The targets that only refined cells need."""
+        return _beyond(self.targets, paths.targets_of(self.refined_settings))
+
+
+def _beyond(known: Mapping[str, Value], found: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in found.items() if name not in known}

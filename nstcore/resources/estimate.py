@@ -23,7 +23,7 @@ from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.images import fit_size
 from nstcore.images.masks import read_guide
 from nstcore.images.reading import upright_size
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_flops, sum_iterations
 from nstcore.plan.plan import Cell, Plan
 from nstcore.resources.memory_model import MEMORY_SHARE
@@ -262,7 +262,7 @@ def estimate_overhead(
         ]
         if written:
             parallel += file_job + area(native) * rates.load + sum(map(area, written)) * rates.save
-    requests = preparation.target_requests(plan)
+    requests = plan.targets
     for style, images in sizes.styles.items():
         for index, native in enumerate(images):
             if missing(paths.STYLE, style=style, index=index):
@@ -277,7 +277,7 @@ def estimate_overhead(
             # No style is enlarged.
             pixels = sum(min(area(i), area(fit_size(i, size, settings.size_by))) for i in images)
             serial += FORWARD * pixels * _seconds_per_pixel(rates, settings)
-    for encoder in preparation.encoders(plan):
+    for encoder in plan.encoders:
         if missing(paths.ENCODER, encoder=encoder):
             serial += torch_job
     results = sum(
@@ -302,7 +302,7 @@ def _seconds_per_pixel(rates: Throughput, settings: Settings) -> float:
 def missing_weights(plan: Plan) -> list[str]:
     """One line for every encoder whose weights are not on this machine."""
     lines = []
-    for encoder, weights in preparation.encoders(plan).values():
+    for encoder, weights in plan.encoders.values():
         try:
             locate(encoder, weights)
         except WeightsError as error:

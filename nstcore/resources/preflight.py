@@ -20,7 +20,7 @@ from nstcore.core.pyramid import Size, area, image_size
 from nstcore.images import fit_size, write_image
 from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.values import format_size
 from nstcore.resources.estimate import InputSizes, Machine, prepared_sizes
@@ -91,10 +91,10 @@ def estimate_disk(
         for size in prepared_sizes(plan, native).values()
     )
     inputs += 6.0 * sum(area(native) for style in sizes.styles.values() for native in style)
-    for settings, layers, _ in preparation.target_requests(plan).values():
+    for settings, layers, _ in plan.targets.values():
         values = sum(settings.encoder_spec[layer].channels ** 2 for layer in layers)
         inputs += 4.0 * values * sum(len(pictures) for pictures in sizes.styles.values())
-    inputs += sum(ENCODERS[name].file_bytes for name, _ in preparation.encoders(plan).values())
+    inputs += sum(ENCODERS[name].file_bytes for name, _ in plan.encoders.values())
     report = float(len(cells) * THUMBNAIL_SIDE**2)
     # A state is written before the one before it goes.
     states = max((2 * len(batch.items) * _state_bytes(batch) for batch in batches), default=0.0)

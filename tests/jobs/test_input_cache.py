@@ -22,7 +22,6 @@ from nstcore.jobs.engine import Engine
 from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import cell_targets, make_targets
-from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.cells import Store
@@ -52,7 +51,7 @@ def make_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waves: Any) -> An
             "device": "cpu",
         }
         plan = Plan(parse_config({**raw, **changes}))
-        for name in preparation.encoders(plan):
+        for name in plan.encoders:
             prepare.prepare_encoder(plan, name)
         for content in plan.contents:
             prepare.prepare_content(plan, content)
@@ -125,8 +124,8 @@ def test_targets_of_a_content_are_made_once_and_for_each_content(make_plan):
 
 def test_no_target_is_made_that_nothing_asks_for(make_plan):
     plan = make_plan({"color": "luminance"})
-    judge = preparation.evaluation_settings(plan)
-    assert [size for _, _, size in preparation.target_requests(plan).values()] == [judge.size]
+    judge = plan.evaluation_settings
+    assert [size for _, _, size in plan.targets.values()] == [judge.size]
 
 
 def test_a_blend_is_the_share_of_each_picture_in_its_own_colours(make_plan):
@@ -183,7 +182,7 @@ def test_sizes_by_long_side_short_side_and_area(make_plan):
             found[cell.settings.size_by] = image.size
     assert found == {"long": (48, 18), "short": (128, 48), "area": (78, 29)}
     # A target each: the same number means another size of the style.
-    names = [name.rpartition("-")[2] for name in preparation.target_requests(plan)]
+    names = [name.rpartition("-")[2] for name in plan.targets]
     assert sorted(names) == ["48", "48area", "48short", "64"]
 
 

@@ -16,7 +16,7 @@ from nstcore.images.masks import load_regions
 from nstcore.jobs import prepare
 from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.prepare import cell_keys
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 
 GUIDED = {"path": "cat.png", "guide": "guide.png"}
@@ -130,7 +130,7 @@ def test_what_changes_nothing_keeps_the_key() -> None:
 def test_targets_of_guided_styles_have_names_of_their_own() -> None:
     plan = plan_of(GUIDED, BOTH)
     other = plan_of(GUIDED, BOTH, guide_propagation="inside")
-    one, two = (set(preparation.target_requests(p)) for p in (plan, other))
+    one, two = (set(p.targets) for p in (plan, other))
     judge = one & two
     assert len(judge) == 1, "the judge's own does not depend on the setting"
     assert all(name.endswith("-inside") for name in two - judge)

@@ -13,7 +13,6 @@ from nstcore.jobs import input_cache, prepare
 from nstcore.jobs.input_cache import Scratch
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import make_targets
-from nstcore.plan import preparation
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def test_a_batch_reads_its_inputs_there_and_makes_the_same_picture(tmp_path: Pat
             evaluation={"size": 64},
             cluster=cluster,
         )
-        for encoder in preparation.encoders(plan):
+        for encoder in plan.encoders:
             prepare.prepare_encoder(plan, encoder)
         prepare.prepare_content(plan, "photo")
         prepare.prepare_style(plan, "paint", 0)

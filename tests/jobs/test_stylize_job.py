@@ -32,7 +32,7 @@ from nstcore.jobs.engine import (
 from nstcore.jobs.evaluate import json_safe
 from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.plan import paths, preparation
+from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.results.finalize import finalize
 from nstcore.store.cells import Store
@@ -104,7 +104,7 @@ def make_plan(**changes: Any) -> Plan:
     for content in plan.contents:
         prepare.prepare_content(plan, content)
     prepare.prepare_style(plan, "night", 0)
-    for name in preparation.encoders(plan):
+    for name in plan.encoders:
         facts = {"name": "vgg19", "source": "none", "sha256": "0" * 64}
         write_json(Path(plan.config.run_dir) / paths.ENCODER_METADATA.format(encoder=name), facts)
     return plan
@@ -349,7 +349,7 @@ def test_a_blend_starts_from_the_same_colours_in_any_order(plan: Plan) -> None:
         for index in range(2):
             prepare.prepare_style(blended, "night", index)
         prepare.prepare_content(blended, "cat")
-        for name in preparation.encoders(blended):
+        for name in blended.encoders:
             prepare.prepare_encoder(blended, name)
         inputs = RunInputs(blended).of(next(blended.cells()))
         found.append(InputCache(None).style_colors(inputs))

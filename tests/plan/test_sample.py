@@ -52,7 +52,7 @@ def plan_of(folder: Path, axes: dict[str, Any], sample: dict[str, Any], **sweep:
 
 
 def points_of(plan: Plan) -> list[dict[str, Any]]:
-    return [point.values for point in plan.points]
+    return [point.values for point in plan.selection.points]
 
 
 @given(

@@ -124,7 +124,6 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
         from nstcore.plan import paths
         from nstcore.plan.snapshot import open_snapshot
         from nstcore.jobs import prepare
-        from nstcore.plan import preparation
         from nstcore.store.files import write_json
         plan = open_snapshot(sys.argv[1])
         for name in plan.contents:
@@ -132,11 +131,11 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
         for name, source in plan.styles.items():
             for index in range(len(source.paths)):
                 prepare.prepare_style(plan, name, index)
-        for name in preparation.encoders(plan):
+        for name in plan.encoders:
             facts = {"name": name, "source": "", "sha256": "0" * 64}
             write_json(Path(plan.config.run_dir) / paths.ENCODER_METADATA.format(encoder=name), facts)
         prepare.write_grid(plan, Path(sys.argv[2]))
-        print(list(preparation.target_requests(plan)), plan.sizes, plan.digest_of(plan.cells()))
+        print(list(plan.targets), plan.sizes, plan.digest_of(plan.cells()))
         print([(g.name, g.batches, g.places) for g in plan.groups])
         assert "torch" not in sys.modules
     """

@@ -16,7 +16,6 @@ from nstcore.core.settings import Settings
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import make_targets
-from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.resources.estimate import (
     JOB_SECONDS,
@@ -140,7 +139,7 @@ def test_what_stands_there_already_is_not_prepared_again(tmp_path: Path) -> None
     sizes = InputSizes.of(plan)
     rates = unit_rates(plan, start=100.0, light_start=1.0)
     fresh = estimate_overhead(plan, sizes, rates, 1)
-    for encoder in preparation.encoders(plan):
+    for encoder in plan.encoders:
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
@@ -161,7 +160,7 @@ def test_disk_is_never_less_than_what_a_run_leaves(tmp_path: Path, form: str, bi
     )
     cells, sizes = list(plan.cells()), InputSizes.of(plan)
     disk = estimate_disk(plan, cells, sizes, [])
-    for encoder in preparation.encoders(plan):
+    for encoder in plan.encoders:
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
@@ -198,7 +197,7 @@ def test_time_is_within_a_factor_of_two_of_a_real_batch(tmp_path: Path, statisti
         sweep={"axes": {"style_weight": [1, 10]}},
         evaluation={"size": 128},
     )
-    for encoder in preparation.encoders(plan):
+    for encoder in plan.encoders:
         prepare.prepare_encoder(plan, encoder)
     prepare.prepare_content(plan, "photo")
     prepare.prepare_style(plan, "paint", 0)
@@ -207,7 +206,7 @@ def test_time_is_within_a_factor_of_two_of_a_real_batch(tmp_path: Path, statisti
     def estimate() -> float:
         rates = measure_throughput(
             [cell.settings for cell in plan.cells()],
-            [preparation.evaluation_settings(plan)],
+            [plan.evaluation_settings],
             torch.device("cpu"),
             threads=1,
         )

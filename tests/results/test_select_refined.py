@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from plans import make_plan
 
 from nstcore.errors import ConfigError, StoreError, UserError
-from nstcore.plan import preparation
 from nstcore.plan.plan import Plan
 from nstcore.plan.refine import (
     refined,
@@ -89,8 +88,8 @@ def test_a_refined_cell_goes_on_where_the_small_one_ended(tmp_path: Path) -> Non
     assert list(plan.refined_sizes) == ["300"]
     assert len(plan.most_refined) == 2
     assert {settings.style_weight for settings in plan.refined_settings} == {1, 10, 100}
-    grid = preparation.target_requests(plan)
-    extra = preparation.refined_requests(plan)
+    grid = plan.targets
+    extra = plan.refined_targets
     assert {size for _, _, size in extra.values()} == {75, 150, 300}
     assert not grid.keys() & extra.keys()
 
@@ -128,9 +127,9 @@ def test_another_encoder_brings_its_own_weights(tmp_path: Path) -> None:
     (settings,) = plan.refined_settings
     assert settings.weights == weights["vgg19"]
     assert settings.level_sizes() == [64]
-    (added,) = preparation.refined_encoders(plan).values()
+    (added,) = plan.refined_encoders.values()
     assert added == ("vgg19", weights["vgg19"])
-    assert [name for name, _ in preparation.encoders(plan).values()] == ["compact"]
+    assert [name for name, _ in plan.encoders.values()] == ["compact"]
 
 
 def table(path: Path, rows: list[dict[str, Any]], delimiter: str = "\t") -> str:
