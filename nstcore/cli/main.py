@@ -16,7 +16,7 @@ from nstcore.cli import (
     run_command,
 )
 from nstcore.errors import UserError
-from nstcore.jobs.shutdown import Preempted
+from nstcore.jobs.job import Preempted
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -37,15 +37,9 @@ class BackgroundWriter:
     def submit(
         self, task: Callable[[], T], callback: Callable[[T], None], *, pending: int = 0
     ) -> None:
-        """Start a task.
+        """Start a task, and call ``callback`` with its result at a later call, or at the end.
 
-        Args:
-            task: runs in the thread.
-            callback: is called in this thread with the task's result: at a later call, or at the end.
-            pending: how many tasks, this one included, may be unfinished on return.
-
-        Raises:
-            Exception: whatever an earlier task, or this one, raised.
+        At most ``pending`` tasks, this one included, are unfinished on return; see :meth:`finish`.
         """
         self._pending.append((self._thread.submit(task), callback))
         self.finish(pending)
@@ -62,11 +56,7 @@ class BackgroundWriter:
 
 
 class Prefetcher(Generic[K, T]):
-    """Reads in a thread what will be needed next.
-
-    Args:
-        read: reads an item; called in either thread, perhaps in both at once.
-    """
+    """Reads in a thread what will be needed next; ``read`` may run in both threads at once."""
 
     def __init__(self, read: Callable[[K], T]) -> None:
         self._read = read
@@ -80,15 +70,7 @@ class Prefetcher(Generic[K, T]):
         self._thread.shutdown(cancel_futures=True)
 
     def take(self, item: K, following: K | None = None) -> T:
-        """An item, read ahead or now.
-
-        Args:
-            item: which.
-            following: what to start reading; None for nothing.
-
-        Raises:
-            Exception: whatever reading raised.
-        """
+        """An item, read ahead or now, while reading of the following one starts."""
         started, self._started = self._started, None
         found = started[1].result() if started and started[0] == item else self._read(item)
         if following is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,43 +118,20 @@ class CellInputs:
             **({} if self.start is None else {"start": self.start}),
         )
 
-    # --- the prepared files ----------------------------------------------------------------------
+    def file(self, pattern: str, **parts: Any) -> Path:
+        """A file of the run by its pattern in :mod:`nstcore.plan.paths`.
 
-    @property
-    def content_file(self) -> Path:
-        """The prepared content."""
-        return self._content_file(paths.CONTENT)
-
-    @property
-    def alpha_file(self) -> Path:
-        """How opaque the content is, if it is not everywhere."""
-        return self._content_file(paths.CONTENT_ALPHA)
-
-    @property
-    def guide_file(self) -> Path:
-        """The regions of the content, if it has any."""
-        return self._content_file(paths.CONTENT_GUIDE)
-
-    def _content_file(self, pattern: str) -> Path:
-        size = paths.size_label(self.settings)
-        return self.run / pattern.format(content=self.content_id, size=size)
-
-    def style_file(self, index: int) -> Path:
-        """One image of the style."""
-        return self.run / paths.STYLE.format(style=self.style_id, index=index)
-
-    def style_guide_file(self, index: int) -> Path:
-        """Its regions, if it has any."""
-        return self.run / paths.STYLE_GUIDE.format(style=self.style_id, index=index)
-
-    @property
-    def weights_file(self) -> Path:
-        """The encoder's weights."""
-        return encoder_file(self.run, paths.ENCODER, self.settings)
-
-    def target_file(self, target: str) -> Path:
-        """A style target of the run, by its id."""
-        return self.run / paths.TARGET.format(style=self.style_id, target=target)
+        Args:
+            pattern: its style, content, size and encoder are those of the cell.
+            parts: what else it has.
+        """
+        return self.run / pattern.format(
+            style=self.style_id,
+            content=self.content_id,
+            size=paths.size_label(self.settings),
+            encoder=paths.encoder_id(self.settings.encoder, self.settings.weights),
+            **parts,
+        )
 
 
 class RunInputs:
@@ -167,9 +144,9 @@ class RunInputs:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.run = plan, Path(plan.config.run_dir)
         self.evaluation_settings = plan.evaluation_settings
-        self._metadata = lru_cache(None)(_read_metadata)
-        self._start_digest = lru_cache(None)(self._decoded_digest)
-        self._styles: dict[str, tuple[StyleInput, ...]] = {}
+        self._metadata = cache(_read_metadata)
+        self._start_digest = cache(self._decoded_digest)
+        self._style = cache(self._style_images)
 
     def of(self, cell: Cell) -> CellInputs:
         """The inputs of a cell.
@@ -185,8 +162,6 @@ class RunInputs:
 
     def _inputs(self, style: str, content: str, settings: Settings, seed: int) -> CellInputs:
         config = self.plan.config
-        if style not in self._styles:
-            self._styles[style] = tuple(self._style(style))
         return CellInputs(
             self.run,
             style,
@@ -194,7 +169,7 @@ class RunInputs:
             settings,
             seed,
             self._content(content, settings),
-            self._styles[style],
+            self._style(style),
             self.encoder(settings),
             self._start(settings),
             config.background,
@@ -212,7 +187,7 @@ class RunInputs:
             found["alpha"] = values["alpha"]
         return _validated(ContentInput, found, content)
 
-    def _style(self, style: str) -> list[StyleInput]:
+    def _style_images(self, style: str) -> tuple[StyleInput, ...]:
         source = self.plan.styles[style]
         found = []
         for index, weight in enumerate(source.weights):
@@ -223,7 +198,7 @@ class RunInputs:
             if guide is not None:
                 values["guide"] = guide
             found.append(_validated(StyleInput, values, style))
-        return found
+        return tuple(found)
 
     def _start(self, settings: Settings) -> StartInput | None:
         if settings.init_file is None:
@@ -237,35 +212,36 @@ class RunInputs:
 
     def encoder(self, settings: Settings) -> EncoderInput:
         """Name, source and sha256 of the encoder of some settings."""
-        path = encoder_file(self.run, paths.ENCODER_METADATA, settings)
-        return _validated(EncoderInput, self._metadata(path), path)
+        encoder = paths.encoder_id(settings.encoder, settings.weights)
+        return self._part(EncoderInput, paths.ENCODER_METADATA, encoder=encoder)
 
     def content_metadata(self, content: str, size: str) -> Mapping[str, Any]:
         """What is known of a content at a size, by its label; see :func:`nstcore.images.prepare`."""
-        return self._metadata(self.run / paths.CONTENT_METADATA.format(content=content, size=size))
+        return self._metadata(self.file(paths.CONTENT_METADATA, content=content, size=size))
 
     def style_metadata(self, style: str, index: int) -> Mapping[str, Any]:
         """What is known of one image of a style."""
-        return self._metadata(self.run / paths.STYLE_METADATA.format(style=style, index=index))
+        return self._metadata(self.file(paths.STYLE_METADATA, style=style, index=index))
 
     def content_guide(self, content: str, size: str) -> Guide | None:
         """The regions of a content at a size, by its label; None without any."""
         if self.plan.contents[content].guide is None:
             return None
-        path = self.run / paths.CONTENT_GUIDE_METADATA.format(content=content, size=size)
-        return _validated(Guide, self._metadata(path), path)
+        return self._part(Guide, paths.CONTENT_GUIDE_METADATA, content=content, size=size)
 
     def style_guide(self, style: str, index: int) -> Guide | None:
         """The regions of one image of a style; None without any."""
         if self.plan.styles[style].guide(index) is None:
             return None
-        path = self.run / paths.STYLE_GUIDE_METADATA.format(style=style, index=index)
-        return _validated(Guide, self._metadata(path), path)
+        return self._part(Guide, paths.STYLE_GUIDE_METADATA, style=style, index=index)
 
+    def file(self, pattern: str, **parts: Any) -> Path:
+        """A file of the run by its pattern in :mod:`nstcore.plan.paths`."""
+        return self.run / pattern.format(**parts)
 
-def encoder_file(run: Path, pattern: str, settings: Settings) -> Path:
-    """A file of the encoder of some settings, in the run's folder."""
-    return run / pattern.format(encoder=paths.encoder_id(settings.encoder, settings.weights))
+    def _part(self, model: type[Part], pattern: str, **parts: Any) -> Part:
+        path = self.file(pattern, **parts)
+        return _validated(model, self._metadata(path), path)
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:

@@ -34,9 +34,6 @@ TARGETS_KEPT = 64
 class DeviceModels:
     """What is loaded onto a device.
 
-    Args:
-        device: where.
-
     Attributes:
         target_threads: style target that was loaded -> with how many threads it was computed.
     """

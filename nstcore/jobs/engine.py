@@ -21,7 +21,7 @@ from nstcore.errors import UserError
 from nstcore.jobs.background import Prefetcher
 from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
 from nstcore.jobs.device_models import DeviceModels
-from nstcore.jobs.shutdown import Preempted, ShutdownSignal
+from nstcore.jobs.job import Preempted, ShutdownSignal
 from nstcore.resources.device import (
     arrange_memory,
     bind_threads,

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nstcore.jobs.job import progress_log
 from nstcore.plan.plan import Cell, Plan
@@ -68,23 +68,9 @@ class Heartbeat:
     iterations: int = 0
     waits: str | None = None
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Heartbeat:
-        """From the JSON of a file; keys of other versions are ignored.
-
-        Raises:
-            TypeError: a key is missing.
-        """
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: one for name, one in value.items() if name in known})
-
 
 def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The scheduler's id of the job of this process; None without one.
-
-    Args:
-        environment: of the process.
-    """
+    """The scheduler's id of the job of this process; None without one."""
     return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
 
 
@@ -94,11 +80,7 @@ def heartbeat_file(run: Path, batch: str) -> Path:
 
 
 class HeartbeatWriter:
-    """Notes what a job is doing: a progress callback, and one for waiting.
-
-    Args:
-        heartbeat: where it is noted.
-    """
+    """Notes what a job is doing: a progress callback, and one for waiting."""
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
@@ -124,16 +106,9 @@ def write_heartbeats(
     interval: float = INTERVAL,
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[HeartbeatWriter]:
-    """Write what a job is doing while it runs.
+    """Write what a job is doing while it makes its cells; yields its callbacks.
 
-    Args:
-        plan: the run.
-        cells: of the job's batch; at least one.
-        interval: seconds between two writes.
-        environment: with the scheduler's id of the job.
-
-    Yields:
-        The callbacks of the job; its progress goes to the log, too.
+    Progress goes to the log, too.
     """
     batch, now = cells[0].batch, time.time()
     job = scheduler_job(environment)
@@ -170,11 +145,11 @@ def _write_until(ended: threading.Event, path: Path, noted: Heartbeat, interval:
 def read_heartbeats(run: Path) -> list[Heartbeat]:
     """What the jobs of a run are doing, or were doing when they were killed, ordered by batch."""
     found: list[Heartbeat] = []
-    for path in (run / FOLDER).glob("*.json"):
-        if path.name.startswith("."):
-            continue  # unfinished
+    known = {field.name for field in fields(Heartbeat)}
+    for path in (run / FOLDER).glob("[!.]*.json"):  # others are unfinished
         try:
-            found.append(Heartbeat.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            values = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Heartbeat(**{name: one for name, one in values.items() if name in known}))
         except (OSError, ValueError, TypeError, AttributeError):
             continue  # removed meanwhile, or of another version
     return sorted(found, key=lambda one: one.batch)

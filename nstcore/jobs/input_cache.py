@@ -21,6 +21,7 @@ from nstcore.images import decode, load_float, to_float
 from nstcore.images.color_transfer import LuminanceSpace
 from nstcore.images.masks import Regions, load_regions
 from nstcore.jobs.cell_inputs import CellInputs
+from nstcore.plan import paths
 from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.files import atomic_path, file_sha256
 
@@ -60,27 +61,29 @@ class InputCache:
 
     def weights(self, inputs: CellInputs) -> Path:
         """The encoder's weights, on this node if possible."""
-        return self.scratch.local(inputs.weights_file)
+        return self.scratch.local(inputs.file(paths.ENCODER))
 
     def content(self, inputs: CellInputs) -> Pixels:
         """The content in its own colors."""
-        return self._contents(inputs.content_file)
+        return self._contents(inputs.file(paths.CONTENT))
 
     def optimized_content(self, inputs: CellInputs) -> Pixels:
         """The content as it is optimized, perhaps in grey: one array for all cells that share it."""
         if inputs.settings.color != "luminance":
             return self.content(inputs)
-        return self._grey(inputs.content_file, inputs.settings.luminance_space)
+        return self._grey(inputs.file(paths.CONTENT), inputs.settings.luminance_space)
 
     def alpha(self, inputs: CellInputs) -> Pixels | None:
         """How opaque the image is to be, ``(H, W)`` in [0, 1]; None where it is all opaque."""
         if inputs.content.alpha is None:
             return None
-        return self._alphas(inputs.alpha_file)[..., 0]
+        return self._alphas(inputs.file(paths.CONTENT_ALPHA))[..., 0]
 
     def regions(self, inputs: CellInputs) -> Regions | None:
         """The regions of the content; None without any."""
-        return None if inputs.content.guide is None else self._regions(inputs.guide_file)
+        if inputs.content.guide is None:
+            return None
+        return self._regions(inputs.file(paths.CONTENT_GUIDE))
 
     def start(self, inputs: CellInputs) -> Pixels | None:
         """The image of ``init: file`` as it is optimized, perhaps in grey."""
@@ -91,13 +94,13 @@ class InputCache:
 
     def style(self, inputs: CellInputs, index: int) -> Pixels:
         """One image of the style in its own colors, at its own size."""
-        return self._styles(inputs.style_file(index))
+        return self._styles(inputs.file(paths.STYLE, index=index))
 
     def style_regions(self, inputs: CellInputs, index: int) -> Regions | None:
         """The regions of one image of the style; None without any."""
         if inputs.style[index].guide is None:
             return None
-        return load_regions(inputs.style_guide_file(index))
+        return load_regions(inputs.file(paths.STYLE_GUIDE, index=index))
 
     def color_style(self, inputs: CellInputs, index: int) -> Pixels:
         """One image of the style as it is optimized for, perhaps with the content's colors."""

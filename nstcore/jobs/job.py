@@ -1,4 +1,8 @@
-"""What every job of the workflow does around its work: a log, and readable errors."""
+"""What every job of the workflow does around its work: a log, readable errors, and an early end.
+
+A signal handler only sets a flag.  The optimization looks at it after every iteration, saves its state
+and ends.  At any other time an interrupt ends the job at once, as usual.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +10,48 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nstcore.errors import UserError
-from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import open_snapshot, snapshot_of
+from nstcore.resources.requests import SHUTDOWN_MARGIN
 
 if TYPE_CHECKING:
     from nstcore.core.losses.base import Losses
 
 log = logging.getLogger(__name__)
 
+DEADLINE_VARIABLES = ("NST_DEADLINE", "SLURM_JOB_END_TIME")
+"""Environment variables with the time when the job will be killed, in seconds since 1970."""
+
+MAX_MARGIN_SHARE = 0.25
+"""The largest share of a job's time that the margin may take, so that a short job makes progress too."""
+
+EXIT_PREEMPTED = 75
+"""Exit status of a job that ended early and has saved its state (EX_TEMPFAIL of sysexits.h)."""
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @contextmanager
 def job(snapshot: str, log_file: str) -> Iterator[Plan]:
-    """Open a run's plan and keep the job's log.
+    """Open the plan of a run's snapshot and keep the job's log.
 
     Everything goes to the log file, an exception with its traceback; warnings also go to the
     terminal.  A user's mistake ends the process with one line.  All attempts of a job share its log
     until one of them succeeds.
-
-    Args:
-        snapshot: the snapshot of the run's configuration.
-        log_file: the job's log.
     """
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    attempts = _attempts_log(Path(log_file))
+    # The log of all attempts until one succeeds: Snakemake removes the job's own before each.
+    attempts = Path(log_file).with_name(f".{Path(log_file).name}.attempts")
     to_file = _log_handler(Path(log_file), attempts)
     to_file.setFormatter(logging.Formatter(FORMAT))
     to_terminal = logging.StreamHandler(sys.stderr)
@@ -72,30 +83,20 @@ def run_job(snakemake: Any, work: Callable[..., None], **arguments: Any) -> None
     Args:
         snakemake: the job, as Snakemake hands it to scripts.  Its configuration only says where the
             run's snapshot is: that is what the job reads.
-        work: gets the run's plan and the other arguments.
-        arguments: of that function.
+        work: gets the run's plan and ``arguments``.
     """
     with job(str(snapshot_of(snakemake.config)), snakemake.log[0]) as plan:
         work(plan, **arguments)
 
 
 def describe_node(environment: Mapping[str, str] = os.environ) -> str:
-    """Where this process runs, in words: the node, the Slurm job, the GPUs.
-
-    Args:
-        environment: of the process.
-    """
+    """Where this process runs, in words: the node, the Slurm job, the GPUs."""
     words = [f"on node {environment.get('SLURMD_NODENAME') or socket.gethostname()}"]
     if job_id := environment.get("SLURM_JOB_ID"):
         words.append(f"Slurm job {job_id}")
     if gpus := environment.get("CUDA_VISIBLE_DEVICES"):
         words.append(f"GPU {gpus}")
     return ", ".join(words)
-
-
-def _attempts_log(log_file: Path) -> Path:
-    """The log of all attempts until one succeeds: Snakemake removes the job's own before each."""
-    return log_file.with_name(f".{log_file.name}.attempts")
 
 
 def _log_handler(log_file: Path, attempts: Path) -> logging.FileHandler:
@@ -130,11 +131,7 @@ def _recording_interrupts() -> Iterator[None]:
 
 
 def progress_log(interval: float = 10.0) -> Callable[[str, int, int, Losses], None]:
-    """A progress callback that writes a line to the log from time to time.
-
-    Args:
-        interval: seconds between lines.
-    """
+    """A progress callback that writes a line to the log every so many seconds."""
     started = last = time.monotonic()
     current = ""
 
@@ -161,3 +158,104 @@ def progress_log(interval: float = 10.0) -> Callable[[str, int, int, Losses], No
         )
 
     return report
+
+
+class Preempted(Exception):
+    """An optimization has saved its state and ended early; the next attempt continues from there."""
+
+
+class ShutdownSignal:
+    """Whether the work has to end now, and why: a signal, or a deadline in seconds since 1970."""
+
+    def __init__(
+        self,
+        deadline: float | None = None,
+        *,
+        margin: float = SHUTDOWN_MARGIN,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.deadline, self.margin, self._clock = deadline, margin, clock
+        self.received: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        ask: Callable[[str], float | None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> ShutdownSignal:
+        """With the deadline of the environment or of Slurm, if there is one; see :func:`slurm_end`."""
+        deadline = _deadline(environment, ask or slurm_end)
+        if deadline is None:
+            return cls(clock=clock)
+        margin = min(SHUTDOWN_MARGIN, MAX_MARGIN_SHARE * max(0.0, deadline - clock()))
+        return cls(deadline, margin=margin, clock=clock)
+
+    def reason(self) -> str | None:
+        """Why the work has to end, in a few words; None if it does not."""
+        if self.received is not None:
+            return f"{signal.Signals(self.received).name} was received"
+        if self.deadline is not None and self._clock() > self.deadline - self.margin:
+            return f"less than {self.margin:.0f} s are left before the job's time limit"
+        return None
+
+    @contextmanager
+    def listening(
+        self, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+    ) -> Iterator[None]:
+        """Let signals set the flag, in the main thread of a process.
+
+        A second SIGTERM is ignored, also later while the process ends: schedulers and the processes
+        between them and a job each send their own.  A second Ctrl-C interrupts at once.
+        """
+
+        def set_flag(number: int, _frame: FrameType | None) -> None:
+            if self.received is not None:
+                if number == signal.SIGINT:
+                    raise KeyboardInterrupt
+                return
+            self.received = number
+
+        try:
+            before = {number: signal.signal(number, set_flag) for number in signals}
+        except ValueError:  # not the main thread, which handles signals itself
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if (number, self.received) != (signal.SIGTERM, signal.SIGTERM):
+                    signal.signal(number, handler)
+
+
+def slurm_end(job: str) -> float | None:
+    """When Slurm will end a job, in seconds since 1970; None if never, or if Slurm does not answer.
+
+    Slurm sets a variable for batch scripts, but not for every step inside.
+    """
+    try:
+        end = subprocess.run(
+            ["squeue", "--noheader", "--jobs", job, "--format", "%e"],
+            env={**os.environ, "SLURM_TIME_FORMAT": "%s"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        ).stdout
+        return float(end)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.info("Slurm does not say when job %s ends: %s", job, error)
+        return None
+
+
+def _deadline(environment: Mapping[str, str], ask: Callable[[str], float | None]) -> float | None:
+    for name in DEADLINE_VARIABLES:
+        try:
+            return float(environment.get(name, ""))
+        except ValueError:
+            continue
+    job = environment.get("SLURM_JOB_ID")
+    return ask(job) if job else None

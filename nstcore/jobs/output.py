@@ -1,11 +1,13 @@
-"""What is written of a cell: its image and its record, or a placeholder and the reason."""
+"""What is written of a cell: its image, metrics and record, or a placeholder and the reason."""
 
 from __future__ import annotations
 
 import datetime
+import logging
 import platform
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +16,97 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from nstcore.core.color_modes import restore_color
-from nstcore.images import write_image
+from nstcore.errors import UserError
+from nstcore.images import load_float, write_image
 from nstcore.images.image import levels_of, quantize, shown_digest
-from nstcore.jobs.cell_inputs import CellInputs
+from nstcore.jobs.cell_inputs import CellInputs, RunInputs
 from nstcore.jobs.input_cache import InputCache
 from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM
 from nstcore.plan.plan import Cell
 from nstcore.plan.record import SCHEMA, CellIdentity, CellRecord, ImageInfo, OptimizationInfo
+from nstcore.resources.requests import IMAGES_KEPT
 from nstcore.store.cells import Store, StoredCell
 
 if TYPE_CHECKING:
-    from nstcore.jobs.engine import StylizeResult
+    from nstcore.jobs.engine import Engine, StylizeResult
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("nstcore", "torch", "numpy", "pillow")
+"""What computes here: their versions are in the record."""
+
+
+class Evaluator:
+    """Measures the finished images of a run, or finds their metrics in the store.
+
+    Args:
+        inputs: of the run.
+        images: give the pixels.
+        store: has the metrics of images that were measured before, and keeps new ones.
+        engine: measures.
+    """
+
+    def __init__(
+        self, inputs: RunInputs, images: InputCache, store: Store, engine: Callable[[], Engine]
+    ) -> None:
+        self._inputs, self._images, self._store, self._engine = inputs, images, store, engine
+        # What is known of a content to evaluate with takes more memory than the content.
+        self._evaluation = lru_cache(IMAGES_KEPT)(self._new_evaluation)
+
+    def info(self) -> dict[str, Any]:
+        """The encoder that evaluates and the size, for the record."""
+        settings = self._inputs.evaluation_settings
+        return {**self._inputs.encoder(settings).to_json(), "size": settings.size}
+
+    def metrics(self, cell: Cell, stored: StoredCell) -> dict[str, Any]:
+        """The metrics of a finished cell; empty where it cannot be measured."""
+        inputs = self._inputs.evaluation(cell.style, cell.content)
+        checksum = stored.record["image"]["sha256"]
+        key = inputs.evaluation_key(checksum)
+        known = self._store.read("metrics", key)
+        if known is not None:
+            metrics: dict[str, Any] = known["metrics"]
+            return metrics
+        try:
+            evaluate = self._evaluation(cell.style, cell.content)
+            values = evaluate(load_float(stored.image))
+            measured = {name: json_safe(value) for name, value in values.items()}
+        except (ValueError, UserError) as error:
+            # A panorama may be too narrow at the evaluation size; it is still finished.
+            log.warning("%s cannot be measured: %s", cell.image, error)
+            return {}
+        self._store.write("metrics", key, {"image": checksum, "metrics": measured})
+        return measured
+
+    def _new_evaluation(
+        self, style: str, content: str
+    ) -> Callable[[NDArray[np.float32]], Mapping[str, float]]:
+        from nstcore.core.image_similarity import StyleImage
+
+        inputs, images = self._inputs.evaluation(style, content), self._images
+        styles = [
+            StyleImage(
+                images.style(inputs, index),
+                part.weight,
+                part.region,
+                images.style_regions(inputs, index),
+            )
+            for index, part in enumerate(inputs.style)
+        ]
+        return self._engine().evaluation(
+            inputs.settings,
+            images.weights(inputs),
+            images.content(inputs),
+            styles,
+            inputs.file(paths.TARGET, target=self._inputs.plan.evaluation_target),
+            images.regions(inputs),
+        )
+
+
+def json_safe(value: float) -> float | None:
+    """A number for JSON, which knows no NaN and no infinity."""
+    return value if np.isfinite(value) else None
 
 
 def store_image(
@@ -58,7 +139,7 @@ def store_image(
             quantize(pixels, output.bits),
             None if alpha is None else levels_of(alpha, output.bits),
         )
-    record = new_record(
+    record = _new_record(
         inputs,
         key,
         made,
@@ -122,7 +203,7 @@ def write_failure(
     width, height = inputs.content.width or 1, inputs.content.height or 1
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_image(destination, placeholder(width, height, reason))
-    record = new_record(
+    record = _new_record(
         inputs,
         key,
         made,
@@ -136,14 +217,9 @@ def write_failure(
     record.write(paths.record_path(destination))
 
 
-def new_record(inputs: CellInputs, key: str, made: StylizeResult, **more: Any) -> CellRecord:
-    """The record of a cell that was just computed.
-
-    Args:
-        inputs, key: of the cell.
-        made: what came of it.
-        more: the other fields.
-    """
+def _new_record(inputs: CellInputs, key: str, made: StylizeResult, **more: Any) -> CellRecord:
+    """The record of a cell that was just computed; ``more`` are its other fields."""
+    trace = {} if made.result is None else made.result.trace
     return CellRecord(
         schema_version=SCHEMA,
         algorithm=ALGORITHM,
@@ -151,17 +227,15 @@ def new_record(inputs: CellInputs, key: str, made: StylizeResult, **more: Any) -
         settings=inputs.settings.model_dump(),
         inputs=inputs.record(),
         optimization=OptimizationInfo(**made.metadata),
-        trace={} if made.result is None else _finite(made.result.trace),
-        versions=versions(),
+        # A step that was taken back may be in the trace with an infinite loss.
+        trace={name: [json_safe(value) for value in values] for name, values in trace.items()},
+        versions={
+            **{name: version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+        },
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **more,
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes here."""
-    packages = ("nstcore", "torch", "numpy", "pillow")
-    return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
 def _identity(run: str, cell: Cell) -> dict[str, Any]:
@@ -203,14 +277,6 @@ def _batch_members(
 def _differing(own: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """What of ``own`` has another value in ``other``, None where that has none."""
     return {k: other.get(k) for k in {**own, **other} if own.get(k) != other.get(k)}
-
-
-def _finite(trace: dict[str, list[float]]) -> dict[str, list[float | None]]:
-    # A step that was taken back may be in it with an infinite loss.
-    return {
-        name: [value if np.isfinite(value) else None for value in values]
-        for name, values in trace.items()
-    }
 
 
 def placeholder(width: int, height: int, reason: str) -> NDArray[np.float32]:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from nstcore.errors import UserError
 from nstcore.jobs.background import BackgroundWriter
 from nstcore.jobs.cell_inputs import CellInputs, RunInputs
-from nstcore.jobs.evaluate import Evaluator
 from nstcore.jobs.heartbeat import scheduler_job
 from nstcore.jobs.input_cache import InputCache
-from nstcore.jobs.output import store_image, write_failure, write_record
-from nstcore.jobs.shutdown import ShutdownSignal
+from nstcore.jobs.job import ShutdownSignal
+from nstcore.jobs.output import Evaluator, store_image, write_failure, write_record
 from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan

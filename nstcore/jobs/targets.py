@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nstcore.core.color_modes import colored_style_digest
 from nstcore.images import load_float
 from nstcore.images.masks import Regions, load_regions
-from nstcore.jobs.cell_inputs import (
-    CellInputs,
-    RunInputs,
-    encoder_file,
-)
+from nstcore.jobs.cell_inputs import CellInputs, RunInputs
 from nstcore.jobs.input_cache import InputCache, Pixels
 from nstcore.plan import paths
 from nstcore.plan.keys import style_identity, target_key
@@ -71,20 +67,16 @@ def make_targets(
         wanted = {name: known[name] for name in targets}
     for name, request in wanted.items():
         settings = request[0]
-        encoder, weights = (
-            inputs.encoder(settings),
-            encoder_file(inputs.run, paths.ENCODER, settings),
-        )
-        files = [
-            computing.stored(computing.key(image, request, encoder, weights)) for image in images
-        ]
-        destination = inputs.run / paths.TARGET.format(style=style, target=name)
-        if source.regions:
-            write_regions(destination, files, source.regions, source.weights, style)
-        elif len(files) == 1:
-            link(files[0], destination)
+        encoder = inputs.encoder(settings)
+        encoder_id = paths.encoder_id(settings.encoder, settings.weights)
+        weights = inputs.file(paths.ENCODER, encoder=encoder_id)
+        keys = [computing.key(image, request, encoder, weights) for image in images]
+        files = [computing.stored(key) for key in keys]
+        destination = inputs.file(paths.TARGET, style=style, target=name)
+        if len(files) > 1 or source.regions:
+            write_combined(destination, files, source.weights, source.regions, style)
         else:
-            write_blend(destination, files, source.weights, style)
+            link(files[0], destination)
 
 
 def cell_targets(
@@ -104,7 +96,8 @@ def cell_targets(
     settings = inputs.settings
     levels = paths.level_targets(settings)
     if settings.color == "style":
-        return [inputs.target_file(paths.target_id(*target)) for target in levels]
+        ids = [paths.target_id(*target) for target in levels]
+        return [inputs.file(paths.TARGET, target=target) for target in ids]
     computing = _Targets(store, engine)
     return [_recolored_target(inputs, target, images, computing) for target in levels]
 
@@ -117,36 +110,29 @@ def _recolored_target(
 ) -> Path:
     """The target of a style with the colors of one content, at one size."""
     weights = images.weights(inputs)
-    # In this order the blend of a style does not depend on the order of its images.
-    order = inputs.style_by_digest
     keys = {
         index: computing.key(
             _recolored_image(inputs, index, images), request, inputs.encoder, weights
         )
-        for index, _ in order
+        for index, _ in inputs.style_by_digest
     }
     if inputs.style[0].region is not None:
-        return _regional(inputs, keys, computing)
-    if len(keys) == 1:
+        # The order of the style is that of its regions.
+        keys = dict(sorted(keys.items()))
+        regions = [str(part.region) for part in inputs.style]
+    elif len(keys) == 1:
         return computing.stored(keys[0])
-    shares = [part.weight for _, part in order]
-    blend = computing.stored(digest({"blend": style_identity(list(keys.values()), shares)}))
-    if not blend.is_file():
-        files = [computing.stored(key) for key in keys.values()]
-        write_blend(blend, files, shares, inputs.style_id)
-    return blend
-
-
-def _regional(inputs: CellInputs, keys: Mapping[int, str], computing: _Targets) -> Path:
-    """The target of a style for each region, from the targets of its images."""
-    regions = [str(part.region) for part in inputs.style]
-    shares = [part.weight for part in inputs.style]
-    ordered = [keys[index] for index in range(len(keys))]
-    identity = sorted(zip(regions, ordered, shares, strict=True))
-    found = computing.stored(digest({"regions": identity}))
+    else:
+        # In the order of digests a blend does not depend on the order of its images.
+        regions = []
+    shares = [inputs.style[index].weight for index in keys]
+    identity: dict[str, Any] = {"blend": style_identity(list(keys.values()), shares)}
+    if regions:
+        identity = {"regions": sorted(zip(regions, keys.values(), shares, strict=True))}
+    found = computing.stored(digest(identity))
     if not found.is_file():
-        files = [computing.stored(key) for key in ordered]
-        write_regions(found, files, regions, shares, inputs.style_id)
+        files = [computing.stored(key) for key in keys.values()]
+        write_combined(found, files, shares, regions, inputs.style_id)
     return found
 
 
@@ -193,8 +179,8 @@ def _target_image(inputs: RunInputs, style: str, index: int) -> TargetImage:
     """An image of a style in its own colors."""
     metadata = inputs.style_metadata(style, index)
     guide = inputs.style_guide(style, index)
-    file = inputs.run / paths.STYLE.format(style=style, index=index)
-    guide_file = inputs.run / paths.STYLE_GUIDE.format(style=style, index=index)
+    file = inputs.file(paths.STYLE, style=style, index=index)
+    guide_file = inputs.file(paths.STYLE_GUIDE, style=style, index=index)
     return TargetImage(
         metadata["digest"],
         metadata,
@@ -236,37 +222,34 @@ def _metadata(image: TargetImage, request: paths.Target, encoder: EncoderInput) 
     return values
 
 
-def write_blend(
-    destination: Path, files: Sequence[Path], weights: Sequence[float], style: str
-) -> None:
-    """Write the target of a blend from those of its images."""
-    from nstcore.core.targets import blend, load_moments, save_moments
-
-    loaded = [load_moments(file) for file in files]
-    moments = blend([moments for moments, _ in loaded], weights)
-    parts = [{"weight": w, **metadata} for w, (_, metadata) in zip(weights, loaded, strict=True)]
-    save_moments(destination, moments, {"blend": parts})
-    log.info("style %s: blend of %d images", style, len(files))
-
-
-def write_regions(
+def write_combined(
     destination: Path,
     files: Sequence[Path],
-    regions: Sequence[str],
     weights: Sequence[float],
+    regions: Sequence[str],
     style: str,
 ) -> None:
-    """Write the target of a style for each region from those of its images, in the style's order."""
+    """Write the target of a style from those of its images: of a blend, or for each region.
+
+    Args:
+        destination: the file to write.
+        files: the targets of the images, in the style's order.
+        weights: their shares, of the blend or of their region.
+        regions: theirs; empty for a blend.
+        style: its id, for the log.
+    """
     from nstcore.core.targets import blend, load_moments, regional_target, save_moments
 
     loaded = [load_moments(file) for file in files]
+    known = [{"weight": weight, **of} for weight, (_, of) in zip(weights, loaded, strict=True)]
+    if not regions:
+        save_moments(destination, blend([one for one, _ in loaded], weights), {"blend": known})
+        log.info("style %s: blend of %d images", style, len(files))
+        return
     parts = {}
     for region in dict.fromkeys(regions):
         chosen = [index for index, own in enumerate(regions) if own == region]
         parts[region] = blend([loaded[i][0] for i in chosen], [weights[i] for i in chosen])
-    metadata = [
-        {"region": region, "weight": weight, **of}
-        for region, weight, (_, of) in zip(regions, weights, loaded, strict=True)
-    ]
-    save_moments(destination, regional_target(parts), {"regions": metadata})
+    known = [{"region": region, **of} for region, of in zip(regions, known, strict=True)]
+    save_moments(destination, regional_target(parts), {"regions": known})
     log.info("style %s: %d regions", style, len(parts))

@@ -19,7 +19,7 @@ from nstcore.jobs.checkpoint import (
     read_state,
     write_states,
 )
-from nstcore.jobs.shutdown import Preempted
+from nstcore.jobs.job import Preempted
 
 
 def write_state(folder: Path, position: tuple[int, int], tensors, metadata) -> Path:

@@ -15,8 +15,7 @@ import torch
 from nstcore.config.loader import parse_config
 from nstcore.core.losses.base import Losses
 from nstcore.errors import ImageError
-from nstcore.jobs.job import describe_node, job, progress_log
-from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted
+from nstcore.jobs.job import EXIT_PREEMPTED, Preempted, describe_node, job, progress_log
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import write_snapshot
 

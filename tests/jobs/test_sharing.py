@@ -20,8 +20,8 @@ from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_yaml
 from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.checkpoint import positions
+from nstcore.jobs.job import EXIT_PREEMPTED
 from nstcore.jobs.prepare import prepare_inputs
-from nstcore.jobs.shutdown import EXIT_PREEMPTED
 from nstcore.jobs.targets import make_targets
 from nstcore.plan.plan import Plan
 from nstcore.store.cells import Store
@@ -34,7 +34,7 @@ from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_yaml
 from nstcore.plan.plan import Plan
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.jobs.shutdown import EXIT_PREEMPTED, Preempted
+from nstcore.jobs.job import EXIT_PREEMPTED, Preempted
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
 plan = Plan(parse_config(read_yaml(sys.argv[1])))

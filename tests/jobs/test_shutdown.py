@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nstcore.jobs.shutdown import ShutdownSignal, slurm_end
+from nstcore.jobs.job import ShutdownSignal, slurm_end
 
 
 @pytest.fixture(autouse=True)

@@ -29,8 +29,8 @@ from nstcore.jobs.engine import (
     StylizeResult,
     claim_all,
 )
-from nstcore.jobs.evaluate import json_safe
 from nstcore.jobs.input_cache import InputCache
+from nstcore.jobs.output import json_safe
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
@@ -320,8 +320,7 @@ def test_pictures_that_go_together_share_a_batch() -> None:
 
 
 def test_json_knows_no_nan() -> None:
-    values = {"a": 1.5, "b": float("nan"), "c": float("inf")}
-    assert json_safe(values) == {"a": 1.5, "b": None, "c": None}
+    assert [json_safe(value) for value in (1.5, float("nan"), float("inf"))] == [1.5, None, None]
 
 
 def test_cells_that_cannot_differ_are_made_once(plan: Plan) -> None:
