@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 100
 
-
 Titles = Mapping[str, Mapping[str, str]]
 """Axis -> value as text -> what people see instead."""
 
@@ -88,7 +87,7 @@ class SheetSpec:
         rows: axes that run down, outermost first.
         cols: axes that run across, outermost first.
         pages: axes with one page for each combination of their values.
-        thumb: longest side of a cell's picture in pixels, unless the page would grow too large.
+        thumb: longest side of a cell's image in pixels, unless the page would grow too large.
         max_side: longest side that a page may have, in pixels.
         run: the run's name for the legend (default: the one in the metrics).
         fixed: settings that are the same for all cells, for the legend.
@@ -114,7 +113,7 @@ class Arrangement:
         name: the page's name, safe for a file.
         values: the page axes and this page's values of them.
         rows: axes that run down.
-        cols: axes that run across, with those that the specification forgot.
+        cols: axes that run across, with those that the specification left out.
         row_keys: one tuple of values a row, in order.
         col_keys: one tuple of values a column, in order.
         places: row and column key to the position of the cell in the metrics.
@@ -144,7 +143,7 @@ def arrange(
 ) -> list[Arrangement]:
     """Deal the cells out to pages, rows and columns.
 
-    Axes that the specification leaves out and that tell cells of one place apart are appended to
+    Axes that the specification leaves out and that distinguish cells of one place are appended to
     the columns.  Rows and columns that hold no cell of a page are left out of that page.
 
     Args:
@@ -153,48 +152,40 @@ def arrange(
         values: the values of the axes in the order to show (default: in the grid's order).
 
     Raises:
-        UserError: an axis of ``spec`` does not exist or stands twice.
+        UserError: an axis of ``spec`` does not exist or appears twice.
     """
     seen = axis_values(metrics)
-    check_axes([*spec.rows, *spec.cols, *spec.pages], list(seen))
+    used = [*spec.rows, *spec.cols, *spec.pages]
+    check_axes(used, list(seen))
+    texts = {axis: [display_text(axis, value) for value in metrics[axis].tolist()] for axis in seen}
     for axis, ordered in (values or {}).items():
         first = [display_text(axis, value) for value in ordered]
         seen[axis] = list(dict.fromkeys([*first, *seen.get(axis, [])]))
-    texts = {
-        axis: [display_text(axis, value) for value in metrics[axis].tolist()]
-        for axis in axis_values(metrics)
-    }
-    cols = (*spec.cols, *_leftover(texts, [*spec.rows, *spec.cols, *spec.pages], len(metrics)))
+    cols = (*spec.cols, *_leftover(texts, used, len(metrics)))
     rank = {axis: {v: n for n, v in enumerate(entries)} for axis, entries in seen.items()}
 
     def keys(axes: Sequence[str]) -> list[Key]:
         return [tuple(texts[axis][n] for axis in axes) for n in range(len(metrics))]
 
-    def ordered_keys(axes: Sequence[str], found: set[Key]) -> tuple[Key, ...]:
+    def in_order(axes: Sequence[str], found: set[Key]) -> tuple[Key, ...]:
         def order(key: Key) -> list[int]:
             return [rank[axis][value] for axis, value in zip(axes, key, strict=True)]
 
         return tuple(sorted(found, key=order))
 
-    on_page, in_row, in_col = keys(spec.pages), keys(spec.rows), keys(cols)
+    in_row, in_col = keys(spec.rows), keys(cols)
     members: dict[Key, list[int]] = {}
-    for position, key in enumerate(on_page):
+    for position, key in enumerate(keys(spec.pages)):
         members.setdefault(key, []).append(position)
     result = []
     for page in itertools.product(*(seen[axis] for axis in spec.pages)):
         here = members.get(page, [])
         page_values = dict(zip(spec.pages, page, strict=True))
-        result.append(
-            Arrangement(
-                name=page_name(page_values),
-                values=page_values,
-                rows=tuple(spec.rows),
-                cols=cols,
-                row_keys=ordered_keys(spec.rows, {in_row[n] for n in here}),
-                col_keys=ordered_keys(cols, {in_col[n] for n in here}),
-                places={(in_row[n], in_col[n]): n for n in here},
-            )
-        )
+        rows = in_order(spec.rows, {in_row[n] for n in here})
+        columns = in_order(cols, {in_col[n] for n in here})
+        places = {(in_row[n], in_col[n]): n for n in here}
+        name = page_name(page_values)
+        result.append(Arrangement(name, page_values, tuple(spec.rows), cols, rows, columns, places))
     return result
 
 
@@ -213,8 +204,7 @@ def _leftover(texts: Mapping[str, list[str]], used: list[str], count: int) -> li
 
 def groups(keys: Sequence[Key], level: int) -> list[tuple[int, int]]:
     """Runs ``(start, stop)`` of neighbouring keys that agree up to and including ``level``."""
-    runs: list[tuple[int, int]] = []
-    for _, members in itertools.groupby(range(len(keys)), key=lambda n: keys[n][: level + 1]):
-        listed = list(members)
-        runs.append((listed[0], listed[-1] + 1))
-    return runs
+    starts = [
+        n for n, key in enumerate(keys) if not n or key[: level + 1] != keys[n - 1][: level + 1]
+    ]
+    return list(itertools.pairwise([*starts, len(keys)]))

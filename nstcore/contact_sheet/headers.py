@@ -1,6 +1,6 @@
-"""The heads of a contact sheet's rows and columns: source pictures and wrapped labels.
+"""The headers of a contact sheet's rows and columns: source images and wrapped labels.
 
-A head is built first (what it holds and how tall that is) and placed afterwards, when the rows and
+A header is built first (what it holds and how tall that is) and placed afterwards, when the rows and
 columns have their sizes.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from nstcore.contact_sheet.axes import Key, Titles, groups, shown
 from nstcore.contact_sheet.page import Box, Header, Text, line_height, text_at, text_width, wrap
@@ -16,15 +15,14 @@ from nstcore.plan.values import INPUT_AXES
 
 Size = tuple[int, int]
 Sizes = Mapping[tuple[str, str], Size]
-"""Width and height of the pictures of styles and contents, by axis and id."""
-
+"""Width and height of the images of styles and contents, by axis and id."""
 
 _SMALLEST_LABEL, _SMALLEST_NAME = 11, 9  # pixels
 
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Distances and font sizes that go with a size of the pictures, in pixels; lines of a label."""
+    """Distances and font sizes that go with a size of the images, in pixels; lines of a label."""
 
     thumb: int
     label: int
@@ -37,9 +35,9 @@ class Dimensions:
 
     @classmethod
     def of(cls, thumb: int, count: int, tallest: int) -> Dimensions:
-        """Choose them for pictures whose longer side is ``thumb``, ``count`` of them in a line.
+        """Choose them for images whose longer side is ``thumb``, ``count`` of them in a line.
 
-        The lettering grows with the number of pictures, since a large sheet is looked at from
+        The lettering grows with the number of images, since a large sheet is looked at from
         further away.  A label has at most ``lines`` lines, so that in the smallest lettering it is no
         taller, with the name of its axis, than ``tallest``: more than a name of sixty letters needs,
         but there may be whole paragraphs.
@@ -56,27 +54,32 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class HeaderContent:
-    """A head before it has a place.
+    """A header before it has a place.
 
     Attributes:
         axis: its axis.
         value: the axis's value here.
-        picture: width and height of its source picture, or None.
-        name: the wrapped name of the axis, where there is no picture to tell.
+        image: width and height of its source image, or None.
+        name: the wrapped name of the axis, where no image shows it.
         label: the wrapped value.
         height: of all this together.
     """
 
     axis: str
     value: str
-    picture: Size | None
+    image: Size | None
     name: list[str]
     label: list[str]
     height: int
 
+    @property
+    def image_height(self) -> int:
+        """Height of the image; 0 without one."""
+        return self.image[1] if self.image else 0
+
 
 RowHeaders = Sequence[Sequence[tuple[int, int, HeaderContent]]]
-"""For each level of the rows: first row, row behind the last one, and the head of this group."""
+"""For each level of the rows: first row, row behind the last one, and the header of this group."""
 
 
 def fit_within(size: Size, width: int, height: int) -> Size:
@@ -106,9 +109,9 @@ def build_header(
     tallest: int,
     sizes: Sizes,
     m: Dimensions,
-    titles: Titles = MappingProxyType({}),
+    titles: Titles,
 ) -> HeaderContent:
-    """Size the picture and wrap the labels of one head that is ``width`` wide."""
+    """Size the image and wrap the labels of one header that is ``width`` wide."""
     if axis in INPUT_AXES:
         size = fit_within(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
         label = wrap(value, width, m.label, limit=m.lines)
@@ -121,19 +124,19 @@ def build_header(
 
 
 def place_header(block: HeaderContent, span: Box, standing: int, m: Dimensions) -> Header:
-    """Give a head its place: the picture stands on ``standing``, the labels come below it."""
-    picture = None
+    """Give a header its place: the image stands on ``standing``, the labels come below it."""
+    image = None
     y = span.y
     labels: list[Text] = []
-    if block.picture is not None:
-        width, height = block.picture
-        picture = Box(span.x, standing - height, width, height)
+    if block.image is not None:
+        width, height = block.image
+        image = Box(span.x, standing - height, width, height)
         y = standing + m.pad
     if block.name:
         labels.append(text_at(span.x, y, span.width, block.name, m.small, "muted"))
         y = labels[-1].box.bottom
     labels.append(text_at(span.x, y, span.width, block.label, m.label))
-    return Header(block.axis, block.value, span, picture, tuple(labels))
+    return Header(block.axis, block.value, span, image, tuple(labels))
 
 
 def column_headers(
@@ -144,15 +147,15 @@ def column_headers(
     y: int,
     sizes: Sizes,
     m: Dimensions,
-    titles: Titles = MappingProxyType({}),
+    titles: Titles,
 ) -> tuple[list[Header], list[Box], int]:
-    """Place the heads of all levels of the columns from ``y`` downwards.
+    """Place the headers of all levels of the columns from ``y`` downwards.
 
     Returns:
-        The heads, a thin rule below each head that spans a group, and where the next thing may
+        The headers, a thin rule below each one that spans a group, and where the next thing may
         begin.
     """
-    heads: list[Header] = []
+    headers: list[Header] = []
     rules: list[Box] = []
     for level, axis in enumerate(axes):
         if axis in INPUT_AXES:
@@ -163,22 +166,22 @@ def column_headers(
             width, tallest = right - left, round(m.thumb * 0.7)
             blocks.append(build_header(axis, cols[start][level], width, tallest, sizes, m, titles))
             spans.append((left, width))
-        tall = max(block.picture[1] if block.picture else 0 for block in blocks)
-        below = max(block.height - (block.picture[1] if block.picture else 0) for block in blocks)
+        tall = max(block.image_height for block in blocks)
+        below = max(block.height - block.image_height for block in blocks)
         for block, (left, width) in zip(blocks, spans, strict=True):
-            heads.append(place_header(block, Box(left, y, width, tall + below), y + tall, m))
+            headers.append(place_header(block, Box(left, y, width, tall + below), y + tall, m))
         y += tall + below + m.gap
         if level < len(axes) - 1:
             rules += [Box(left, y - m.gap // 2, width, 1) for left, width in spans]
             y += m.gap // 2
-    return heads, rules, y
+    return headers, rules, y
 
 
-def column_titles(heads: Sequence[Header], left: int, width: int, m: Dimensions) -> list[Text]:
-    """The titles of the picture axes among the columns, each above its heads."""
+def column_titles(headers: Sequence[Header], left: int, width: int, m: Dimensions) -> list[Text]:
+    """The titles of the axes with images among the columns, each above its headers."""
     titles = []
     for axis in INPUT_AXES:
-        tops = [head.span.y for head in heads if head.axis == axis]
+        tops = [header.span.y for header in headers if header.axis == axis]
         if tops:
             y = tops[0] - line_height(m.small) - m.pad
             line = wrap(axis.upper(), width, m.small, limit=1)
@@ -190,9 +193,9 @@ def side_widths(
     axes: Sequence[str],
     rows: Sequence[Key],
     m: Dimensions,
-    titles: Titles = MappingProxyType({}),
+    titles: Titles,
 ) -> list[int]:
-    """Width of each level of the rows' heads."""
+    """Width of each level of the rows' headers."""
     widths = []
     for level, axis in enumerate(axes):
         labels = {shown(titles, axis, row[level]) for row in rows}
@@ -209,7 +212,7 @@ def side_widths(
 def side_titles(
     axes: Sequence[str], side: Sequence[int], top: int, bottom: int, m: Dimensions
 ) -> tuple[list[Text], int]:
-    """The titles of the picture axes among the rows, standing on the rule at ``bottom``.
+    """The titles of the axes with images among the rows, standing on the rule at ``bottom``.
 
     Returns:
         The titles, and where the rule must go for them to fit below ``top``.
@@ -235,9 +238,9 @@ def build_row_headers(
     side: Sequence[int],
     sizes: Sizes,
     m: Dimensions,
-    titles: Titles = MappingProxyType({}),
+    titles: Titles,
 ) -> RowHeaders:
-    """Build the heads of all levels of the rows."""
+    """Build the headers of all levels of the rows."""
     tallest = round(m.thumb * 0.7)
     return [
         [
@@ -251,7 +254,7 @@ def build_row_headers(
 def stretch_rows(
     heights: Sequence[int], rows: Sequence[Key], blocks: RowHeaders, m: Dimensions
 ) -> list[int]:
-    """Make rows taller, innermost level first, until every head fits beside its rows."""
+    """Make rows taller, innermost level first, until every header fits beside its rows."""
     heights = list(heights)
     for level in reversed(blocks):
         for start, stop, block in level:
@@ -268,12 +271,12 @@ def place_row_headers(
     side: Sequence[int],
     m: Dimensions,
 ) -> list[Header]:
-    """Place the heads of the rows, each beside the top of its rows."""
-    heads, x = [], m.margin
+    """Place the headers of the rows, each beside the top of its rows."""
+    headers, x = [], m.margin
     for level, width in zip(blocks, side, strict=True):
         for start, stop, block in level:
             top, bottom = tops[start], tops[stop - 1] + heights[stop - 1]
-            standing = top + (block.picture[1] if block.picture else 0)
-            heads.append(place_header(block, Box(x, top, width, bottom - top), standing, m))
+            span = Box(x, top, width, bottom - top)
+            headers.append(place_header(block, span, top + block.image_height, m))
         x += width + m.gap
-    return heads
+    return headers

@@ -1,8 +1,8 @@
-"""The plan of a contact sheet: where each head, label and cell goes.
+"""The plan of a contact sheet: where each header, label and cell goes.
 
-Nothing is read and nothing is drawn here.  Widths are those of the pictures; every label is
-wrapped to the width that it has, and every row and column is made as tall as its labels need, so
-that no text can overlap another or be cut.
+Nothing is read and nothing is drawn here.  Widths are those of the images; every label is wrapped
+to the width that it has, and every row and column is made as tall as its labels need, so that no
+text can overlap another or be cut.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.contact_sheet.axes import Arrangement, Key, SheetSpec, arrange, groups, shown
+from nstcore.contact_sheet.axes import (
+    Arrangement,
+    Key,
+    SheetSpec,
+    arrange,
+    axis_values,
+    groups,
+    shown,
+)
 from nstcore.contact_sheet.headers import (
     Dimensions,
     Sizes,
@@ -33,7 +41,6 @@ from nstcore.contact_sheet.page import (
     Box,
     Page,
     Part,
-    Role,
     SheetCell,
     Text,
     line_height,
@@ -43,13 +50,12 @@ from nstcore.contact_sheet.page import (
 )
 from nstcore.errors import UserError
 from nstcore.plan.values import display_text
-from nstcore.results.tables import sweep_axes
 
 SMALLEST_THUMB = 64
-"""Where a page still is too large with pictures of this size, it is split."""
+"""Where a page still is too large with images of this size, it is split."""
 
 MAX_AREA = 80_000_000
-"""Pixels of a page: just below where Pillow warns whoever opens the picture of a bomb."""
+"""Pixels of a page: just below where Pillow warns of a decompression bomb."""
 
 _SMALLEST_SIDE = 1000
 _SMALLEST_ASKED = 32
@@ -81,7 +87,7 @@ def plan_pages(
     Args:
         metrics: one row a cell, as `nstcore.results.tables.collect` gives it.
         spec: what goes where.
-        sizes: sizes of the source pictures (see `source_sizes`); a square where unknown.
+        sizes: sizes of the source images (see `source_sizes`); 4 x 3 where unknown.
         values: the values of the axes, in the order to show (default: in the grid's order).
         only: the name of the one page to plan (default: all).
 
@@ -90,7 +96,7 @@ def plan_pages(
         combination without cells gives a page that says so.
 
     Raises:
-        UserError: an axis does not exist or stands twice, or a limit is out of range.
+        UserError: an axis does not exist or appears twice, or a limit is out of range.
     """
     if spec.max_side < _SMALLEST_SIDE:
         raise UserError(f"report: max_side is {spec.max_side}, at least {_SMALLEST_SIDE} is needed")
@@ -119,48 +125,47 @@ def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) ->
     what.append(f"{len(here)} cell{'' if len(here) == 1 else 's'}")
     what.extend(f"{count} {status}" for status, count in counts.items() if count)
     same = {name: display_text(name, value) for name, value in spec.fixed.items()}
-    for axis in ("style", "content", *sweep_axes(metrics), "seed"):
-        found = {display_text(axis, value) for value in here[axis].tolist()}
+    for axis, found in axis_values(here).items():
         same.pop(axis, None)
         if len(found) == 1 and axis not in (*arrangement.rows, *arrangement.cols, *spec.pages):
-            same[axis] = found.pop()
+            same[axis] = found[0]
     pairs = ", ".join(f"{name} {shown(spec.titles, name, value)}" for name, value in same.items())
-    grounds = []
+    backgrounds = []
     if counts["failed"] or counts["missing"]:
-        grounds.append("Pale red: no picture, and why")
+        backgrounds.append("Pale red: no picture, and why")
     if counts["diverged"]:
-        grounds.append("diverged: the last good state of a picture that went wrong")
+        backgrounds.append("diverged: the last good state of a picture that went wrong")
     if len(here) < len(arrangement.row_keys) * len(arrangement.col_keys):
-        grounds.append("Pale grey: not in the grid")
+        backgrounds.append("Pale grey: not in the grid")
     lines = (
         " · ".join(what),
         f"The same for all cells: {pairs}" if pairs else "",
-        " · ".join(grounds),
+        " · ".join(backgrounds),
     )
     return [line for line in lines if line]
 
 
 def _fit(sheet: _Sheet) -> Page:
-    """Shrink the pictures until the page fits; at the smallest size split it instead."""
-    arrangement, limit = sheet.arrangement, sheet.spec.max_side
-    thumb = sheet.spec.thumb
+    """Shrink the images until the page fits; at the smallest size split it instead."""
+    limit, thumb = sheet.spec.max_side, sheet.spec.thumb
+    rows, cols = sheet.arrangement.row_keys, sheet.arrangement.col_keys
     floor = min(SMALLEST_THUMB, thumb)
-    part = _lay_out(sheet, arrangement.row_keys, arrangement.col_keys, thumb, "")
+    part = _lay_out(sheet, rows, cols, thumb, "")
     while thumb > floor and not _fits(part, limit):
         excess = max(
             part.width / limit, part.height / limit, math.sqrt(part.width * part.height / MAX_AREA)
         )
         thumb = max(floor, min(thumb - 1, round(thumb / excess)))
-        part = _lay_out(sheet, arrangement.row_keys, arrangement.col_keys, thumb, "")
-    title = _title(sheet)
-    if _fits(part, limit):
-        return Page(arrangement.name, title, thumb, limit, (part,))
-    pieces = _split(sheet, arrangement.row_keys, arrangement.col_keys, thumb)
-    parts = tuple(
-        _lay_out(sheet, rows, cols, thumb, f"part {number} of {len(pieces)}")
-        for number, (rows, cols) in enumerate(pieces, start=1)
-    )
-    return Page(arrangement.name, title, thumb, limit, parts)
+        part = _lay_out(sheet, rows, cols, thumb, "")
+    parts = [part]
+    if not _fits(part, limit):
+        pieces = _split(sheet, rows, cols, thumb)
+        parts = [
+            _lay_out(sheet, *piece, thumb, f"part {number} of {len(pieces)}")
+            for number, piece in enumerate(pieces, start=1)
+        ]
+    title = " · ".join([sheet.spec.title, *_page_values(sheet)])
+    return Page(sheet.arrangement.name, title, thumb, limit, tuple(parts))
 
 
 def _fits(part: Part, limit: int) -> bool:
@@ -179,23 +184,17 @@ def _split(sheet: _Sheet, rows: tuple[Key, ...], cols: tuple[Key, ...], thumb: i
     if max(wide, tall) <= 1:  # only the area is too large: halve the longer side
         wide, tall = (1.5, 1.0) if part.width >= part.height else (1.0, 1.5)
     across = (wide >= tall and len(cols) > 1) or len(rows) <= 1
+    keys = cols if across else rows
+    count = min(len(keys), max(2, math.ceil(wide if across else tall)))
+    bounds = [len(keys) * n // count for n in range(count + 1)]
     pieces = []
-    for keys in _portions(cols if across else rows, max(2, math.ceil(wide if across else tall))):
-        pieces.extend(_split(sheet, *((rows, keys) if across else (keys, cols)), thumb))
+    for start, stop in itertools.pairwise(bounds):
+        some = keys[start:stop]
+        pieces.extend(_split(sheet, *((rows, some) if across else (some, cols)), thumb))
     return pieces
 
 
-def _portions(keys: tuple[Key, ...], count: int) -> list[tuple[Key, ...]]:
-    count = min(count, len(keys))
-    bounds = [len(keys) * n // count for n in range(count + 1)]
-    return [keys[a:b] for a, b in itertools.pairwise(bounds)]
-
-
-def _title(sheet: _Sheet) -> str:
-    return " · ".join([sheet.spec.title, *_about(sheet)])
-
-
-def _about(sheet: _Sheet) -> list[str]:
+def _page_values(sheet: _Sheet) -> list[str]:
     """The values of the page's own axes."""
     titles = sheet.spec.titles
     return [f"{axis} {shown(titles, axis, v)}" for axis, v in sheet.arrangement.values.items()]
@@ -204,9 +203,9 @@ def _about(sheet: _Sheet) -> list[str]:
 def _lay_out(
     sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], thumb: int, part: str
 ) -> Part:
-    """Lay out the cells at ``rows`` × ``cols``, with all heads, the title and the legend."""
+    """Lay out the cells at ``rows`` × ``cols``, with all headers, the title and the legend."""
     row_axes, col_axes = sheet.arrangement.rows, sheet.arrangement.cols
-    # With the heads of all levels a third of the page, title and legend still have room.
+    # With the headers of all levels a third of the page, title and legend still have room.
     tallest = sheet.spec.max_side // (3 * max(1, len(col_axes)))
     m = Dimensions.of(thumb, max(len(rows), len(cols)), tallest)
     named = sheet.spec.titles
@@ -224,17 +223,17 @@ def _lay_out(
         legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
         return Part(width, height, (*texts, *legend), (), (), (rule,))
 
-    heads, rules, y = column_headers(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
-    texts += column_titles(heads, left, width - m.margin - left, m)
+    headers, rules, y = column_headers(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
+    texts += column_titles(headers, left, width - m.margin - left, m)
     titles, y = side_titles(row_axes, side, top, y, m)
     texts += titles
-    if heads or titles:
+    if headers or titles:
         rules.append(Box(m.margin, y, right - m.margin, 1))
         y += m.gap + 1
     blocks = build_row_headers(row_axes, rows, side, sheet.sizes, m, named)
     heights = stretch_rows(heights, rows, blocks, m)
     tops, y = positions(heights, rows, y, m)
-    heads += place_row_headers(blocks, tops, heights, side, m)
+    headers += place_row_headers(blocks, tops, heights, side, m)
     for start, _ in groups(rows, 0)[1:] if len(row_axes) > 1 else []:
         rules.append(Box(m.margin, tops[start] - m.group_gap // 2, right - m.margin, 1))
     cells = [
@@ -245,37 +244,32 @@ def _lay_out(
     legend, rule, height = _footer(sheet, y, width, m)
     thick = max(1, width // 2000)
     lines = tuple(Box(line.x, line.y, line.width, thick) for line in (*rules, rule))
-    return Part(width, height, (*texts, *legend), tuple(heads), tuple(cells), lines)
+    return Part(width, height, (*texts, *legend), tuple(headers), tuple(cells), lines)
 
 
 def _cell_sizes(
     sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], m: Dimensions
 ) -> tuple[list[int], list[int]]:
-    """Width of each column and height of each row: those of their largest picture, or of a word."""
+    """Width of each column and height of each row: those of their largest image, or of a word."""
     widths = [max(round(m.thumb * 0.6), _NARROWEST_COLUMN * m.label)] * len(cols)
     heights = [max(round(m.thumb * 0.3), line_height(m.small) + 2 * m.gap)] * len(rows)
-    for i, row in enumerate(rows):
-        for j, col in enumerate(cols):
-            cell = sheet.cells.get((row, col))
-            if cell is None:
-                continue
-            size = sheet.sizes.get(("content", str(cell["content"])), (4, 3))
-            if cell["width"] and cell["height"]:
-                size = (int(cell["width"]), int(cell["height"]))
-            width, height = fit_within(size, m.thumb, m.thumb)
-            widths[j], heights[i] = max(widths[j], width), max(heights[i], height)
+    for (i, row), (j, col) in itertools.product(enumerate(rows), enumerate(cols)):
+        cell = sheet.cells.get((row, col))
+        if cell is None:
+            continue
+        size = sheet.sizes.get(("content", str(cell["content"])), (4, 3))
+        if cell["width"] and cell["height"]:
+            size = (int(cell["width"]), int(cell["height"]))
+        width, height = fit_within(size, m.thumb, m.thumb)
+        widths[j], heights[i] = max(widths[j], width), max(heights[i], height)
     return widths, heights
-
-
-# --- cells, title, legend ----------------------------------------------------------------------
 
 
 def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Dimensions) -> SheetCell:
     cell = sheet.cells.get((row, col))
     if cell is None:
         return SheetCell(box, "empty", None)
-    status, pad = str(cell["status"]), m.gap
-    size = m.small
+    status, pad, size = str(cell["status"]), m.gap, m.small
     line = line_height(size)
     inner = max(1, box.width - 2 * pad)
     if status == "ok" or (status == "diverged" and cell["width"]):
@@ -287,13 +281,12 @@ def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Dimensions) -> SheetCe
         return SheetCell(box, status, str(cell["image"]), (note,))
     room = (box.height - 2 * pad) // line if inner >= 3 * size else 0
     notes: list[Text] = []
-    y = box.y + pad
-    told: list[tuple[Any, Role, int]] = [(status, "alert", 1), (cell["reason"], "muted", room - 1)]
-    for text, role, most in told:
-        if text and room >= 1 and most >= 1:
-            lines = wrap(str(text), inner, size, limit=most)
-            notes.append(text_at(box.x + pad, y, inner, lines, size, role))
-            y = notes[-1].box.bottom
+    x, y = box.x + pad, box.y + pad
+    if room >= 1:
+        notes.append(text_at(x, y, inner, wrap(status, inner, size, limit=1), size, "alert"))
+    if cell["reason"] and room >= 2:
+        lines = wrap(str(cell["reason"]), inner, size, limit=room - 1)
+        notes.append(text_at(x, y + line, inner, lines, size, "muted"))
     return SheetCell(box, status, None, tuple(notes))
 
 
@@ -302,11 +295,11 @@ def _masthead(sheet: _Sheet, part: str, width: int, m: Dimensions) -> tuple[list
     size = min(120, max(22, round(width / 46)))
     title = wrap(sheet.spec.title, room, size, limit=4)
     texts = [text_at(m.margin, m.margin, room, title, size)]
-    about = [*_about(sheet), part] if part else _about(sheet)
     y = texts[0].box.bottom
-    if about:
+    subtitle = " · ".join([*_page_values(sheet), *([part] if part else [])])
+    if subtitle:
         smaller = max(13, round(size * 0.55))
-        lines = wrap(" · ".join(about), room, smaller, limit=5)
+        lines = wrap(subtitle, room, smaller, limit=5)
         texts.append(text_at(m.margin, y, room, lines, smaller))
         y = texts[-1].box.bottom
     return texts, y + max(m.gap, size // 2)

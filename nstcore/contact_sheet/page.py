@@ -7,10 +7,12 @@ the PDF.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,12 +65,7 @@ class Text:
 
 
 def text_at(
-    x: int,
-    y: int,
-    width: int,
-    lines: list[str],
-    size: int,
-    role: Role = "ink",
+    x: int, y: int, width: int, lines: Sequence[str], size: int, role: Role = "ink"
 ) -> Text:
     """Make a text whose box is as tall as its lines."""
     box = Box(x, y, width, len(lines) * line_height(size))
@@ -77,20 +74,20 @@ def text_at(
 
 @dataclass(frozen=True)
 class Header:
-    """The head of a row, of a column or of a group of them.
+    """The header of a row, of a column or of a group of them.
 
     Attributes:
         axis: the axis, such as ``style``.
         value: its value here as text, such as the id of a style.
-        span: all that the head may cover: its own labels and pictures lie inside.
-        picture: where the source picture goes, for a style or a content.
+        span: all that the header may cover: its labels and its image lie inside.
+        image: where the source image goes, for a style or a content.
         labels: the texts.
     """
 
     axis: str
     value: str
     span: Box
-    picture: Box | None
+    image: Box | None
     labels: tuple[Text, ...]
 
 
@@ -99,11 +96,10 @@ class SheetCell:
     """The place of one combination.
 
     Attributes:
-        box: the place.
         status: ``ok``, ``diverged``, ``failed``, ``missing``, or ``empty`` where the grid has no
-            such cell.
-        image: the picture to show, relative to the run folder, or None.
-        notes: the reason where there is no picture, a tag where there is one with a flaw.
+            cell.
+        image: the image to show, relative to the run folder, or None.
+        notes: the reason where there is no image, a tag where there is one with a flaw.
     """
 
     box: Box
@@ -119,7 +115,7 @@ class Part:
     width: int
     height: int
     texts: tuple[Text, ...]
-    heads: tuple[Header, ...]
+    headers: tuple[Header, ...]
     cells: tuple[SheetCell, ...]
     rules: tuple[Box, ...]
 
@@ -131,7 +127,7 @@ class Page:
     Attributes:
         name: safe as a file name, from the page axes' values.
         title: the text at its head.
-        thumb: longest side of a picture in pixels, after any shrinking.
+        thumb: longest side of an image in pixels, after any shrinking.
         max_side: the longest side that a PNG of it may have.
         parts: at least one.
     """
@@ -149,39 +145,32 @@ LEADING = 1.32
 """Distance between base lines, in units of the font size."""
 
 _ASCENT, _DESCENT = 0.928, 0.236  # of Vera, in units of the font size
-_FILES = {False: "Vera.ttf", True: "VeraBd.ttf"}
 
+FONT_FILE = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
 
-def font_file(bold: bool) -> Path:
-    """The font's file, a TrueType font."""
-    return Path(reportlab.__file__).parent / "fonts" / _FILES[bold]
+_FONT_NAME = "Sheet"
 
 
 @functools.cache
-def pdf_font(bold: bool) -> str:
-    """Register the font with reportlab and return its name there."""
-    name = "Sheet-Bold" if bold else "Sheet"
-    pdfmetrics.registerFont(TTFont(name, str(font_file(bold))))
-    return name
-
-
-def font_face(bold: bool) -> Any:
+def font_face() -> Any:
     """The font as reportlab read it: the glyph and the width of every letter, and its measures."""
-    return pdfmetrics.getFont(pdf_font(bold)).face
+    pdfmetrics.registerFont(TTFont(_FONT_NAME, str(FONT_FILE)))
+    return pdfmetrics.getFont(_FONT_NAME).face
 
 
 @functools.lru_cache(maxsize=128)
-def pixel_font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """The font for drawing in a picture, ``size`` pixels tall."""
+def pixel_font(size: int) -> ImageFont.FreeTypeFont:
+    """The font for drawing in an image, ``size`` pixels tall."""
     layout = ImageFont.Layout.BASIC
-    return ImageFont.truetype(str(font_file(bold)), size, layout_engine=layout)
+    return ImageFont.truetype(str(FONT_FILE), size, layout_engine=layout)
 
 
 @functools.lru_cache(maxsize=100_000)
-def text_width(text: str, size: int, bold: bool = False) -> int:
+def text_width(text: str, size: int) -> int:
     """Width of one line in pixels: the larger of what the PNG and what the PDF will need."""
-    drawn = pixel_font(size, bold).getlength(text)
-    printed = float(pdfmetrics.stringWidth(text, pdf_font(bold), size))
+    font_face()  # registers the font with reportlab
+    drawn = pixel_font(size).getlength(text)
+    printed = float(pdfmetrics.stringWidth(text, _FONT_NAME, size))
     return math.ceil(max(drawn, printed))
 
 
@@ -195,11 +184,6 @@ def baseline(size: int) -> float:
     return (line_height(size) - (_ASCENT + _DESCENT) * size) / 2 + _ASCENT * size
 
 
-@functools.cache
-def _known() -> frozenset[int]:
-    return frozenset(font_face(False).charToGlyph)
-
-
 @functools.lru_cache(maxsize=20_000)
 def legible(text: str) -> str:
     """Replace what the font cannot show: by the bare letter where there is one, else by "?".
@@ -208,20 +192,21 @@ def legible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
+    known = font_face().charToGlyph
     out = []
     for char in unicodedata.normalize("NFC", text):
         if unicodedata.category(char) in ("Cc", "Zl", "Zp", "Zs"):
             out.append(" ")
-        elif ord(char) in _known() and char.isprintable():
+        elif ord(char) in known and char.isprintable():
             out.append(char)
         elif not unicodedata.category(char).startswith(("M", "Cf", "Cs")):
             bare = unicodedata.normalize("NFKD", char)
-            kept = "".join(part for part in bare if ord(part) in _known())
+            kept = "".join(part for part in bare if ord(part) in known)
             out.append(kept or "?")
     return "".join(out)
 
 
-def wrap(text: str, width: int, size: int, *, bold: bool = False, limit: int = 0) -> list[str]:
+def wrap(text: str, width: int, size: int, *, limit: int = 0) -> list[str]:
     """Break ``text`` into lines that are at most ``width`` pixels wide.
 
     Lines break after a blank, an underscore, a comma, a hyphen and the like; a piece that is wider
@@ -231,7 +216,6 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, limit: int = 0
         text: any text; what the font cannot show is replaced.
         width: room in pixels.
         size: font size in pixels.
-        bold: whether the bold font is used.
         limit: the most lines to give, the last of them then ending in an ellipsis; 0 for any.
 
     Returns:
@@ -240,14 +224,14 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, limit: int = 0
     lines: list[str] = []
     line = ""
     for piece in re.findall(r"[^\s_,;=/+\-]*[_,;=/+\-]+|[^\s_,;=/+\-]+|\s+", legible(text)):
-        if text_width((line + piece).rstrip(), size, bold) <= width:
+        if text_width((line + piece).rstrip(), size) <= width:
             line += piece
             continue
         if line.strip():
             lines.append(line.strip())
         line = piece.lstrip()
-        while text_width(line.rstrip(), size, bold) > width and len(line) > 1:
-            cut = _longest(line, width, size, bold)
+        while text_width(line.rstrip(), size) > width and len(line) > 1:
+            cut = _letters_that_fit(line, width, size)
             lines.append(line[:cut])
             line = line[cut:]
     if line.strip() or not lines:
@@ -255,18 +239,13 @@ def wrap(text: str, width: int, size: int, *, bold: bool = False, limit: int = 0
     if limit and len(lines) > limit:
         lines = lines[:limit]
         last = lines[-1]
-        while last and text_width(last + "…", size, bold) > width:
+        while last and text_width(last + "…", size) > width:
             last = last[:-1]
         lines[-1] = last.rstrip() + "…"
     return lines
 
 
-def _longest(line: str, width: int, size: int, bold: bool) -> int:
-    low, high = 1, len(line)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if text_width(line[:middle], size, bold) <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _letters_that_fit(line: str, width: int, size: int) -> int:
+    """How many letters of a line that is too long fit into the width, at least one."""
+    fits = bisect.bisect(range(len(line)), width, key=lambda count: text_width(line[:count], size))
+    return max(1, fits - 1)

@@ -11,10 +11,10 @@ Lengths are points of 1/72 inch, from the bottom left corner of a page.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO
 
-from nstcore.contact_sheet.page import font_face, font_file
+from nstcore.contact_sheet.page import FONT_FILE, font_face
 
 CODES_PER_BLOCK = 100
 """The most entries of one block of a character map."""
@@ -32,25 +32,21 @@ class Document:
         self._file = file
         self._title = title
         self._size = 0
-        self._places: list[int] = []  # of object n + 1
+        self._offsets: list[int] = []  # of object n + 1
         self._pages: list[int] = []
         self._headings: list[str] = []
-        self._fonts: dict[bool, int] = {}
-        self._glyphs: dict[bool, dict[int, str]] = {}
+        self._font: int | None = None
+        self._glyphs: dict[int, str] = {}
         self._write(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
         self._tree = self._reserve()
 
-    def picture(self, jpeg: bytes, width: int, height: int) -> int:
-        """Write a picture, to be shown any number of times.
-
-        Args:
-            jpeg: an RGB picture as JPEG.
-            width, height: in pixels.
+    def image(self, jpeg: bytes, width: int, height: int) -> int:
+        """Write an RGB image, to be shown any number of times.
 
         Returns:
-            The number by which `PdfPage.picture` knows it.
+            Its number for `PdfPage.image`.
         """
-        facts = {
+        entries = {
             "Type": "/XObject",
             "Subtype": "/Image",
             "Width": str(width),
@@ -59,46 +55,41 @@ class Document:
             "BitsPerComponent": "8",
             "Filter": "/DCTDecode",
         }
-        return self._stream(facts, jpeg)
+        return self._stream(entries, jpeg)
 
     def page(self, width: float, height: float, heading: str) -> PdfPage:
         """Begin a page; ``heading`` stands for it in the outline."""
         return PdfPage(self, width, height, heading)
 
-    def add(self, leaf: PdfPage) -> None:
+    def add(self, page: PdfPage) -> None:
         """Write a page that is drawn."""
-        content = self._packed({}, b"\n".join(leaf.operators))
-        fonts = {f"F{int(bold)}": f"{self._fonts[bold]} 0 R" for bold in sorted(leaf.fonts)}
-        pictures = {f"P{number}": f"{number} 0 R" for number in sorted(leaf.pictures)}
-        facts = {
+        content = self._packed({}, b"\n".join(page.operators))
+        fonts = {"F0": f"{self._font} 0 R"} if self._font else {}
+        images = {f"P{number}": f"{number} 0 R" for number in sorted(page.images)}
+        entries = {
             "Type": "/Page",
             "Parent": f"{self._tree} 0 R",
-            "MediaBox": f"[0 0 {spelt(leaf.width)} {spelt(leaf.height)}]",
+            "MediaBox": f"[0 0 {format_number(page.width)} {format_number(page.height)}]",
             "Contents": f"{content} 0 R",
-            "Resources": _dictionary(
-                {"Font": _dictionary(fonts), "XObject": _dictionary(pictures)}
-            ),
+            "Resources": _dictionary({"Font": _dictionary(fonts), "XObject": _dictionary(images)}),
         }
-        self._pages.append(self._object(_dictionary(facts)))
-        self._headings.append(leaf.heading)
+        self._pages.append(self._object(_dictionary(entries)))
+        self._headings.append(page.heading)
 
-    def glyphs(self, text: str, bold: bool) -> str:
+    def glyphs(self, text: str) -> str:
         """The text as hexadecimal numbers of its letters in the font, which is then embedded."""
-        if bold not in self._fonts:
-            self._fonts[bold] = self._reserve()
-        seen = self._glyphs.setdefault(bold, {})
-        known: Mapping[int, int] = font_face(bold).charToGlyph
-        numbers = []
-        for char in text:
-            number = known.get(ord(char), 0)
-            seen.setdefault(number, char)
-            numbers.append(f"{number:04X}")
-        return "".join(numbers)
+        if self._font is None:
+            self._font = self._reserve()
+        known: Mapping[int, int] = font_face().charToGlyph
+        numbers = [known.get(ord(char), 0) for char in text]
+        for number, char in zip(numbers, text, strict=True):
+            self._glyphs.setdefault(number, char)
+        return "".join(f"{number:04X}" for number in numbers)
 
     def close(self) -> None:
         """Write what holds the pages together."""
-        for bold, number in self._fonts.items():
-            self._font(number, bold)
+        if self._font is not None:
+            self._embed_font(self._font)
         kids = " ".join(f"{number} 0 R" for number in self._pages)
         tree = {"Type": "/Pages", "Kids": f"[{kids}]", "Count": str(len(self._pages))}
         self._object(_dictionary(tree), self._tree)
@@ -110,16 +101,14 @@ class Document:
             "ViewerPreferences": "<< /DisplayDocTitle true >>",
         }
         root = self._object(_dictionary(catalog))
-        facts = {"Title": _text(self._title), "Creator": _text("nstcore")}
-        info = self._object(_dictionary(facts))
-        start, count = self._size, len(self._places) + 1
+        entries = {"Title": _text(self._title), "Creator": _text("nstcore")}
+        info = self._object(_dictionary(entries))
+        start, count = self._size, len(self._offsets) + 1
         self._write(f"xref\n0 {count}\n0000000000 65535 f \n".encode())
-        for place in self._places:
-            self._write(f"{place:010d} 00000 n \n".encode())
-        ends = {"Size": str(count), "Root": f"{root} 0 R", "Info": f"{info} 0 R"}
-        self._write(f"trailer\n{_dictionary(ends)}\nstartxref\n{start}\n%%EOF\n".encode())
-
-    # --- objects -------------------------------------------------------------------------------
+        for offset in self._offsets:
+            self._write(f"{offset:010d} 00000 n \n".encode())
+        trailer = {"Size": str(count), "Root": f"{root} 0 R", "Info": f"{info} 0 R"}
+        self._write(f"trailer\n{_dictionary(trailer)}\nstartxref\n{start}\n%%EOF\n".encode())
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -127,22 +116,22 @@ class Document:
 
     def _reserve(self) -> int:
         """The number of an object that is written later."""
-        self._places.append(0)
-        return len(self._places)
+        self._offsets.append(0)
+        return len(self._offsets)
 
     def _object(self, body: str | bytes, number: int | None = None) -> int:
         number = self._reserve() if number is None else number
-        self._places[number - 1] = self._size
+        self._offsets[number - 1] = self._size
         data = body.encode() if isinstance(body, str) else body
         self._write(b"%d 0 obj\n%b\nendobj\n" % (number, data))
         return number
 
-    def _stream(self, facts: Mapping[str, str], data: bytes) -> int:
-        head = _dictionary({**facts, "Length": str(len(data))}).encode()
+    def _stream(self, entries: Mapping[str, str], data: bytes) -> int:
+        head = _dictionary({**entries, "Length": str(len(data))}).encode()
         return self._object(b"%b\nstream\n%b\nendstream" % (head, data))
 
-    def _packed(self, facts: Mapping[str, str], data: bytes) -> int:
-        return self._stream({**facts, "Filter": "/FlateDecode"}, zlib.compress(data, 6))
+    def _packed(self, entries: Mapping[str, str], data: bytes) -> int:
+        return self._stream({**entries, "Filter": "/FlateDecode"}, zlib.compress(data, 6))
 
     def _outline(self) -> int:
         """One entry for each page, in order."""
@@ -155,54 +144,49 @@ class Document:
             if place + 1 < len(numbers):
                 entry["Next"] = f"{numbers[place + 1]} 0 R"
             self._object(_dictionary({**entry, "Dest": f"[{page} 0 R /Fit]"}), number)
-        facts = {"Type": "/Outlines", "Count": str(len(numbers))}
+        entries = {"Type": "/Outlines", "Count": str(len(numbers))}
         if numbers:
-            facts |= {"First": f"{numbers[0]} 0 R", "Last": f"{numbers[-1]} 0 R"}
-        return self._object(_dictionary(facts), root)
+            entries |= {"First": f"{numbers[0]} 0 R", "Last": f"{numbers[-1]} 0 R"}
+        return self._object(_dictionary(entries), root)
 
-    # --- fonts ---------------------------------------------------------------------------------
-
-    def _font(self, number: int, bold: bool) -> None:
+    def _embed_font(self, number: int) -> None:
         """Embed the font, addressed by the numbers of its glyphs (ISO 32000-1, 9.7.4 and 9.10.3)."""
-        face, file = font_face(bold), font_file(bold).read_bytes()
-        glyphs = dict(sorted(self._glyphs[bold].items()))
+        face, file = font_face(), FONT_FILE.read_bytes()
+        glyphs = dict(sorted(self._glyphs.items()))
         program = self._packed({"Length1": str(len(file))}, file)
-        name = f"/{_plain(face.name)}"
-        described = {
+        name = f"/{face.name.decode('ascii')}"
+        descriptor = {
             "Type": "/FontDescriptor",
             "FontName": name,
             "Flags": "4",  # symbolic: more than the Latin letters of Adobe's standard
-            "FontBBox": f"[{' '.join(spelt(side) for side in face.bbox)}]",
-            "ItalicAngle": spelt(face.italicAngle),
-            "Ascent": spelt(face.ascent),
-            "Descent": spelt(face.descent),
-            "CapHeight": spelt(face.capHeight),
-            "StemV": spelt(face.stemV),
+            "FontBBox": f"[{' '.join(map(format_number, face.bbox))}]",
+            "ItalicAngle": format_number(face.italicAngle),
+            "Ascent": format_number(face.ascent),
+            "Descent": format_number(face.descent),
+            "CapHeight": format_number(face.capHeight),
+            "StemV": format_number(face.stemV),
             "FontFile2": f"{program} 0 R",
         }
-        descriptor = self._object(_dictionary(described))
         widths = " ".join(
-            f"{glyph} [{spelt(face.getCharWidth(ord(char)))}]" for glyph, char in glyphs.items()
+            f"{glyph} [{format_number(face.getCharWidth(ord(char)))}]"
+            for glyph, char in glyphs.items()
         )
-        system = "<< /Registry (Adobe) /Ordering (Identity) /Supplement 0 >>"
-        addressed = {
+        descendant = {
             "Type": "/Font",
             "Subtype": "/CIDFontType2",
             "BaseFont": name,
-            "CIDSystemInfo": system,
-            "FontDescriptor": f"{descriptor} 0 R",
+            "CIDSystemInfo": "<< /Registry (Adobe) /Ordering (Identity) /Supplement 0 >>",
+            "FontDescriptor": f"{self._object(_dictionary(descriptor))} 0 R",
             "W": f"[{widths}]",
             "CIDToGIDMap": "/Identity",
         }
-        descendant = self._object(_dictionary(addressed))
-        letters = self._packed({}, _character_map(glyphs).encode())
         font = {
             "Type": "/Font",
             "Subtype": "/Type0",
             "BaseFont": name,
             "Encoding": "/Identity-H",
-            "DescendantFonts": f"[{descendant} 0 R]",
-            "ToUnicode": f"{letters} 0 R",
+            "DescendantFonts": f"[{self._object(_dictionary(descendant))} 0 R]",
+            "ToUnicode": f"{self._packed({}, _character_map(glyphs).encode())} 0 R",
         }
         self._object(_dictionary(font), number)
 
@@ -219,40 +203,37 @@ class PdfPage:
     def __init__(self, document: Document, width: float, height: float, heading: str) -> None:
         self.document, self.width, self.height, self.heading = document, width, height, heading
         self.operators: list[bytes] = []
-        self.fonts: set[bool] = set()
-        self.pictures: set[int] = set()
+        self.images: set[int] = set()
 
     def fill(self, x: float, y: float, width: float, height: float, color: str) -> None:
         """Fill a rectangle with a colour ``#rrggbb``."""
-        self._say(f"{_ink(color)} {spelt(x)} {spelt(y)} {spelt(width)} {spelt(height)} re f")
+        box = " ".join(map(format_number, (x, y, width, height)))
+        self._append(f"{_ink(color)} {box} re f")
 
-    def picture(self, number: int, x: float, y: float, width: float, height: float) -> None:
-        """Show a picture of `Document.picture`."""
-        self.pictures.add(number)
-        place = f"{spelt(width)} 0 0 {spelt(height)} {spelt(x)} {spelt(y)} cm"
-        self._say(f"q {place} /P{number} Do Q")
+    def image(self, number: int, x: float, y: float, width: float, height: float) -> None:
+        """Show an image of `Document.image`."""
+        self.images.add(number)
+        matrix = " ".join(map(format_number, (width, 0, 0, height, x, y)))
+        self._append(f"q {matrix} cm /P{number} Do Q")
 
-    def text(
-        self, text: str, x: float, y: float, size: float, color: str, *, bold: bool = False
-    ) -> None:
+    def text(self, text: str, x: float, y: float, size: float, color: str) -> None:
         """Write a line whose base line begins at ``x``, ``y``."""
-        glyphs = self.document.glyphs(text, bold)
-        self.fonts.add(bold)
-        place = f"{spelt(x)} {spelt(y)} Td"
-        self._say(f"{_ink(color)} BT /F{int(bold)} {spelt(size)} Tf {place} <{glyphs}> Tj ET")
+        font = f"/F0 {format_number(size)} Tf"
+        place = f"{format_number(x)} {format_number(y)} Td"
+        self._append(f"{_ink(color)} BT {font} {place} <{self.document.glyphs(text)}> Tj ET")
 
-    def _say(self, operators: str) -> None:
+    def _append(self, operators: str) -> None:
         self.operators.append(operators.encode("ascii"))
 
 
-def spelt(value: float) -> str:
+def format_number(value: float) -> str:
     """A number as the format wants it: without an exponent, to a thousandth."""
     text = f"{value:.3f}".rstrip("0").rstrip(".")
     return "0" if text in ("", "-0") else text
 
 
 def _ink(color: str) -> str:
-    return " ".join(spelt(part / 255) for part in bytes.fromhex(color[1:])) + " rg"
+    return " ".join(format_number(part / 255) for part in bytes.fromhex(color[1:])) + " rg"
 
 
 def _dictionary(entries: Mapping[str, str]) -> str:
@@ -262,10 +243,6 @@ def _dictionary(entries: Mapping[str, str]) -> str:
 def _text(text: str) -> str:
     """Any text as a string of the format: UTF-16 with its mark, in hexadecimal."""
     return f"<FEFF{text.encode('utf-16-be', errors='replace').hex().upper()}>"
-
-
-def _plain(name: Any) -> str:
-    return name.decode("ascii") if isinstance(name, bytes) else str(name)
 
 
 def _character_map(glyphs: Mapping[int, str]) -> str:
@@ -283,11 +260,11 @@ def _character_map(glyphs: Mapping[int, str]) -> str:
     ]
     pairs = list(glyphs.items())
     for start in range(0, len(pairs), CODES_PER_BLOCK):
-        lines += _block(pairs[start : start + CODES_PER_BLOCK])
+        block = pairs[start : start + CODES_PER_BLOCK]
+        lines.append(f"{len(block)} beginbfchar")
+        lines += [
+            f"<{glyph:04X}> <{char.encode('utf-16-be').hex().upper()}>" for glyph, char in block
+        ]
+        lines.append("endbfchar")
     lines += ["endcmap", "CMapName currentdict /CMap defineresource pop", "end", "end"]
     return "\n".join(lines)
-
-
-def _block(pairs: Sequence[tuple[int, str]]) -> list[str]:
-    entries = [f"<{glyph:04X}> <{char.encode('utf-16-be').hex().upper()}>" for glyph, char in pairs]
-    return [f"{len(pairs)} beginbfchar", *entries, "endbfchar"]

@@ -1,7 +1,7 @@
-"""Drawing planned pages as PNG and as PDF, from one reading of each picture.
+"""Drawing planned pages as PNG and as PDF, from one reading of each image.
 
-Pictures are read by a few threads and drawn in order.  What is in memory is one PNG and the few
-pictures that are next; the PDF goes to its file as it is drawn.
+Images are read by a few threads and drawn in order.  What is in memory is one PNG and the few images
+that are next; the PDF goes to its file as it is drawn.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from nstcore.contact_sheet.page import (
     pixel_font,
 )
 from nstcore.contact_sheet.pdf import Document, PdfPage
-from nstcore.contact_sheet.pictures import Sources, load, load_source, source_sizes
+from nstcore.contact_sheet.source_images import Sources, load, load_source, source_sizes
 from nstcore.errors import ImageError, UserError
 from nstcore.store.files import atomic_path
 
@@ -51,7 +51,7 @@ DPI = 120
 
 _POINT = 72 / DPI
 _LONGEST_PDF_SIDE = 14_400  # points; what readers accept
-_PDF_PIXELS = 24_000_000  # a page's pictures together, where there is room for more than the PNG's
+_PDF_PIXELS = 24_000_000  # a page's images together, where there is room for more than the PNG's
 
 
 def render_page(
@@ -67,15 +67,14 @@ def render_page(
 
     All parts go into the PDF, one page each, with its text as text.  The PNG holds as many parts,
     one below the other, as its limits allow; the others stand beside it as ``<name>.part2.png``
-    and so on.  Pictures that cannot be read leave a note, not a hole in the run.
+    and so on.  The place of an image that cannot be read is filled, with a warning in the log.
 
     Args:
         page: a plan of `plan_pages`.
         run_dir: the folder that the cells' image paths start from.
-        sources: the pictures of styles and contents.
-        png: where the picture goes.
-        pdf: where the document goes.
-        threads: how many pictures are read at the same time.
+        sources: the images of styles and contents.
+        png, pdf: where they go.
+        threads: how many images are read at the same time.
 
     Returns:
         The files written, the PDF last.
@@ -112,10 +111,10 @@ def write_sheets(
 
     Returns:
         The files written: ``<out_dir>/<page>.png`` and ``.pdf`` for each page of `page_names`,
-        and further parts of a page that is too large for one picture.
+        and further parts of a page that is too large for one PNG.
 
     Raises:
-        UserError: there is no page ``only``, or the specification does not fit the run.
+        UserError: ``only`` is no page of the run, or the specification does not fit the run.
     """
     sizes = source_sizes(sources or {})
     pages = plan_pages(metrics, spec, sizes=sizes, values=values, only=only)
@@ -152,7 +151,7 @@ def _remove_stale(png: Path, count: int) -> None:
 
 @dataclass(frozen=True)
 class _Thumbnail:
-    """A picture as both files want it.
+    """An image as both files want it.
 
     Attributes:
         pixels: as large as its place in the PNG.
@@ -168,7 +167,7 @@ class _Thumbnail:
 def _thumbnail(
     read: Callable[[tuple[int, int]], Image.Image], width: int, height: int, density: float
 ) -> _Thumbnail | None:
-    """Read a picture for a place of ``width`` × ``height`` pixels; None if that cannot be done."""
+    """Read an image for a place of ``width`` × ``height`` pixels; None if that cannot be done."""
     try:
         image = read((round(width * density), round(height * density)))
     except ImageError as error:
@@ -185,53 +184,38 @@ def _thumbnail(
     return _Thumbnail(pixels, jpeg.getvalue(), image.size)
 
 
-class _PngPen:
-    """A pen for one part of a PNG."""
+class _Pen:
+    """Draws a part onto the PNG, from row ``top``, and onto a page of the PDF at the same time."""
 
-    def __init__(self, canvas: Image.Image, top: int) -> None:
-        self.canvas, self.top = canvas, top
-        self.pen = ImageDraw.Draw(canvas)
-
-    def fill(self, box: Box, color: str) -> None:
-        x, y = box.x, box.y + self.top
-        self.pen.rectangle((x, y, x + box.width - 1, y + box.height - 1), fill=color)
-
-    def text(self, text: Text) -> None:
-        font = pixel_font(text.size, False)
-        for number, line in enumerate(text.lines):
-            y = text.box.y + self.top + number * line_height(text.size) + baseline(text.size)
-            self.pen.text((text.box.x, round(y)), line, INK[text.role], font, anchor="ls")
-
-    def picture(self, box: Box, pixels: Image.Image) -> None:
-        self.canvas.paste(pixels, (box.x, box.y + self.top))
-
-
-class _PdfPen:
-    """A pen for one page of a PDF, whose origin is the bottom left corner."""
-
-    def __init__(self, pdf_page: PdfPage, part: Part, scale: float) -> None:
-        self.pdf_page, self.scale, self.height = pdf_page, scale, part.height
+    def __init__(
+        self, canvas: Image.Image, top: int, pdf_page: PdfPage, part: Part, scale: float
+    ) -> None:
+        self.canvas, self.top, self.pdf_page = canvas, top, pdf_page
+        self.scale, self.height = scale, part.height
+        self.png = ImageDraw.Draw(canvas)
         self.fill(Box(0, 0, part.width, part.height), PAPER)
 
     def fill(self, box: Box, color: str) -> None:
+        x, y = box.x, box.y + self.top
+        self.png.rectangle((x, y, x + box.width - 1, y + box.height - 1), fill=color)
         self.pdf_page.fill(*self._to_points(box), color)
 
     def text(self, text: Text) -> None:
-        size, color = text.size * self.scale, INK[text.role]
+        font, color = pixel_font(text.size), INK[text.role]
         for number, line in enumerate(text.lines):
-            y = text.box.y + number * line_height(text.size) + baseline(text.size)
-            x, up = text.box.x * self.scale, (self.height - y) * self.scale
-            self.pdf_page.text(line, x, up, size, color)
+            x, y = text.box.x, text.box.y + number * line_height(text.size)
+            base = baseline(text.size)
+            self.png.text((x, round(y + self.top + base)), line, color, font, anchor="ls")
+            up = self.height - (y + base)  # the origin of a PDF is the bottom left corner
+            self.pdf_page.text(line, x * self.scale, up * self.scale, text.size * self.scale, color)
 
-    def picture(self, box: Box, number: int) -> None:
-        self.pdf_page.picture(number, *self._to_points(box))
+    def image(self, box: Box, pixels: Image.Image, number: int) -> None:
+        self.canvas.paste(pixels, (box.x, box.y + self.top))
+        self.pdf_page.image(number, *self._to_points(box))
 
     def _to_points(self, box: Box) -> tuple[float, float, float, float]:
         s = self.scale
         return box.x * s, (self.height - box.bottom) * s, box.width * s, box.height * s
-
-
-Pens = tuple[_PngPen, _PdfPen]
 
 
 class _Drawing:
@@ -240,10 +224,10 @@ class _Drawing:
     Args:
         page: its plan.
         run_dir: the folder that the cells' image paths start from.
-        sources: the pictures of styles and contents.
+        sources: the images of styles and contents.
         document: its PDF.
-        pool: reads pictures.
-        ahead: how many pictures may be read already while one is drawn.
+        pool: reads images.
+        ahead: how many images may be read already while one is drawn.
     """
 
     def __init__(
@@ -267,14 +251,13 @@ class _Drawing:
         canvas = Image.new("RGB", size, PAPER)
         top = 0
         for part in parts:
-            pdf_page = self.document.page(
-                part.width * self.scale, part.height * self.scale, self._heading()
-            )
-            self._part(part, (_PngPen(canvas, top), _PdfPen(pdf_page, part, self.scale)))
+            width, height = part.width * self.scale, part.height * self.scale
+            pdf_page = self.document.page(width, height, self._heading())
+            self._part(part, _Pen(canvas, top, pdf_page, part, self.scale))
             self.document.add(pdf_page)
             top += part.height
         with atomic_path(path) as temporary:
-            # Run lengths alone: as small for painted pictures, in half the time.
+            # Run lengths alone: as small for paintings, in half the time.
             canvas.save(
                 temporary, "PNG", dpi=(DPI, DPI), compress_level=4, compress_type=zlib.Z_RLE
             )
@@ -284,81 +267,73 @@ class _Drawing:
         count = len(self.page.parts)
         return self.page.title + (f" · part {self.drawn} of {count}" if count > 1 else "")
 
-    def _part(self, part: Part, pens: Pens) -> None:
+    def _part(self, part: Part, pen: _Pen) -> None:
         for rule in part.rules:
-            for pen in pens:
-                pen.fill(rule, RULE)
+            pen.fill(rule, RULE)
         density = _density(part)
-        self._headers(part.heads, density, pens)
-        self._cells(part.cells, density, pens)
+        self._headers(part.headers, density, pen)
+        self._cells(part.cells, density, pen)
         for text in part.texts:
-            for pen in pens:
-                pen.text(text)
+            pen.text(text)
 
-    def _headers(self, heads: Sequence[Header], density: float, pens: Pens) -> None:
-        """Draw the heads; a picture that heads several groups is read once."""
+    def _headers(self, headers: Sequence[Header], density: float, pen: _Pen) -> None:
+        """Draw the headers; an image that heads several groups is read once."""
         places: dict[tuple[str, str, int, int], list[Box]] = {}
-        for head in heads:
-            for label in head.labels:
-                for pen in pens:
-                    pen.text(label)
-            if head.picture is not None:
-                key = (head.axis, head.value, head.picture.width, head.picture.height)
-                places.setdefault(key, []).append(head.picture)
+        for header in headers:
+            for label in header.labels:
+                pen.text(label)
+            if header.image is not None:
+                key = (header.axis, header.value, header.image.width, header.image.height)
+                places.setdefault(key, []).append(header.image)
         tasks = (
             partial(_thumbnail, partial(self._source, axis, value), width, height, density)
             for axis, value, width, height in places
         )
         for boxes, thumbnail in zip(places.values(), self._in_order(tasks), strict=True):
-            self._show(thumbnail, boxes, BLANK, pens)
+            self._show(thumbnail, boxes, BLANK, pen)
 
     def _source(self, axis: str, value: str, room: tuple[int, int]) -> Image.Image:
-        picture = self.sources.get(axis, {}).get(value)
-        if picture is None:
-            raise ImageError(f"{axis} {value}: its picture is not known")
-        return load_source(picture, room)
+        source = self.sources.get(axis, {}).get(value)
+        if source is None:
+            raise ImageError(f"{axis} {value}: its image is not known")
+        return load_source(source, room)
 
-    def _cells(self, cells: Sequence[SheetCell], density: float, pens: Pens) -> None:
+    def _cells(self, cells: Sequence[SheetCell], density: float, pen: _Pen) -> None:
         for cell in cells:
             if cell.image is None:
-                for pen in pens:
-                    pen.fill(cell.box, BLANK if cell.status == "empty" else FLAWED)
-        shown = [(cell, cell.image) for cell in cells if cell.image is not None]
-        most = self.page.thumb  # a row may be taller, where its head is
+                pen.fill(cell.box, BLANK if cell.status == "empty" else FLAWED)
+        shown = [(cell.box, self.run_dir / cell.image) for cell in cells if cell.image is not None]
+        most = self.page.thumb  # a row may be taller, where its header is
         tasks = (
             partial(
                 _thumbnail,
-                partial(load, self.run_dir / image),
-                min(cell.box.width, most),
-                min(cell.box.height, most),
+                partial(load, path),
+                min(box.width, most),
+                min(box.height, most),
                 density,
             )
-            for cell, image in shown
+            for box, path in shown
         )
-        for (cell, _), thumbnail in zip(shown, self._in_order(tasks), strict=True):
-            self._show(thumbnail, [cell.box], FLAWED, pens)
+        for (box, _), thumbnail in zip(shown, self._in_order(tasks), strict=True):
+            self._show(thumbnail, [box], FLAWED, pen)
         for cell in cells:
             for note in cell.notes:
-                for pen in pens:
-                    if cell.image is not None:
-                        pen.fill(_around(note), FLAWED)
-                    pen.text(note)
+                if cell.image is not None:
+                    pen.fill(_around(note), FLAWED)
+                pen.text(note)
 
     def _show(
-        self, thumbnail: _Thumbnail | None, boxes: Sequence[Box], otherwise: str, pens: Pens
+        self, thumbnail: _Thumbnail | None, boxes: Sequence[Box], otherwise: str, pen: _Pen
     ) -> None:
-        """Draw a picture at the top left of its boxes, or fill them where it cannot be read."""
-        pixels, points = pens
+        """Draw an image at the top left of its boxes, or fill them where it cannot be read."""
         if thumbnail is None:
             for box in boxes:
-                pixels.fill(box, otherwise)
-                points.fill(box, otherwise)
+                pen.fill(box, otherwise)
             return
-        number = self.document.picture(thumbnail.jpeg, *thumbnail.size)
+        number = self.document.image(thumbnail.jpeg, *thumbnail.size)
         for box in boxes:
             place = Box(box.x, box.y, *thumbnail.pixels.size)
-            pixels.picture(place, thumbnail.pixels)
-            points.picture(place, number)
+            pen.image(place, thumbnail.pixels, number)
 
     def _in_order(
         self, tasks: Iterable[Callable[[], _Thumbnail | None]]
@@ -374,12 +349,12 @@ class _Drawing:
 
 
 def _density(part: Part) -> float:
-    """Pixels of the PDF's pictures to one of the PNG's: up to twice as many, within reason."""
+    """Pixels of the PDF's images to one of the PNG's: up to twice as many, within reason."""
     pixels = sum(cell.box.width * cell.box.height for cell in part.cells if cell.image) or 1
     return min(2.0, max(1.0, math.sqrt(_PDF_PIXELS / pixels)))
 
 
 def _around(note: Text) -> Box:
-    font = pixel_font(note.size, False)
+    font = pixel_font(note.size)
     width = max(round(font.getlength(line)) for line in note.lines)
     return Box(note.box.x - 3, note.box.y, min(note.box.width, width) + 6, note.box.height)

@@ -13,9 +13,9 @@ from nstcore.contact_sheet.page import Box, Page, Part, Text, line_height, text_
 
 
 def texts_of(part: Part) -> list[Text]:
-    in_heads = [label for head in part.heads for label in head.labels]
+    in_headers = [label for head in part.headers for label in head.labels]
     in_cells = [note for cell in part.cells for note in cell.notes]
-    return [*part.texts, *in_heads, *in_cells]
+    return [*part.texts, *in_headers, *in_cells]
 
 
 def overlapping(boxes: Sequence[Box], others: Sequence[Box] | None = None) -> list[Any]:
@@ -42,25 +42,25 @@ def check(part: Part) -> None:
         assert text.box.inside(page), text
         assert text.box.height >= len(text.lines) * line_height(text.size)
         assert max(text_width(line, text.size) for line in text.lines) <= text.box.width
-    pictures = [head.picture for head in part.heads if head.picture]
+    images = [head.image for head in part.headers if head.image]
     cells = [cell.box for cell in part.cells]
-    for head in part.heads:
+    for head in part.headers:
         assert head.span.inside(page)
-        for box in (head.picture, *(label.box for label in head.labels)):
+        for box in (head.image, *(label.box for label in head.labels)):
             assert box is None or box.inside(head.span), head
     for cell in part.cells:
         assert cell.box.inside(page)
         assert all(note.box.inside(cell.box) for note in cell.notes)
         assert not overlapping([note.box for note in cell.notes])
-    outside = [t.box for t in part.texts] + [b.box for h in part.heads for b in h.labels]
-    placed = [*outside, *pictures, *cells]
+    outside = [t.box for t in part.texts] + [b.box for h in part.headers for b in h.labels]
+    placed = [*outside, *images, *cells]
     assert not overlapping(placed)
     assert all(rule.inside(page) for rule in part.rules)
     assert not overlapping(part.rules, placed)
 
 
 def check_limits(page: Page) -> None:
-    """Every part can be opened by what people open pictures with."""
+    """Every part can be opened by what people open images with."""
     for part in page.parts:
         assert max(part.width, part.height) <= page.max_side
         assert part.width * part.height <= MAX_AREA

@@ -9,7 +9,7 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("nstcore.contact_sheet", ["pandas", "numpy", "PIL", "reportlab", "torch"]),
+        ("nstcore.contact_sheet.axes", ["pandas", "numpy", "PIL", "reportlab", "torch"]),
         ("nstcore.core.metrics", ["torch", "numpy", "scipy", "skimage", "PIL"]),
         ("nstcore.report.outputs", ["torch", "snakemake"]),
     ],

@@ -11,7 +11,7 @@ from synthetic import write_run
 from nstcore.contact_sheet.axes import SheetSpec
 from nstcore.contact_sheet.layout import plan_pages
 from nstcore.contact_sheet.page import Part
-from nstcore.contact_sheet.pictures import find_sources, source_sizes
+from nstcore.contact_sheet.source_images import find_sources, source_sizes
 from nstcore.errors import UserError
 from nstcore.results.tables import collect
 
@@ -49,15 +49,15 @@ def test_nothing_overlaps_and_nothing_is_cut(
 
 def test_labels_hold_the_whole_name(tmp_path: Path) -> None:
     (part,) = planned(tmp_path, SheetSpec("t", thumb=64), styles=[SIXTY], axes={})
-    label = next(h for h in part.heads if h.axis == "style").labels[-1]
+    label = next(h for h in part.headers if h.axis == "style").labels[-1]
     assert "".join(label.lines) == SIXTY
 
 
 def test_group_heads_stand_once_and_span_their_group(tmp_path: Path) -> None:
     spec = SheetSpec("t", rows=["style", "content"], cols=["style_weight"])
     (part,) = planned(tmp_path, spec)
-    styles = [head for head in part.heads if head.axis == "style"]
-    contents = [head for head in part.heads if head.axis == "content"]
+    styles = [head for head in part.headers if head.axis == "style"]
+    contents = [head for head in part.headers if head.axis == "content"]
     assert [head.value for head in styles] == ["night", "wave"]
     assert [head.value for head in contents] == ["cat", "rocket"] * 2
     assert styles[0].span.y == contents[0].span.y
@@ -104,8 +104,8 @@ def test_a_page_that_cannot_shrink_is_split(tmp_path: Path) -> None:
         check(part)
         assert max(part.width, part.height) <= 1200
         assert any("part" in line for text in part.texts for line in text.lines)
-        contents = [head.value for head in part.heads if head.axis == "content"]
-        styles = [head.value for head in part.heads if head.axis == "style"]
+        contents = [head.value for head in part.headers if head.axis == "content"]
+        styles = [head.value for head in part.headers if head.axis == "style"]
         seen += [(content, style) for content in contents for style in styles]
     assert len(seen) == len(set(seen)) == 50 * 40
 
@@ -124,8 +124,8 @@ def test_a_thousand_rows_come_in_parts_that_each_have_their_heads() -> None:
     rows: list[str] = []
     for part in page.parts:
         check(part)
-        assert [head.value for head in part.heads if head.axis == "style"] == ["night", "wave"]
-        rows += [head.value for head in part.heads if head.axis == "content"]
+        assert [head.value for head in part.headers if head.axis == "style"] == ["night", "wave"]
+        rows += [head.value for head in part.headers if head.axis == "content"]
     assert rows == names
 
 
@@ -180,7 +180,7 @@ def test_titles_stand_in_place_of_values(tmp_path: Path, place: str) -> None:
     for part in parts:
         check(part)
         words += [" ".join(text.lines) for text in texts_of(part)]
-        words += [word for head in part.heads for word in (head.value,)]
+        words += [word for head in part.headers for word in (head.value,)]
     said = " ".join(words)
     assert said.count(title.split()[-2] + " layers") >= 1
     assert ("hard" in said) == (place != "nowhere")

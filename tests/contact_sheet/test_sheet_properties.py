@@ -100,7 +100,7 @@ def test_every_cell_stands_once_under_its_whole_name(
     if spec.max_side < 12_000:
         return  # on so small a page the longest names end in an ellipsis
     for part in parts:
-        for head in part.heads:
+        for head in part.headers:
             name = "".join(head.labels[-1].lines)
             whole = legible(shown(spec.titles, head.axis, head.value))
             assert name.replace(" ", "") == whole.replace(" ", "")

@@ -11,8 +11,8 @@ from synthetic import painting, write_run
 
 from nstcore.contact_sheet.axes import SheetSpec, page_names
 from nstcore.contact_sheet.layout import plan_pages
-from nstcore.contact_sheet.pictures import find_sources, load, load_source, source_size
 from nstcore.contact_sheet.render import FLAWED, PAPER, write_sheets
+from nstcore.contact_sheet.source_images import find_sources, load, load_source, source_size
 from nstcore.errors import ImageError, UserError
 from nstcore.results.tables import collect
 
@@ -58,9 +58,9 @@ def test_pictures_and_heads_are_in_their_places(tmp_path: Path) -> None:
     png, _ = write_sheets(metrics, spec, run, run / "sheets", sources=find_sources(run))
     ((part,),) = [p.parts for p in plan_pages(metrics, spec, sizes={("style", "night"): (40, 60)})]
     seen = np.asarray(Image.open(png))
-    for head in part.heads:
-        assert head.picture is not None
-        middle = seen[head.picture.y + 20, head.picture.x + 20].tolist()
+    for head in part.headers:
+        assert head.image is not None
+        middle = seen[head.image.y + 20, head.image.x + 20].tolist()
         assert middle == ([255, 0, 0] if head.axis == "content" else [0, 0, 255])
     (cell,) = part.cells
     mixed = seen[cell.box.y + 40, cell.box.x + 60].tolist()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nstcore.config.loader import parse_config
-from nstcore.contact_sheet import write_sheets
+from nstcore.contact_sheet.render import write_sheets
 from nstcore.images import fit_size
 from nstcore.plan.plan import Plan
 from nstcore.report.outputs import SheetForecast, forecast_sheets, sheet_spec, sheet_warnings

@@ -4,7 +4,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from nstcore.cli.run_command import share_checkout
-from nstcore.contact_sheet import page_names
+from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
 from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS, state_of
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule

@@ -1,4 +1,4 @@
-"""Small pictures of large ones, for sheets and for the report."""
+"""Small images of large ones, for sheets and for the report."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nstcore.errors import ImageError
+from nstcore.images import decode, resize, to_float
 from nstcore.plan.values import INPUT_AXES
 
-Picture = Path | Sequence[Path]
-"""One picture file, or those of a blend, which are shown side by side."""
+SourceImage = Path | Sequence[Path]
+"""One image file, or those of a blend, which are shown side by side."""
 
-Sources = Mapping[str, Mapping[str, Picture]]
-"""The pictures of each style and content: axis, then id."""
+Sources = Mapping[str, Mapping[str, SourceImage]]
+"""The images of each style and content: axis, then id."""
 
 _SMALLEST_SIZE = 32  # pixels; what a configuration may ask for
 
-
 _LARGE = 16_000_000  # pixels
-_LARGE_ONES = threading.Lock()
-"""Several threads read small pictures at the same time, but one large picture after the other."""
+_large_lock = threading.Lock()
+"""Several threads read small images at the same time, but one large image after the other."""
 
 
 def load(path: Path, box: tuple[int, int]) -> Image.Image:
-    """Read a picture at about the size that ``box`` (width, height) can show, as 8-bit sRGB.
+    """Read an image at about the size that ``box`` (width, height) can show, as 8-bit sRGB.
 
     Args:
         path: PNG, JPEG, WebP or TIFF of any bit depth.
-        box: the picture comes back no larger than needed to fill it, and never enlarged.
+        box: the image comes back no larger than needed to fill it, and never enlarged.
 
     Raises:
         ImageError: the file is missing or damaged.
@@ -41,10 +41,10 @@ def load(path: Path, box: tuple[int, int]) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * box[0], 2 * box[1]))
-            with _LARGE_ONES if image.width * image.height > _LARGE else nullcontext():
+            with _large_lock if image.width * image.height > _LARGE else nullcontext():
                 rgb = _rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        with _LARGE_ONES:
+        with _large_lock:
             rgb = _decoded(path, error)
     rgb.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return rgb
@@ -56,52 +56,45 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        paper = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(paper, rgba).convert("RGB")
+        background = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(background, rgba).convert("RGB")
     return image.convert("RGB")
 
 
 def _decoded(path: Path, error: Exception) -> Image.Image:
     """Read what Pillow alone cannot, such as a TIFF with 16 bits a channel."""
     if not path.is_file():
-        raise ImageError(f"{path}: this picture is missing") from error
-    try:
-        from nstcore.images import decode, resize, to_float
-
-        pixels = to_float(decode(path).pixels)
-        height, width = pixels.shape[:2]
-        scale = min(1.0, 2048 / max(width, height))
-        small = resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
-    except ImportError:
-        raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
+        raise ImageError(f"{path}: this image is missing") from error
+    pixels = to_float(decode(path).pixels)
+    height, width = pixels.shape[:2]
+    scale = min(1.0, 2048 / max(width, height))
+    small = resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
     return Image.fromarray((np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
-def load_source(picture: Picture, box: tuple[int, int]) -> Image.Image:
-    """Read the picture of a style or content; those of a blend as strips side by side.
+def load_source(source: SourceImage, box: tuple[int, int]) -> Image.Image:
+    """Read the image of a style or content; those of a blend as strips side by side.
 
     Raises:
         ImageError: a file is missing or damaged.
     """
-    if isinstance(picture, Path):
-        return load(picture, box)
-    if len(picture) == 1:
-        return load(picture[0], box)
-    first = load(picture[0], box)
+    paths = [source] if isinstance(source, Path) else source
+    first = load(paths[0], box)
+    if len(paths) == 1:
+        return first
     width, height = first.size
     strips = Image.new("RGB", first.size, "white")
-    for number, path in enumerate(picture):
-        left = width * number // len(picture)
-        right = width * (number + 1) // len(picture)
+    for number, path in enumerate(paths):
+        left, right = (width * n // len(paths) for n in (number, number + 1))
         if right > left:
             part = ImageOps.fit(load(path, box), (right - left, height), Image.Resampling.LANCZOS)
             strips.paste(part, (left, 0))
     return strips
 
 
-def source_size(picture: Picture) -> tuple[int, int] | None:
-    """Width and height of the picture of a style or content, or None where it cannot be read."""
-    path = picture if isinstance(picture, Path) else picture[0]
+def source_size(source: SourceImage) -> tuple[int, int] | None:
+    """Width and height of the image of a style or content, or None where it cannot be read."""
+    path = source if isinstance(source, Path) else source[0]
     try:
         with Image.open(path) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
@@ -111,21 +104,21 @@ def source_size(picture: Picture) -> tuple[int, int] | None:
 
 
 def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
-    """The sizes of all source pictures that can be read, by axis and id."""
-    found = {
-        (axis, name): source_size(picture)
-        for axis, pictures in sources.items()
-        for name, picture in pictures.items()
+    """The sizes of all source images that can be read, by axis and id."""
+    return {
+        (axis, name): size
+        for axis, images in sources.items()
+        for name, image in images.items()
+        if (size := source_size(image))
     }
-    return {key: size for key, size in found.items() if size is not None}
 
 
 def find_sources(run_dir: Path) -> dict[str, dict[str, list[Path]]]:
-    """The prepared pictures that a run left under ``inputs/``, the largest size of each.
+    """The prepared images that a run left under ``inputs/``, the largest size of each.
 
-    ``<id>/<size>.png`` is a picture at one of its sizes, perhaps with a word behind the number on what
-    the size is the size of; ``<id>/<index>.png``, with numbers smaller than any size, are the pictures of
-    a blend.
+    ``<id>/<size>.png`` is an image at one of its sizes, perhaps with a word after the number that names
+    the side that it measures; ``<id>/<index>.png``, with numbers smaller than any size, are the images
+    of a blend.
     """
     sources: dict[str, dict[str, list[Path]]] = {}
     for axis in INPUT_AXES:
