@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 
 from nstcore.errors import ImageError
-from nstcore.images.image import IntegerPixels, is_opaque
+from nstcore.images.image import IntegerPixels
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +47,19 @@ def to_srgb(color: IntegerPixels, profile: bytes | None, path: Path) -> IntegerP
     over: the values are then read as sRGB (or as plain inverse RGB, for CMYK).
 
     Args:
-        color: ``(H, W, C)`` uint8 or uint16 with C = 1 (grey), 3 (RGB) or 4 (CMYK, 0 = no ink).
-        profile: the ICC profile found in the file.
+        color, profile: as in ``RawImage``.
         path: for the messages.
 
     Returns:
         ``(H, W, 3)``, same dtype.
     """
+    converted = None
     if profile and profile != SRGB_PROFILE:
         converted = _apply_profile(color, profile, path)
-        if converted is not None:
-            return converted
-    return _without_profile(color)
+    return _without_profile(color) if converted is None else converted
 
 
 def _apply_profile(color: IntegerPixels, profile: bytes, path: Path) -> IntegerPixels | None:
-    """``color`` in sRGB, or None where the profile cannot be used."""
     channels = color.shape[2]
     wanted = _PROFILE_SPACES.get(profile[16:20])
     if channels == 1 and wanted == 3:  # common: a grey scan tagged with its scanner's RGB profile
@@ -115,7 +112,7 @@ def _transform(color: IntegerPixels, profile: bytes) -> IntegerPixels:
 def _is_srgb(profile: bytes) -> bool:
     """Whether the profile moves every colour by less than one step of 8 bits.
 
-    Most files carry one of many spellings of sRGB; converting would only shake the last bit.
+    Most files carry one of many spellings of sRGB; converting would only change the last bit.
     """
     levels = np.linspace(0, 65535, 17).round().astype(np.uint16)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 17, 3)
@@ -137,7 +134,7 @@ def _without_profile(color: IntegerPixels) -> IntegerPixels:
 
 
 def flatten(
-    rgb: IntegerPixels, alpha: IntegerPixels | None, background: tuple[int, int, int]
+    rgb: IntegerPixels, alpha: IntegerPixels, background: tuple[int, int, int]
 ) -> IntegerPixels:
     """Lay ``rgb`` over a plain background: ``alpha·rgb + (1 - alpha)·background``.
 
@@ -145,12 +142,10 @@ def flatten(
 
     Args:
         rgb: ``(H, W, 3)``, not multiplied by alpha.
-        alpha: ``(H, W)`` of the same dtype, or None where all is opaque.
+        alpha: ``(H, W)`` of the same dtype.
         background: 8-bit sRGB.
     """
     full_scale = int(np.iinfo(rgb.dtype).max)
-    if alpha is None or is_opaque(alpha):
-        return rgb
     behind = np.array(background, dtype=np.uint32) * np.uint32(full_scale // 255)
     cover = alpha[:, :, None].astype(np.uint32)
     # 65535 · 65535 + 32767 still fits into 32 bits.
@@ -182,5 +177,4 @@ _TRANSPOSES: dict[int, Any] = {
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation (TIFF 6.0, tag 274); unknown values leave the image as it is."""
-    transpose = _TRANSPOSES.get(orientation)
-    return pixels if transpose is None else transpose(pixels)
+    return _TRANSPOSES[orientation](pixels) if orientation in _TRANSPOSES else pixels

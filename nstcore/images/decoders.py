@@ -43,15 +43,21 @@ def read_with_pillow(data: bytes, kind: str, path: Path) -> RawImage:
     Raises:
         ImageError: when the file is damaged, cut short or too large.
     """
-    with open_image(data, kind, path) as image:
-        try:
+    with _open_image(data, kind, path) as image:
+        with _damage_reported(kind, path):
             image.load()
             color, alpha = _split(image)
-        except MemoryError:
-            raise
-        except Exception as error:  # a damaged file can make a decoder raise anything
-            raise ImageError(f"{path}: the {_FORMATS[kind]} {DAMAGED}") from error
-        return RawImage(color, alpha, find_profile(image, path), find_orientation(image, path))
+        return RawImage(color, alpha, _find_profile(image, path), _find_orientation(image, path))
+
+
+@contextmanager
+def _damage_reported(kind: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can make a decoder raise anything
+        raise ImageError(f"{path}: the {_FORMATS[kind]} {DAMAGED}") from error
 
 
 @contextmanager
@@ -66,37 +72,33 @@ def muted_warnings() -> Iterator[None]:
         yield
 
 
-def open_image(data: bytes, kind: str, path: Path) -> Image.Image:
-    """Open a file and check its header; nothing is decoded yet.
-
-    Raises:
-        ImageError: when the header is damaged, or promises too many pixels.
-    """
-    name = _FORMATS[kind]
-    try:
-        with muted_warnings():
-            image = Image.open(BytesIO(data), formats=[kind])
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(
-            f"{path}: has too many pixels to be safe to decode; make it smaller first ({error})"
-        ) from None
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path}: its {name} header is damaged or of an unusual kind; "
-            "export it again as an ordinary PNG or JPEG"
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ImageError(f"{path}: the {name} {DAMAGED}") from error
-    problem = megapixels_problem(image.width, image.height)
-    if problem:
-        raise ImageError(f"{path}: {problem}")
+def _open_image(data: bytes, kind: str, path: Path) -> Image.Image:
+    """Open a file and check its header; nothing is decoded yet."""
+    with _damage_reported(kind, path):
+        try:
+            with muted_warnings():
+                image = Image.open(BytesIO(data), formats=[kind])
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ImageError(
+                f"{path}: has too many pixels to be safe to decode; make it smaller first ({error})"
+            ) from None
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{path}: its {_FORMATS[kind]} header is damaged or of an unusual kind; "
+                "export it again as an ordinary PNG or JPEG"
+            ) from error
+    _check_size(image.width, image.height, path)
     frames = getattr(image, "n_frames", 1)
     # MPO: a JPEG that carries its own preview or gain map behind the image proper.
     if frames > 1 and image.format != "MPO":
         logger.warning("%s: holds %d frames; only the first is used", path, frames)
     return image
+
+
+def _check_size(width: int, height: int, path: Path) -> None:
+    problem = megapixels_problem(width, height)
+    if problem:
+        raise ImageError(f"{path}: {problem}")
 
 
 def _split(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
@@ -121,7 +123,7 @@ def _split(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | N
     raise ValueError(f"pixels of mode {mode}")
 
 
-def find_orientation(image: Image.Image, path: Path) -> int:
+def _find_orientation(image: Image.Image, path: Path) -> int:
     """The EXIF orientation that is still to be undone; 1 where there is none, or it is damaged."""
     try:
         with muted_warnings():
@@ -132,7 +134,7 @@ def find_orientation(image: Image.Image, path: Path) -> int:
         return 1
 
 
-def find_profile(image: Image.Image, path: Path) -> bytes | None:
+def _find_profile(image: Image.Image, path: Path) -> bytes | None:
     """The ICC profile of an image, embedded or implied by its other marks; None for sRGB.
 
     In the order of the PNG specification: iCCP, sRGB, gAMA and cHRM.  Cameras mark Adobe RGB in
@@ -188,11 +190,7 @@ def _is_adobe_rgb(image: Image.Image) -> bool:
 
 
 def read_png(data: bytes, path: Path) -> RawImage:
-    """Decode a PNG; Pillow drops the low byte of 16-bit colour, so libpng reads those itself.
-
-    Raises:
-        ImageError: when the file is damaged, cut short or too large.
-    """
+    """As `read_with_pillow`; it drops the low byte of 16-bit colour, so libpng reads those itself."""
     try:
         for _ in read_chunks(data):
             pass
@@ -201,17 +199,13 @@ def read_png(data: bytes, path: Path) -> RawImage:
     bit_depth = data[24]  # signature 8, chunk head 8, width 4, height 4
     if bit_depth != 16:
         return read_with_pillow(data, "PNG", path)
-    with open_image(data, "PNG", path) as image:
-        try:
+    with _open_image(data, "PNG", path) as image:
+        with _damage_reported("PNG", path):
             bands = np.atleast_3d(imagecodecs.png_decode(data))  # tRNS becomes an alpha band
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise ImageError(f"{path}: the PNG {DAMAGED}") from error
         has_alpha = bands.shape[2] in (2, 4)
         color = bands[:, :, :-1] if has_alpha else bands
         alpha = bands[:, :, -1] if has_alpha else None
-        return RawImage(color, alpha, find_profile(image, path), find_orientation(image, path))
+        return RawImage(color, alpha, _find_profile(image, path), _find_orientation(image, path))
 
 
 # --- TIFF ---
@@ -228,34 +222,23 @@ _FLOAT, _SIGNED = 3, 2  # SampleFormat
 
 
 def read_tiff(data: bytes, path: Path) -> RawImage:
-    """Decode the first page of a TIFF.
-
-    Raises:
-        ImageError: when the file is damaged, cut short, too large, or of an unusual kind.
-    """
-    try:
-        with tifffile.TiffFile(BytesIO(data)) as tiff:
-            page = tiff.pages[0]
-            if not isinstance(page, tifffile.TiffPage):
-                raise TypeError("the first page has no tags")
-            if _DNG_VERSION in page.tags:
-                raise ImageError(f"{path}: is a camera raw file (DNG); export it as TIFF or JPEG")
-            if page.bitspersample <= 8:
-                return read_with_pillow(data, "TIFF", path)
-            if len(tiff.pages) > 1:
-                logger.warning("%s: holds %d pages; only the first is used", path, len(tiff.pages))
-            return _read_deep_page(page, len(data), path)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can make a decoder raise anything
-        raise ImageError(f"{path}: the TIFF {DAMAGED}") from error
+    """As `read_with_pillow`, for the first page of a TIFF; tifffile reads more than 8 bits a channel."""
+    with _damage_reported("TIFF", path), tifffile.TiffFile(BytesIO(data)) as tiff:
+        page = tiff.pages[0]
+        if not isinstance(page, tifffile.TiffPage):
+            raise TypeError("the first page has no tags")
+        if _DNG_VERSION in page.tags:
+            raise ImageError(f"{path}: is a camera raw file (DNG); export it as TIFF or JPEG")
+        if page.bitspersample <= 8:
+            return read_with_pillow(data, "TIFF", path)
+        if len(tiff.pages) > 1:
+            logger.warning("%s: holds %d pages; only the first is used", path, len(tiff.pages))
+        return _read_deep_page(page, len(data), path)
 
 
 def _read_deep_page(page: tifffile.TiffPage, file_size: int, path: Path) -> RawImage:
     """A page of 9 to 64 bits a channel, as uint16."""
-    problem = megapixels_problem(page.imagewidth, page.imagelength)
-    if problem:
-        raise ImageError(f"{path}: {problem}")
+    _check_size(page.imagewidth, page.imagelength, path)
     channels = _CHANNELS.get(cast(Any, page.photometric))
     if channels is None or page.axes not in ("YX", "YXS", "SYX"):
         raise ImageError(
@@ -300,8 +283,7 @@ def _to_uint16(values: NDArray[Any], page: tifffile.TiffPage, path: Path) -> NDA
         return _stretch(values, 1.0 if kind == _FLOAT else 65535.0, path)
     if bits == 16 or (bits > 16 and int(values.max()) <= 65535):
         return cast("NDArray[np.uint16]", values.astype(np.uint16))
-    top = 2**bits - 1
-    return _round(values * (65535.0 / top))
+    return _round(values * (65535.0 / (2**bits - 1)))
 
 
 def _round(values: NDArray[Any]) -> NDArray[np.uint16]:

@@ -17,6 +17,10 @@ MAX_PIXELS = 1024**3 // 4 // 3
 DAMAGED = "is damaged or cut short; copy or export it again"
 
 
+IntegerPixels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Integer pixels: 8 or 16 bits a channel, full scale 255 or 65535."""
+
+
 @dataclass(frozen=True, eq=False)
 class RawImage:
     """Pixels as stored in a file.
@@ -32,22 +36,6 @@ class RawImage:
     alpha: IntegerPixels | None = None
     profile: bytes | None = None
     orientation: int = 1
-
-
-def megapixels_problem(width: int, height: int) -> str | None:
-    """What is wrong with an image of this size, or None."""
-    if width * height <= MAX_PIXELS:
-        return None
-    return (
-        f"has {width} x {height} = {width * height / 1e6:.0f} megapixels, more than the "
-        f"{MAX_PIXELS / 1e6:.0f} that are safe to decode; make it smaller first"
-    )
-
-
-# --- The decoded image, and the step between integer pixels and float32. ---
-
-IntegerPixels = NDArray[np.uint8] | NDArray[np.uint16]
-"""Integer pixels: 8 or 16 bits a channel, full scale 255 or 65535."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,20 +75,22 @@ class DecodedImage:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of ``"HxWx3:dtype:"`` followed by the little-endian pixels, as 64 hex digits.
-
-        Whatever is transparent: see :attr:`alpha_digest`.
-        """
+        """:func:`pixel_digest` of the pixels, whatever is transparent."""
         return pixel_digest(self.pixels)
 
-    @cached_property
-    def alpha_digest(self) -> str | None:
-        """The same of ``alpha``, or None where all is opaque."""
-        return None if self.alpha is None else pixel_digest(self.alpha)
+
+def megapixels_problem(width: int, height: int) -> str | None:
+    """What is wrong with an image of this size, or None."""
+    if width * height <= MAX_PIXELS:
+        return None
+    return (
+        f"has {width} x {height} = {width * height / 1e6:.0f} megapixels, more than the "
+        f"{MAX_PIXELS / 1e6:.0f} that are safe to decode; make it smaller first"
+    )
 
 
 def pixel_digest(pixels: IntegerPixels) -> str:
-    """SHA-256 of shape, dtype and little-endian pixels."""
+    """SHA-256 of ``"HxWx3:dtype:"`` followed by the little-endian pixels, as 64 hex digits."""
     header = f"{'x'.join(map(str, pixels.shape))}:{pixels.dtype.name}:"
     little_endian = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
     digest = hashlib.sha256(header.encode("ascii"))
@@ -110,21 +100,17 @@ def pixel_digest(pixels: IntegerPixels) -> str:
 
 def shown_digest(pixels: IntegerPixels, alpha: IntegerPixels | None) -> str:
     """Digest of a finished image: its colours, and its alpha ``(H, W)`` where not all is opaque."""
-    if alpha is None or is_opaque(alpha):
-        return pixel_digest(pixels)
-    return pixel_digest(cast(IntegerPixels, np.dstack([pixels, alpha])))
+    shown = pixels if alpha is None or is_opaque(alpha) else np.dstack([pixels, alpha])
+    return pixel_digest(cast(IntegerPixels, shown))
 
 
 def is_opaque(alpha: IntegerPixels | None) -> bool:
-    """Whether an alpha channel hides nothing; None stands for no alpha."""
+    """Whether an alpha channel, if there is one, hides nothing."""
     return alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all())
 
 
 def to_float(pixels: IntegerPixels) -> NDArray[np.float32]:
-    """Scale integer pixels to float32 in [0, 1] by their full scale.
-
-    Args:
-        pixels: ``(H, W, 3)`` uint8 or uint16.
+    """Scale uint8 or uint16 pixels to float32 in [0, 1] by their full scale.
 
     Raises:
         TypeError: for any other kind of number.

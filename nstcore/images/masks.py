@@ -79,14 +79,10 @@ class Regions:
 
 
 def read_guide(guide: str | Mapping[str, str]) -> Regions:
-    """Read a guide as it stands in a configuration.
-
-    Args:
-        guide: a file in flat colours, or region -> greyscale file.
+    """Read a guide: a file in flat colours, or region -> greyscale file.
 
     Raises:
-        ImageError: one line: a file cannot be read, its colours are not flat, or masks do not go
-            together.
+        ImageError: a file cannot be read, its colours are not flat, or masks differ in size.
     """
     if isinstance(guide, str):
         return _from_colors(Path(guide))
@@ -103,16 +99,7 @@ def read_guide(guide: str | Mapping[str, str]) -> Regions:
 
 
 def check_proportions(regions: Regions, where: str, width: int, height: int) -> None:
-    """Make sure that a guide covers its image.
-
-    Args:
-        regions: the guide at its own size.
-        where: what to call it in the error.
-        width, height: of the image in px.
-
-    Raises:
-        ImageError: if the guide has other proportions.
-    """
+    """Raise ImageError, naming the guide ``where``, unless it has the proportions of its image."""
     # At the smaller of both sizes a pixel of rounding is allowed.
     side = min(max(regions.width, regions.height), max(width, height))
     own = fit_size((regions.width, regions.height), side)
@@ -159,16 +146,15 @@ def _from_colors(path: Path) -> Regions:
             f"{path}: has {len(colors)} colours ({frequent}, …); a guide has one flat colour for each "
             f"region, at most {MOST_REGIONS}: paint it without smoothing and save it as PNG"
         )
-    strays: list[str] = []
-    stray_pixels = 0
+    strays: dict[int, str] = {}
     for rank, i in enumerate(order):
         near = [j for j in order[:rank] if _distance(colors[i], colors[j]) < NEAR]
         if near:
-            strays.append(f"{_name(colors[i])} ({counts[i]}, near {_name(colors[near[0]])})")
-            stray_pixels += int(counts[i])
+            strays[i] = f"{_name(colors[i])} ({counts[i]}, near {_name(colors[near[0]])})"
     if strays:
         raise ImageError(
-            f"{path}: {stray_pixels} pixels are almost of a region's colour: {', '.join(strays)}; "
+            f"{path}: {counts[list(strays)].sum()} pixels are almost of a region's colour: "
+            f"{', '.join(strays.values())}; "
             "paint each region in one flat colour, without smoothing, and save it as PNG"
         )
     masks = np.where(codes[None] == colors[:, None, None], np.uint8(255), np.uint8(0))
@@ -176,7 +162,6 @@ def _from_colors(path: Path) -> Regions:
 
 
 def _mask(path: Path, name: str) -> NDArray[np.uint8]:
-    """(H, W) uint8 of one region's greyscale image."""
     pixels = _eight_bits(path)
     if (pixels != pixels[..., :1]).any():
         raise ImageError(

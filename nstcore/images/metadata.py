@@ -40,8 +40,7 @@ def record_text(record: dict[str, Any], limit: int | None, path: Path) -> str | 
     """The record as ASCII JSON of at most ``limit`` bytes.
 
     Where it is too long the trace is left out first; then the rest is compressed; then there is
-    none, and the log says so: an image is dearer than the record in it, of which there is a copy
-    beside it.
+    none, with a warning: the image matters more, and the record has a copy beside it.
 
     Raises:
         ValueError: for NaN or infinity, which JSON cannot hold.
@@ -77,9 +76,7 @@ def exif_block(text: str) -> bytes:
 
 
 def read_record(path: Path | str) -> dict[str, Any]:
-    """The record that ``write_image`` embedded; a long one may lack its ``trace``.
-
-    Nothing is decoded, so that it is quick for an image of any size.
+    """The record that ``write_image`` embedded, without decoding; a long one may lack its ``trace``.
 
     Raises:
         ImageError: when there is none, or the file is no image or damaged.
@@ -107,10 +104,6 @@ def read_record(path: Path | str) -> dict[str, Any]:
             "give an image as the workflow wrote it"
         ) from error
     return record
-
-
-def _find_in_png(data: bytes) -> str | None:
-    return find_text(data, PNG_KEYWORD)
 
 
 def _find_in_jpeg(data: bytes) -> str | None:
@@ -159,7 +152,7 @@ def _find_in_tiff(data: bytes) -> str | None:
 
 
 _FINDERS: dict[str, Callable[[bytes], str | None]] = {
-    "PNG": _find_in_png,
+    "PNG": lambda data: find_text(data, PNG_KEYWORD),
     "JPEG": _find_in_jpeg,
     "WEBP": _find_in_webp,
     "TIFF": _find_in_tiff,

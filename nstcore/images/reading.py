@@ -73,7 +73,7 @@ def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) 
     raw = _READERS[source_format](data, path)
     rgb = color.to_srgb(raw.color, raw.profile, path)
     alpha = None if is_opaque(raw.alpha) else raw.alpha
-    if flat:
+    if flat and alpha is not None:
         rgb = color.flatten(rgb, alpha, backdrop)
     # Copies of their own, so that no view keeps a larger buffer alive.
     pixels = np.array(color.upright(rgb, raw.orientation), order="C")
@@ -83,11 +83,7 @@ def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) 
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        ImageError: when there is no such file, or it is empty or cannot be read.
-    """
+    """The bytes of a file; ImageError when it is missing, empty or cannot be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -103,11 +99,7 @@ def read_file(path: Path) -> bytes:
 
 
 def identify(data: bytes, path: Path) -> str:
-    """The format, by the file's first bytes: ``"PNG"``, ``"JPEG"``, ``"WEBP"`` or ``"TIFF"``.
-
-    Raises:
-        ImageError: for anything else.
-    """
+    """The format, by the file's first bytes: "PNG", "JPEG", "WEBP" or "TIFF"; else ImageError."""
     if data.startswith(SIGNATURE):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -147,7 +139,7 @@ def load_float(path: Path | str) -> NDArray[np.float32]:
 
 
 def upright_size(path: Path | str) -> tuple[int, int]:
-    """Width and height of an image as ``decode`` would give it, from its header where that tells.
+    """Width and height of an image as ``decode`` would give it, from its header where possible.
 
     Raises:
         ImageError: as ``decode``, for what is no image at all; damage further on is not seen.
@@ -157,10 +149,10 @@ def upright_size(path: Path | str) -> tuple[int, int]:
     kind = identify(data, path)
     try:
         with muted_warnings(), Image.open(BytesIO(data), formats=[kind]) as image:
-            # Of a TIFF Pillow tells the upright size by itself.
+            # Of a TIFF Pillow gives the upright size by itself.
             turned = kind != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             width, height = image.size
-    except Exception:  # a deep TIFF, which Pillow does not know, or what decode() has a line for
+    except Exception:  # a deep TIFF, which Pillow cannot read, or what decode() has a message for
         decoded = decode(path)
         return decoded.width, decoded.height
     return (height, width) if turned else (width, height)

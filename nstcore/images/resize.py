@@ -13,16 +13,11 @@ SizeBy = Literal["long", "short", "area"]
 
 
 def fit_size(size_wh: tuple[int, int], size: int, by: SizeBy = "long") -> tuple[int, int]:
-    """Width and height that keep the aspect ratio of ``size_wh`` at the asked size.
+    """Width and height that keep the aspect ratio of ``size_wh`` at the asked size, in pixels.
 
     ``long`` and ``short`` name the side that becomes ``size``; ``area`` gives as many pixels as a
     square of ``size``.  Halves round up (Python's ``round`` sends 2.5 to 2 and 3.5 to 4, so that
     equal steps in size would give unequal steps in height); no side is less than one pixel.
-
-    Args:
-        size_wh: width and height, at least 1.
-        size: the wanted size in pixels, at least 1.
-        by: ``"long"``, ``"short"`` or ``"area"``.
 
     Raises:
         ValueError: for sizes below 1 or an unknown ``by``.
@@ -34,18 +29,12 @@ def fit_size(size_wh: tuple[int, int], size: int, by: SizeBy = "long") -> tuple[
         # w·h = size² and w/h = width/height  =>  w = size·√(width/height)
         exact = size * math.sqrt(width / height), size * math.sqrt(height / width)
         return max(1, math.floor(exact[0] + 0.5)), max(1, math.floor(exact[1] + 0.5))
-    if by == "long":
-        side = max(width, height)
-    elif by == "short":
-        side = min(width, height)
-    else:
+    if by not in ("long", "short"):
         raise ValueError(f"by is {by!r}, expected 'long', 'short' or 'area'")
-    return _scale(width, size, side), _scale(height, size, side)
-
-
-def _scale(length: int, size: int, side: int) -> int:
-    """``length * size / side`` to the nearest integer, halves up, in exact integer arithmetic."""
-    return max(1, (2 * length * size + side) // (2 * side))
+    side = max(width, height) if by == "long" else min(width, height)
+    # length · size / side to the nearest integer, halves up, in exact integer arithmetic.
+    width, height = (max(1, (2 * length * size + side) // (2 * side)) for length in size_wh)
+    return width, height
 
 
 def resize(rgb: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:
@@ -60,7 +49,7 @@ def resize(rgb: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.flo
         size_wh: the new width and height, at least 1.
 
     Returns:
-        ``(H', W', 3)`` float32 in [0, 1]; ``rgb`` itself when the size is its own.
+        ``(H', W', 3)``, or ``rgb`` itself when the size is its own.
 
     Raises:
         ValueError: for another shape or a size below 1.
@@ -72,10 +61,7 @@ def resize(rgb: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.flo
         raise ValueError(f"size is {width} x {height}, both must be at least 1")
     if (height, width) == rgb.shape[:2]:
         return rgb
-    resized = np.empty((height, width, 3), dtype=np.float32)
-    for channel in range(3):
-        resized[:, :, channel] = resize_plane(rgb[:, :, channel], size_wh)
-    return resized
+    return np.dstack([resize_plane(rgb[:, :, channel], size_wh) for channel in range(3)])
 
 
 def resize_plane(plane: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:

@@ -98,7 +98,7 @@ def write_image(
         pixels = cast(IntegerPixels, np.dstack([pixels, levels_of(alpha, bits)]))
     text = None if record is None else record_text(record, TEXT_LIMITS[kind], path)
     if kind == "PNG":
-        data = encode_png(pixels, text)
+        data = _encode_png(pixels, text)
     elif kind == "TIFF":
         data = _encode_tiff(pixels, text)
     else:
@@ -107,11 +107,7 @@ def write_image(
 
 
 def check_sides(path: Path, width: int, height: int) -> None:
-    """Check that a file of this name can hold an image of this size.
-
-    Raises:
-        ImageError: when it is too large for the format.
-    """
+    """Raise ImageError if the format of a file of this name cannot hold an image of this size."""
     kind, longest = FORMATS[path.suffix.lower()], max(width, height)
     if longest > _LONGEST_SIDE[kind]:
         raise ImageError(
@@ -120,19 +116,14 @@ def check_sides(path: Path, width: int, height: int) -> None:
         )
 
 
-def encode_grey_png(plane: IntegerPixels) -> bytes:
-    """A PNG file of ``(H, W)`` uint8 or uint16 values that are no colours, such as alpha."""
-    return _png(plane)
-
-
-def _png(pixels: IntegerPixels) -> bytes:
+def _encode_plain_png(pixels: IntegerPixels) -> bytes:
     contiguous = np.ascontiguousarray(pixels)
     return bytes(imagecodecs.png_encode(contiguous, level=4, strategy=_PNG_STRATEGY))
 
 
-def encode_png(pixels: IntegerPixels, text: str | None = None) -> bytes:
-    """A PNG file of ``(H, W, 3 or 4)`` uint8 or uint16 sRGB pixels, 8 or 16 bits a channel."""
-    encoded = _png(pixels)
+def _encode_png(pixels: IntegerPixels, text: str | None = None) -> bytes:
+    """A PNG file with the sRGB profile and a text."""
+    encoded = _encode_plain_png(pixels)
     after_header = len(SIGNATURE) + 8 + 13 + 4
     chunks = icc_chunk(SRGB_PROFILE)
     if text is not None:
@@ -173,9 +164,6 @@ def _encode_with_pillow(pixels: IntegerPixels, kind: str, quality: int, text: st
     return buffer.getvalue()
 
 
-# --- Prepared inputs ---
-
-
 def prepare(
     source: Path,
     destination: Path,
@@ -191,11 +179,9 @@ def prepare(
     Args:
         source: any image that ``decode`` reads.
         destination: the PNG to write, whatever its suffix.
-        size: the wanted size in pixels; see ``fit_size``.
-        by: ``"long"``, ``"short"`` or ``"area"``.
+        size, by: the wanted size in pixels; see ``fit_size``.
         background: what transparent pixels are laid over.
-        upscale: whether the image may become larger than its source.  Without it a small source
-            keeps its own size.
+        upscale: whether the image may become larger than its source.
         alpha: where to write how opaque it is, at the same size, as a grey PNG; None not to.
 
     Returns:
@@ -216,7 +202,7 @@ def prepare(
     if target != native:
         pixels = quantize(resize(to_float(pixels), target), image.bits)
     prepared = DecodedImage(pixels, "PNG", Path(destination))
-    write_bytes(destination, encode_png(pixels))
+    write_bytes(destination, _encode_png(pixels))
     metadata = {
         "path": str(source),
         "digest": prepared.digest,
@@ -228,7 +214,7 @@ def prepare(
     }
     if alpha is not None:
         opacity = _opacity(image, target)
-        write_bytes(alpha, encode_grey_png(opacity))
+        write_bytes(alpha, _encode_plain_png(opacity))
         metadata["alpha"] = None if image.alpha is None else pixel_digest(opacity)
     return metadata
 

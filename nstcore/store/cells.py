@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Store:
             key: its key.
             suffix: of the image file, such as ``.png``.
             save: writes the image to a path.
-            record: everything else; the image's file name and checksum are added under ``image``.
+            record: the rest; the image's file name and checksum are added under ``image``.
         """
         # Two processes may make the same cell at once, and their files differ in their dates. Each
         # writes its own, and the record that stays names the one it belongs to.
@@ -112,10 +112,9 @@ class Store:
 
     def read(self, kind: str, key: str) -> dict[str, Any] | None:
         """Return a JSON object of a kind such as ``metrics``; None if missing or damaged."""
+        path = self.path(kind, key, ".json")
         try:
-            path = self.path(kind, key, ".json")
-            text = retry_io(lambda: path.read_text(encoding="utf-8"))
-            value = json.loads(text)
+            value = json.loads(retry_io(lambda: path.read_text(encoding="utf-8")))
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             return None
         return value if isinstance(value, dict) else None
@@ -124,10 +123,9 @@ class Store:
         """Keep a JSON object."""
         write_json(self.path(kind, key, ".json"), value)
 
-    def keys(self) -> Iterator[str]:
+    def keys(self) -> list[str]:
         """The keys of all finished cells, sorted."""
-        for path in self.objects("cells"):
-            yield path.stem
+        return [path.stem for path in self.objects("cells")]
 
     def objects(self, kind: str) -> list[Path]:
         """The JSON files of a kind, sorted, without those that are being written."""
@@ -146,8 +144,11 @@ def link(source: Path, destination: Path) -> str:
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f".{secrets.token_hex(8)}.link")
     try:
-        how = _clone(source, temporary) or _hard_link(source, temporary)
-        if how is None:
+        if _clone(source, temporary):
+            how = "reflink"
+        elif _hard_link(source, temporary):
+            how = "hardlink"
+        else:
             shutil.copyfile(source, temporary)
             how = "copy"
         os.replace(temporary, destination)
@@ -157,20 +158,20 @@ def link(source: Path, destination: Path) -> str:
     return how
 
 
-def _clone(source: Path, destination: Path) -> str | None:
+def _clone(source: Path, destination: Path) -> bool:
     try:
         with open(source, "rb") as reader, open(destination, "wb") as writer:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
     except OSError:
         destination.unlink(missing_ok=True)
-        return None
-    return "reflink"
+        return False
+    return True
 
 
-def _hard_link(source: Path, destination: Path) -> str | None:
+def _hard_link(source: Path, destination: Path) -> bool:
     # We could not touch a link to another user's file.
-    if hasattr(os, "geteuid") and source.stat().st_uid != os.geteuid():
-        return None
+    if source.stat().st_uid != os.geteuid():
+        return False
     try:
         os.link(source, destination)
         # Snakemake compares dates: an output must not be older than its inputs.
@@ -178,6 +179,6 @@ def _hard_link(source: Path, destination: Path) -> str | None:
     except OSError as error:
         # Another file system, one without links, or too many links.
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
-            return None
+            return False
         raise
-    return "hardlink"
+    return True

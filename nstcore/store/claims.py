@@ -105,11 +105,10 @@ class Claims:
                 with suppress(OSError):
                     self._holder(key)
                 continue
-            holder = self._take(key)
-            if holder is not None:
-                refused[key] = holder
-            else:
+            if (holder := self._take(key)) is None:
                 taken.append(key)
+            else:
+                refused[key] = holder
         if whole and refused:
             self.release(taken)
         if self._held and self._thread is None:
@@ -143,8 +142,7 @@ class Claims:
         path = self._path(key)
         try:
             if not _create(path, self._own):
-                holder = self._holder(key)
-                if holder is not None:
+                if (holder := self._holder(key)) is not None:
                     return holder
                 log.info("%s is taken over: its holder has ended", path)
                 write_json(path, self._own)
@@ -160,11 +158,7 @@ class Claims:
         return None
 
     def _holder(self, key: str) -> str | None:
-        """Describe the holder of a claim; None if the claim is stale.
-
-        Raises:
-            FileNotFoundError: there is no claim.
-        """
+        """Describe the holder of a claim; None if the claim is stale."""
         path = self._path(key)
         holder, changed = _read(path), path.stat().st_mtime_ns
         return None if self._is_stale(key, holder, changed) else _describe(holder)
@@ -211,11 +205,7 @@ def _create(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read who holds a claim; empty for one that is being written or that is damaged.
-
-    Raises:
-        FileNotFoundError: there is no claim.
-    """
+    """Who holds a claim; empty for one that is being written or that is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -227,8 +217,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _describe(holder: Mapping[str, Any]) -> str:
     if not holder:
         return "another process"
-    text = f"process {holder.get('pid')} on {holder.get('host')}"
-    return f"{text}, job {holder['job']}" if holder.get("job") else text
+    job = f", job {holder['job']}" if holder.get("job") else ""
+    return f"process {holder.get('pid')} on {holder.get('host')}{job}"
 
 
 WaitCallback = Callable[[str], None]
@@ -236,7 +226,7 @@ WaitCallback = Callable[[str], None]
 
 
 class ClaimQueue:
-    """Tells a job which cells to make now, and which to ask for again later.
+    """Decides which cells a job makes now, and which it asks for again later.
 
     Args:
         claims: of this job.

@@ -26,9 +26,6 @@ def retry_io(read: Callable[[], T], *, expected: bool = False) -> T:
     Args:
         read: the function.
         expected: whether the files exist for sure, so that a missing one will appear.
-
-    Raises:
-        OSError: of the last try, or at once if waiting does not help.
     """
     transient = {errno.ESTALE, errno.ENOENT} if expected else {errno.ESTALE}
     for wait in RETRY_DELAYS:
@@ -59,11 +56,7 @@ def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
 
     So a reader sees the old file or the new one, never half of one. The temporary file keeps the
     suffix, by which libraries choose a format. On an exception it is removed and ``path`` stays as
-    it was. Missing parent folders are created.
-
-    Args:
-        path: of the finished file.
-        mode: its permission bits (default: what the umask gives).
+    it was. Missing parent folders are created. ``mode`` are permission bits (default: by the umask).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

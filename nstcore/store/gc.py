@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Set
 from dataclasses import dataclass
@@ -16,14 +15,7 @@ LEFTOVER_AGE = 24 * 3600.0
 
 @dataclass(frozen=True)
 class GarbageReport:
-    """What a collection found.
-
-    Attributes:
-        kept: the number of cells that stay.
-        keys: of the cells to remove.
-        files: to remove.
-        bytes: the size of these files.
-    """
+    """The number of cells that stay, the keys of those to remove, their files and the files' size."""
 
     kept: int
     keys: tuple[str, ...]
@@ -32,13 +24,8 @@ class GarbageReport:
 
 
 def find_garbage(store: Store, wanted: Set[str]) -> GarbageReport:
-    """Find cells that nobody wants, with their metrics and checkpoints, and leftover files.
-
-    Args:
-        store: the store.
-        wanted: the keys of all cells that some run refers to.
-    """
-    present = list(store.keys())
+    """Find cells whose keys are not wanted, with their metrics and checkpoints, and leftover files."""
+    present = store.keys()
     unwanted = tuple(key for key in present if key not in wanted)
     files: list[Path] = []
     for key in unwanted:
@@ -50,13 +37,11 @@ def find_garbage(store: Store, wanted: Set[str]) -> GarbageReport:
     for folder in sorted((store.root / "checkpoints").glob("*/*")):
         if folder.name in finished or folder.name not in wanted:
             files += sorted(path for path in folder.rglob("*") if path.is_file())
-    kept_images = {_image_checksum(store, key) for key in present if key in wanted}
+    kept = [store.read("cells", key) for key in present if key in wanted]
+    kept_images = {record["image"]["sha256"] for record in kept if record}
     for path in store.objects("metrics"):
-        try:
-            image = json.loads(path.read_text(encoding="utf-8")).get("image")
-        except ValueError:
-            image = None
-        if image not in kept_images:
+        metrics = store.read("metrics", path.stem) or {}
+        if metrics.get("image") not in kept_images:
             files.append(path)
     size = sum(path.stat().st_size for path in files)
     return GarbageReport(len(present) - len(unwanted), unwanted, tuple(files), size)
@@ -70,17 +55,17 @@ def remove_garbage(garbage: GarbageReport) -> None:
 
 def _leftovers(store: Store, known: set[Path]) -> list[Path]:
     """Find old files of killed processes, and images that a later one replaced."""
-    image_of: dict[Path, str | None] = {}
+    image_of: dict[str, str | None] = {}
     temporary = (*(store.root / "metrics").glob("*/.*"), *(store.root / "claims").glob("*/*"))
     found = [path for path in sorted(temporary) if _is_old(path)]
     for path in sorted((store.root / "cells").glob("*/*")):
         if path in known or (path.suffix == ".json" and not path.name.startswith(".")):
             continue
         key = path.name.partition(".")[0]
-        if path.parent / key not in image_of:
+        if key not in image_of:
             record = store.read("cells", key) if key else None
-            image_of[path.parent / key] = record["image"]["file"] if record else None
-        if image_of[path.parent / key] != path.name and _is_old(path):
+            image_of[key] = record["image"]["file"] if record else None
+        if image_of[key] != path.name and _is_old(path):
             found.append(path)
     return found
 
@@ -90,8 +75,3 @@ def _is_old(path: Path) -> bool:
         return path.stat().st_mtime < time.time() - LEFTOVER_AGE
     except FileNotFoundError:  # just finished, and renamed
         return False
-
-
-def _image_checksum(store: Store, key: str) -> str | None:
-    record = store.read("cells", key)
-    return record["image"]["sha256"] if record else None
