@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,10 +117,12 @@ def test_what_costs_more_memory_is_estimated_to() -> None:
 
 
 def check_peak(side: int, batch: int, regions: int = 0, **given: Any) -> None:
-    """Compare the estimate with what a process of its own takes."""
+    """Compare the estimate with what a process of its own allocates."""
     probe = Path(__file__).with_name("memory_probe.py")
     words = [sys.executable, str(probe), str(side), str(batch), json.dumps(given), str(regions)]
-    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    # Blocks from 64 kB on leave the address space when they are freed: what is left is in use.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    said = subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout
     measured = json.loads(said)["measured"]
     predicted = peak_bytes(Settings(**given), side, side, batch, regions=regions)
     # The table of all cases: pytest -m slow -rP tests/resources/test_memory.py
@@ -127,14 +130,15 @@ def check_peak(side: int, batch: int, regions: int = 0, **given: Any) -> None:
         f"{side} px, {batch}, {given}: measured {measured / 1e6:.0f} MB, "
         f"predicted {predicted / 1e6:.0f} MB, ratio {predicted / measured:.3f}\n"
     )
-    assert 0.9 * measured <= predicted <= 1.5 * measured
+    # The estimate has room for freed blocks that fit nothing, which are not counted here.
+    assert measured <= predicted <= 1.5 * measured
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("batch", "history"), [(1, 20), (4, 5)])
 @pytest.mark.parametrize("side", [256, 384])
 @pytest.mark.parametrize("encoder", ["compact", "vgg19"])
-def test_the_estimate_is_what_a_process_takes(
+def test_the_estimate_is_what_a_process_allocates(
     encoder: str, side: int, batch: int, history: int
 ) -> None:
     check_peak(side, batch, encoder=encoder, history=history)
