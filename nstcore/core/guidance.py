@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nstcore.core.batched import Selectable
 from nstcore.core.encoders.registry import EncoderSpec
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ LEAST_POSITIONS = 1.0
 
 
 @dataclass(frozen=True)
-class Guide:
+class Guide(Selectable):
     """The regions of one layer.
 
     Attributes:
@@ -44,12 +45,6 @@ class Guide:
 
     weights: Tensor
     shares: Tensor
-
-    def select(self, rows: Tensor) -> Guide:
-        """The same of some of the images, (N',) indices."""
-        weights = self.weights if len(self.weights) == 1 else self.weights[rows]
-        shares = self.shares if len(self.shares) == 1 else self.shares[rows]
-        return Guide(weights, shares)
 
     def scaled(self, factors: Tensor) -> Guide:
         """The same with shares multiplied by (R,) or (N or 1, R); a factor of 0 leaves a region out."""

@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nstcore.core.batched import BatchedState, ImageState
 from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from torch.nn import functional
 
     from nstcore.core.losses.base import Losses
 else:
     torch = lazy_import("torch")
-    functional = lazy_import("torch.nn.functional")
 
 Evaluate = Callable[["Tensor"], tuple["Losses", "Tensor"]]
 """Maps (N, 3, H, W) to the losses of each image and the gradient of each one's own total."""
@@ -31,9 +30,6 @@ Select = Callable[["Tensor"], Evaluate]
 
 Callback = Callable[[int, "Losses"], None]
 """Called with the iterations done and the losses whenever the trace gets an entry."""
-
-ImageState = dict[str, "Tensor"]
-"""The state of one image by name."""
 
 
 @dataclass(frozen=True)
@@ -79,32 +75,6 @@ class MinimizeResult:
     iterations: Tensor
     rollbacks: Tensor
     failed: Tensor
-
-
-class BatchedState:
-    """State of N independent images: the tensors (N, ...) that ``tensors`` names.
-
-    Attributes:
-        tensors: names of attributes.
-        prefix: of their names in a saved state.
-    """
-
-    tensors: ClassVar[tuple[str, ...]]
-    prefix: ClassVar[str] = ""
-
-    def image_state(self, place: int) -> ImageState:
-        """What the next steps of one image depend on."""
-        return {self.prefix + name: getattr(self, name)[place] for name in self.tensors}
-
-    def load_image(self, place: int, state: Mapping[str, Tensor]) -> None:
-        """Continue one image from its :meth:`image_state`."""
-        for name in self.tensors:
-            getattr(self, name)[place] = state[self.prefix + name]
-
-    def keep(self, places: Tensor) -> None:
-        """Keep only some of the images, an index (N',)."""
-        for name in self.tensors:
-            setattr(self, name, getattr(self, name)[places])
 
 
 class Minimizer(BatchedState, ABC):
@@ -312,30 +282,6 @@ class Minimizer(BatchedState, ABC):
 
     def _carry_over(self) -> Any:
         return None
-
-
-def per_image(values: Tensor) -> Tensor:
-    """One value for each image, (N,), in a shape that broadcasts over images: (N, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)
-
-
-def resample(images: Tensor, height: int, width: int, *, smooth: bool = True) -> Tensor:
-    """(N, C, H, W) at another size, from one level of the pyramid to the next.
-
-    Args:
-        images: (N, C, H, W).
-        height, width: the new size.
-        smooth: bicubic, for images; else bilinear, for an optimizer's state, which must not overshoot.
-    """
-    if images.shape[-2:] == (height, width):
-        return images
-    return functional.interpolate(
-        images,
-        size=(height, width),
-        mode="bicubic" if smooth else "bilinear",
-        align_corners=False,
-        antialias=height < images.shape[-2],
-    )
 
 
 # --- The losses on the way, one trace for each image ---

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from nstcore.core.batched import Selectable, generator, white_noise
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide
 from nstcore.core.losses import STYLE_LOSSES
@@ -17,14 +17,13 @@ from nstcore.core.losses.content import ContentLoss
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.minimize import Evaluate
 from nstcore.core.moments import Moments, layer_moments, loss_space
-from nstcore.core.pyramid import generator, white_noise
 from nstcore.core.settings import Settings
 
 NOISE_SEED = 0
 
 
 @dataclass(frozen=True)
-class RegionalLoss:
+class RegionalLoss(Selectable):
     """The style loss of one layer: of the whole image, or the sum of its regions' by their shares.
 
     Attributes:
@@ -42,16 +41,12 @@ class RegionalLoss:
         losses = [loss(moments.region(index)) for index, loss in enumerate(self.regions)]
         return (self.guide.shares * torch.stack(losses, 1)).sum(1)
 
-    def select(self, rows: Tensor) -> RegionalLoss:
-        """The same of some of the images, (N',) indices."""
-        guide = None if self.guide is None else self.guide.select(rows)
-        return RegionalLoss(tuple(loss.select(rows) for loss in self.regions), guide)
 
-
-class Objective:
+@dataclass
+class Objective(Selectable):
     """Losses of N images at one size; see :func:`build_objective`.
 
-    Args:
+    Attributes:
         encoder: the network.
         content, style: layer -> loss.
         tv: the total variation.
@@ -59,52 +54,20 @@ class Objective:
         content_weight, style_weight, tv_weight: (N,), one for each image.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        content: Mapping[str, ContentLoss],
-        style: Mapping[str, RegionalLoss],
-        tv: TVLoss,
-        *,
-        content_layers: Mapping[str, float],
-        style_layers: Mapping[str, float],
-        content_weight: Tensor,
-        style_weight: Tensor,
-        tv_weight: Tensor,
-    ) -> None:
-        self.encoder = encoder
-        self.content, self.style, self.tv = content, style, tv
-        self.content_layers, self.style_layers = content_layers, style_layers
-        self.content_weight = content_weight
-        self.style_weight = style_weight
-        self.tv_weight = tv_weight
-        self.layers = list(dict.fromkeys([*style, *content]))
+    encoder: Encoder
+    content: dict[str, ContentLoss]
+    style: dict[str, RegionalLoss]
+    tv: TVLoss
+    content_layers: Mapping[str, float]
+    style_layers: Mapping[str, float]
+    content_weight: Tensor
+    style_weight: Tensor
+    tv_weight: Tensor
 
-    def select(self, rows: Tensor) -> Objective:
-        """The same of some of the images, (N',) indices."""
-        # Weights are never shared: those of a single image are (1,), of which row 0 is taken.
-        other = self.weighted(
-            content=self.content_weight[rows],
-            style=self.style_weight[rows],
-            tv=self.tv_weight[rows],
-        )
-        other.content = {layer: loss.select(rows) for layer, loss in self.content.items()}
-        other.style = {layer: loss.select(rows) for layer, loss in self.style.items()}
-        return other
-
-    def weighted(
-        self,
-        *,
-        content: Tensor | None = None,
-        style: Tensor | None = None,
-        tv: Tensor | None = None,
-    ) -> Objective:
-        """The same with other weights, each (N,); None for its own."""
-        other = copy.copy(self)
-        other.content_weight = self.content_weight if content is None else content
-        other.style_weight = self.style_weight if style is None else style
-        other.tv_weight = self.tv_weight if tv is None else tv
-        return other
+    @property
+    def layers(self) -> list[str]:
+        """Every layer of which activations are needed."""
+        return list(dict.fromkeys([*self.style, *self.content]))
 
     def losses(
         self, moments: Mapping[str, Moments], squares: Mapping[str, Tensor], tv: Tensor
@@ -136,18 +99,11 @@ class Objective:
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Losses of ``image`` (N, 3, H, W) and the gradient of each image's own total."""
-        return losses_and_gradient(self, image)
-
-
-def losses_and_gradient(
-    objective: Callable[[Tensor], Losses], image: Tensor
-) -> tuple[Losses, Tensor]:
-    """An objective's losses at ``image`` (N, 3, H, W), and the gradient of each image's own total."""
-    leaf = image.detach().requires_grad_()
-    losses = objective(leaf)
-    # The images are independent: the gradient of the sum holds each one's own.
-    (gradient,) = torch.autograd.grad(losses.total.sum(), leaf)
-    return losses.detach(), gradient
+        leaf = image.detach().requires_grad_()
+        losses = self(leaf)
+        # The images are independent: the gradient of the sum holds each one's own.
+        (gradient,) = torch.autograd.grad(losses.total.sum(), leaf)
+        return losses.detach(), gradient
 
 
 def build_objective(
@@ -180,14 +136,14 @@ def build_objective(
     """
     content_layers = _layer_weights(settings.content_layers, settings)
     style_layers = _layer_weights(settings.style_layers, settings)
+    spaces = {layer: loss_space(encoder, layer) for layer in (*content_layers, *style_layers)}
     loss = STYLE_LOSSES[settings.statistic]
 
     def regional(layer: str) -> RegionalLoss:
-        space = loss_space(encoder, layer)
-        if guides is None:
-            return RegionalLoss((loss(style[layer], space, settings),), None)
-        regions = map(style[layer].region, range(style[layer].gram.shape[1]))
-        return RegionalLoss(tuple(loss(own, space, settings) for own in regions), guides[layer])
+        guide = None if guides is None else guides[layer]
+        count = style[layer].gram.shape[1]
+        regions = [style[layer]] if guide is None else map(style[layer].region, range(count))
+        return RegionalLoss(tuple(loss(own, spaces[layer], settings) for own in regions), guide)
 
     if weights is None:
         weights = {
@@ -196,17 +152,14 @@ def build_objective(
         }
     return Objective(
         encoder,
-        {
-            layer: ContentLoss(content[layer], loss_space(encoder, layer), settings)
-            for layer in content_layers
-        },
+        {layer: ContentLoss(content[layer], spaces[layer], settings) for layer in content_layers},
         {layer: regional(layer) for layer in style_layers},
         TVLoss(settings),
-        content_layers=content_layers,
-        style_layers=style_layers,
-        content_weight=weights["content_weight"],
-        style_weight=weights["style_weight"],
-        tv_weight=weights["tv_weight"],
+        content_layers,
+        style_layers,
+        weights["content_weight"],
+        weights["style_weight"],
+        weights["tv_weight"],
     )
 
 
@@ -234,7 +187,7 @@ def balance_gradients(
         evaluator: how an objective is evaluated: in tiles, among grey images.
     """
     ratio = gradient_ratio(objective, height, width, evaluator)
-    return objective.weighted(style=objective.style_weight * ratio)
+    return replace(objective, style_weight=objective.style_weight * ratio)
 
 
 def gradient_ratio(
@@ -252,11 +205,11 @@ def gradient_ratio(
     one = torch.ones_like(objective.content_weight)
     noise = white_noise(height, width, generator(NOISE_SEED)).to(one)
     images = noise.expand(len(one), -1, -1, -1).contiguous()
-    norms = []
-    for name in ("content", "style"):
-        weights = {"content": 0 * one, "style": 0 * one, "tv": 0 * one} | {name: one}
-        _, gradient = evaluator(objective.weighted(**weights))(images)
-        norms.append(gradient.flatten(1).double().norm(dim=1))
-    ratio = norms[0] / norms[1]
+
+    def gradient(content: Tensor, style: Tensor) -> Tensor:
+        part = replace(objective, content_weight=content, style_weight=style, tv_weight=0 * one)
+        return evaluator(part)(images)[1].flatten(1).double()
+
+    ratio = gradient(one, 0 * one).norm(dim=1) / gradient(0 * one, one).norm(dim=1)
     usable = torch.isfinite(ratio) & (ratio > 0)
     return torch.where(usable, ratio, 1.0).to(one)

@@ -17,22 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nstcore.core.batched import add_noise, generator, resample, style_noise, white_noise
 from nstcore.core.encoders.base import Encoder
+from nstcore.core.geometry import Size, levels
 from nstcore.core.guidance import Guide, layer_guides, stack_guides
 from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.losses.base import Losses
-from nstcore.core.minimize import Evaluate, Minimizer, Problem, resample
+from nstcore.core.minimize import Evaluate, Minimizer, Problem
 from nstcore.core.moments import Moments
 from nstcore.core.objective import Objective, balance_gradients, build_objective
 from nstcore.core.optimizers import OPTIMIZERS
-from nstcore.core.pyramid import (
-    Size,
-    add_noise,
-    generator,
-    levels,
-    style_noise,
-    white_noise,
-)
 from nstcore.core.settings import PER_IMAGE, Settings, batch_key
 from nstcore.core.targets import regional_moments
 from nstcore.core.tiling import TiledObjective, tiled_features

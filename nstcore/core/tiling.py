@@ -22,11 +22,11 @@ from torch import Tensor
 
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.encoders.registry import EncoderSpec
+from nstcore.core.geometry import Tile, Window, tile_grid, window_of
 from nstcore.core.guidance import Guide
 from nstcore.core.losses.base import Losses
 from nstcore.core.moments import Moments, guided_gram_and_mean, layer_moments
 from nstcore.core.objective import Objective
-from nstcore.core.tile_grid import Tile, Window, tile_grid, window_of
 
 
 def _tiles(image: Tensor, spec: EncoderSpec, layers: Sequence[str], tile: int | None) -> list[Tile]:

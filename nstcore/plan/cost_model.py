@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from nstcore.config.run import Config
 from nstcore.core.encoders.registry import ENCODERS
-from nstcore.core.pyramid import Size, image_size, levels
+from nstcore.core.geometry import Size, image_size, levels
 from nstcore.core.settings import Settings
 
 TFLOPS = {"gpu": 2.0, "cpu": 0.1}

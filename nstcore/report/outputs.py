@@ -15,7 +15,7 @@ from nstcore.contact_sheet.axes import SheetSpec, page_names
 from nstcore.contact_sheet.layout import MAX_AREA, plan_pages
 from nstcore.contact_sheet.render import render_page, write_sheets
 from nstcore.contact_sheet.source_images import source_sizes
-from nstcore.core.pyramid import image_size
+from nstcore.core.geometry import image_size
 from nstcore.core.settings import Settings
 from nstcore.jobs.prepare import write_grid
 from nstcore.plan import paths

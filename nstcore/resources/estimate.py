@@ -16,9 +16,8 @@ from pathlib import Path
 
 from nstcore.config.run import Config
 from nstcore.core.encoders.weights import locate
-from nstcore.core.pyramid import Size, area, image_size
+from nstcore.core.geometry import Size, area, image_size, tile_grid
 from nstcore.core.settings import Settings
-from nstcore.core.tile_grid import tile_grid
 from nstcore.errors import ImageError, UserError, WeightsError
 from nstcore.images import fit_size
 from nstcore.images.masks import read_guide

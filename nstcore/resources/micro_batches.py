@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from nstcore.core.pyramid import Size
+from nstcore.core.geometry import Size
 from nstcore.core.settings import Settings, batch_key
 from nstcore.plan.values import format_size
 from nstcore.resources.memory_model import MEMORY_SHARE, fit_batch, less_memory, peak_bytes

@@ -15,8 +15,8 @@ import numpy as np
 
 from nstcore.config.run import Output
 from nstcore.core.encoders.registry import ENCODERS
+from nstcore.core.geometry import Size, area, image_size
 from nstcore.core.optimizers import OPTIMIZERS
-from nstcore.core.pyramid import Size, area, image_size
 from nstcore.images import fit_size, write_image
 from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nstcore.core.pyramid import area
+from nstcore.core.geometry import area
 from nstcore.plan.cost_model import SHAPES, cell_seconds, job_seconds
 from nstcore.plan.plan import Cell, Plan
 from nstcore.resources.estimate import (

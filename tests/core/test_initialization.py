@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nstcore.core.minimize import resample
-from nstcore.core.pyramid import add_noise, generator, style_noise, white_noise
+from nstcore.core.batched import add_noise, generator, resample, style_noise, white_noise
 
 
 def test_a_seed_gives_the_same_noise_and_another_seed_another():

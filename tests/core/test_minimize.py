@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nstcore.core.losses.base import Losses
 from nstcore.core.minimize import Problem
-from nstcore.core.objective import losses_and_gradient
+from nstcore.core.objective import Objective
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.optimizers.adam import AdamMinimizer
 from nstcore.core.optimizers.lbfgs import FIRST_STEP, LBFGSMinimizer
@@ -48,7 +48,7 @@ class Bowl:
         return Losses(loss, loss, nothing, nothing, {})
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
-        return losses_and_gradient(self, image)
+        return Objective.evaluate(self, image)
 
 
 def _start(only: Tensor = ROWS) -> Tensor:

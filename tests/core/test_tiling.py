@@ -15,10 +15,10 @@ from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.layers import LAYERS, deepest
 from nstcore.core.encoders.registry import VGG19, EncoderSpec
 from nstcore.core.encoders.vgg import VGG
+from nstcore.core.geometry import tile_grid
 from nstcore.core.losses.total_variation import total_variation
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import Objective
-from nstcore.core.tile_grid import tile_grid
 from nstcore.core.tiling import TiledObjective, _add_up, tiled_features, tiled_moments
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}

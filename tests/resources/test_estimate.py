@@ -11,7 +11,7 @@ import pytest
 import torch
 from plans import make_plan
 
-from nstcore.core.pyramid import levels
+from nstcore.core.geometry import levels
 from nstcore.core.settings import Settings
 from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch

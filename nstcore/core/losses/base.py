@@ -6,11 +6,11 @@ for each image, the gradient of its own loss.
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from nstcore.core.batched import Selectable
 from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
@@ -43,19 +43,7 @@ class Losses:
         )
 
 
-class LayerLoss:
-    """A loss of one layer.  Its tensors are (N, ...), or (1, ...) where all images share them."""
-
-    def select(self, rows: Tensor) -> Self:
-        """The same loss of some of the images, (N',) indices."""
-        other = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(other, name, select_rows(value, rows))
-        return other
-
-
-class StyleLoss(LayerLoss, ABC):
+class StyleLoss(Selectable, ABC):
     """The style loss of one layer, of the whole image or of one region.
 
     To add one, write a module in this package with a class derived from this one: it is found by its
@@ -97,11 +85,6 @@ class StyleLoss(LayerLoss, ABC):
     @abstractmethod
     def __call__(self, image: Moments) -> Tensor:
         """The loss (N,) of images with these moments, differentiable with respect to them."""
-
-
-def select_rows(value: Tensor, rows: Tensor) -> Tensor:
-    """Some rows of (N, ...); what all images share, (1, ...), stays."""
-    return value if len(value) == 1 else value[rows]
 
 
 def relative_error(value: Tensor, target: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nstcore.core.losses.base import LayerLoss, over_energy, squares
+from nstcore.core.batched import Selectable
+from nstcore.core.losses.base import over_energy, squares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from nstcore.core.moments import LossSpace
 
 
-class ContentLoss(LayerLoss):
+class ContentLoss(Selectable):
     r"""The content loss of one layer.
 
     With ``normalization: gatys`` it is equation 1 of the article, :math:`\frac12 \sum (F - P)^2`; else

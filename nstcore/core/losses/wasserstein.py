@@ -22,8 +22,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nstcore.core.batched import Selectable
 from nstcore.core.lazy import lazy_import
-from nstcore.core.losses.base import StyleLoss, over_energy, select_rows
+from nstcore.core.losses.base import StyleLoss, over_energy
 
 if TYPE_CHECKING:
     import torch
@@ -71,15 +72,9 @@ class WassersteinLoss(StyleLoss):
         distance = wasserstein2(*self.space.mean_and_covariance(image), self.target)
         return over_energy(distance, self.energy)
 
-    def select(self, rows: Tensor) -> WassersteinLoss:
-        """See :meth:`LayerLoss.select`."""
-        other = super().select(rows)
-        other.target = self.target.select(rows)
-        return other
-
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Selectable):
     """What is needed of a target, computed once.
 
     Attributes:
@@ -93,11 +88,6 @@ class Gaussian:
     root: Tensor
     trace: Tensor
     floor: Tensor
-
-    def select(self, rows: Tensor) -> Gaussian:
-        """Some of the Gaussians, (N',) indices."""
-        values = (self.mean, self.root, self.trace, self.floor)
-        return Gaussian(*(select_rows(value, rows) for value in values))
 
 
 def target_gaussian(mean: Tensor, covariance: Tensor, floor: Tensor) -> Gaussian:

@@ -10,15 +10,9 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nstcore.core.batched import BatchedState, ImageState, per_image, resample
 from nstcore.core.lazy import lazy_import
-from nstcore.core.minimize import (
-    BatchedState,
-    ImageState,
-    Minimizer,
-    Problem,
-    per_image,
-    resample,
-)
+from nstcore.core.minimize import Minimizer, Problem
 
 if TYPE_CHECKING:
     import torch

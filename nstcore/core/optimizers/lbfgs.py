@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nstcore.core.batched import BatchedState, ImageState, per_image
 from nstcore.core.lazy import lazy_import
-from nstcore.core.minimize import BatchedState, ImageState, Minimizer, Problem, per_image
+from nstcore.core.minimize import Minimizer, Problem
 from nstcore.core.optimizers.adam import BatchedAdam
 
 if TYPE_CHECKING:
