@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nstcore.config.inputs import ContentEntry, RegionEntry, StyleEntry
-from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError
-from nstcore.plan.input_tables import Entry, is_table, read_table
+from nstcore.config.loader import read_part
+from nstcore.config.strict import ID_PATTERN, SettingsSpec
+from nstcore.config.yaml_files import read_value
+from nstcore.errors import ConfigError, collect_problems
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Suffixes of the files that a folder or a glob gives; any other file can be named by itself."""
-
 
 Guide = str | Mapping[str, str]
 """An image in flat colors, or region -> greyscale image."""
@@ -106,15 +107,13 @@ def expand_contents(spec: ContentsSpec) -> dict[str, ContentSource]:
         ConfigError: one line for every entry without a file, and for ids that two files would have.
     """
     entries, places = _entries("contents", spec, ContentEntry)
-    found = {
-        name: ContentSource(value.path, value.settings.explicit, value.guide)
-        if isinstance(value, ContentEntry)
-        else ContentSource(value)
-        for name, value in entries.items()
-    }
-    problems = [p for name, one in found.items() for p in _missing(places[name], one.path)]
-    for name, source in found.items():
-        problems += _missing_guides(places[name], source.guide)
+    found: dict[str, ContentSource] = {}
+    problems: list[str] = []
+    for name, value in entries.items():
+        entry = ContentEntry(path=value) if isinstance(value, str) else value
+        found[name] = ContentSource(entry.path, entry.settings.explicit, entry.guide)
+        problems += _missing(places[name], entry.path)
+        problems += _missing_guides(places[name], entry.guide)
     if problems:
         raise ConfigError(problems)
     return found
@@ -149,7 +148,6 @@ def expand_styles(spec: StylesSpec) -> dict[str, StyleSource]:
     for name, source in found.items():
         for path in source.paths:
             problems += _missing(places[name], path)
-    for name, source in found.items():
         for guide in source.guides:
             problems += _missing_guides(places[name], guide)
     if problems:
@@ -158,16 +156,11 @@ def expand_styles(spec: StylesSpec) -> dict[str, StyleSource]:
 
 
 def _entries(
-    kind: str, spec: Any, model: type[Entry]
+    kind: str, spec: Any, model: type[ContentEntry | StyleEntry]
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """Id -> entry, and id -> its place for messages.
-
-    Raises:
-        ConfigError: if there are none, or a table or a list has mistakes.
-    """
-    if is_table(spec):
-        rows = read_table(spec, model)
-        return {n: entry for n, (_, entry) in rows.items()}, {n: at for n, (at, _) in rows.items()}
+    """Id -> entry, and id -> its place for messages."""
+    if isinstance(spec, str) and spec.lower().endswith(".tsv"):
+        return _read_table(spec, model)
     entries = spec if isinstance(spec, Mapping) else _name_files(kind, spec)
     if not entries:
         raise ConfigError([f"{kind}: is empty; give at least one image"])
@@ -286,96 +279,90 @@ def make_id(stem: str) -> str:
     return name[:100] or "picture"
 
 
-# --- Whether the regions of contents and styles fit together. ---
-
-Image = tuple[str, int]
-"""A style and the index of its image."""
-
-Contents = Mapping[str, ContentSource]
-Styles = Mapping[str, StyleSource]
+# --- Tables: text files ``*.tsv`` with an image in each line. ---
 
 
-def named_regions(
-    contents: Contents, styles: Styles
-) -> tuple[dict[str, list[str]], dict[Image, list[str]]]:
-    """Regions that the configuration itself names, of contents and of the images of styles.
+def _read_table(
+    path: str, model: type[ContentEntry | StyleEntry]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Id -> entry of a table, and id -> its place for messages.
 
-    Those of guides in colors are in files, which a plan does not read.
+    The header names the columns: ``id``, keys of an entry such as ``path``, and any settings.  Fields
+    are read as they would be in the configuration; an empty field is a key that is not given.  Empty
+    lines and those that begin with # are ignored.
     """
-    of_contents = {
-        name: sorted(source.guide)
-        for name, source in contents.items()
-        if isinstance(source.guide, Mapping)
-    }
-    of_images = {
-        (name, index): sorted(guide)
-        for name, source in styles.items()
-        for index, guide in enumerate(source.guides)
-        if isinstance(guide, Mapping)
-    }
-    return of_contents, of_images
+    lines = _read_lines(path)
+    header = lines[0][1] if lines else []
+    keys = [name for name in model.model_fields if name != "settings"]
+    problems = _check_header(path, header, keys)
+    entries: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for number, fields in lines[1:] if not problems else ():
+        where = f"{path}, line {number}"
+        with collect_problems(problems):
+            name, values = _read_row(where, header, fields, keys)
+            if name in entries:
+                raise ConfigError([f"{where}: the id {name!r} appears twice; remove one"])
+            entries[name], places[name] = read_part(model, values, where), where
+    if problems:
+        raise ConfigError([line.replace(": settings.", ": ", 1) for line in problems])
+    if not entries:
+        raise ConfigError([f"{path}: has no images; give a line for each"])
+    return entries, places
 
 
-def check_regions(
-    contents: Contents,
-    styles: Styles,
-    pairs: Iterable[tuple[str, str]],
-    of_contents: Mapping[str, Sequence[str]],
-    of_images: Mapping[Image, Sequence[str]],
-) -> Iterator[str]:
-    """One line for every style that lacks regions of a content, as far as their names are known.
-
-    Args:
-        contents, styles: of the run.
-        pairs: every style and content that are combined.
-        of_contents: content -> its regions.
-        of_images: style and index of its image -> the image's regions.
-    """
-    for style, content in pairs:
-        source, where = styles[style], f"styles.{style}"
-        if contents[content].guide is None:
-            if source.regions:
-                yield (
-                    f"{where}: has a style for each region, but contents.{content} has no regions; give "
-                    "it a `guide`"
-                )
-            continue
-        needed = of_contents.get(content)
-        if needed is None:
-            continue
-        if source.regions:
-            yield from _lacking(f"{where}.regions", source.regions, needed, content)
-        for index, path in enumerate(source.paths):
-            known = of_images.get((style, index))
-            if known is not None:
-                wanted = [r for r in needed if not source.regions or r == source.regions[index]]
-                yield from _lacking(f"{where}, the guide of {path}", known, wanted, content)
+def _read_lines(path: str) -> list[tuple[int, list[str]]]:
+    """The lines that are not ignored: their numbers, and their fields."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such file (paths start from {Path.cwd()})"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not a text file in UTF-8"]) from None
+    lines = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    numbered = [(n, [field.strip() for field in line]) for n, line in enumerate(lines, start=1)]
+    return [(n, fields) for n, fields in numbered if any(fields) and not fields[0].startswith("#")]
 
 
-def _lacking(
-    where: str, known: Sequence[str], needed: Sequence[str], content: str
-) -> Iterator[str]:
-    lacking = [name for name in needed if name not in known]
-    if lacking:
-        yield (
-            f"{where}: has no {', '.join(lacking)}, which contents.{content} has; there are: "
-            f"{', '.join(dict.fromkeys(known))}"
-        )
-
-
-def check_region_weights(
-    contents: Contents, settings: Iterable[Settings], of_contents: Mapping[str, Sequence[str]]
-) -> list[str]:
-    """One line for every region of `region_weights` that no content has."""
-    weighted = dict.fromkeys(region for one in settings for region in one.region_weights)
-    guided = [name for name, source in contents.items() if source.guide is not None]
-    if weighted and not guided:
-        return ["region_weights: no content has regions; give one a `guide`"]
-    if not all(name in of_contents for name in guided):
-        return []
-    known = dict.fromkeys(region for name in guided for region in of_contents[name])
-    return [
-        f"region_weights: no content has a region {name}; there are: {', '.join(known)}"
-        for name in weighted
-        if name not in known
+def _check_header(path: str, header: list[str], keys: list[str]) -> list[str]:
+    where = f"{path}, line 1"
+    listed = ", ".join(f"`{name}`" for name in keys)
+    problems = [
+        f"{where}: the column `{name}` is neither `id`, {listed} nor a setting"
+        for name in header
+        if name not in ("id", *keys, *SettingsSpec.model_fields)
     ]
+    problems += [
+        f"{where}: the column `{name}` appears twice; remove one"
+        for name in dict.fromkeys(header)
+        if header.count(name) > 1
+    ]
+    for name, any_of in (("id", {"id"}), ("path", {"path", "paths"} & set(keys))):
+        if not any_of & set(header):
+            problems.append(f"{where}: the column `{name}` is missing (tabs separate columns)")
+    return problems
+
+
+def _read_row(
+    where: str, header: list[str], fields: list[str], keys: list[str]
+) -> tuple[str, dict[str, Any]]:
+    """Id and keys of an entry."""
+    if len(fields) > len(header):
+        raise ConfigError(
+            [f"{where}: has {len(fields)} fields, but the header has {len(header)} columns"]
+        )
+    row = {name: field for name, field in zip(header, fields, strict=False) if field}
+    name = row.pop("id", "")
+    if re.fullmatch(ID_PATTERN, name) is None or len(name) > 100:
+        raise ConfigError([f"{where}: the id {name!r} may have letters, digits, . _ - only"])
+    entry: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for column, text in row.items():
+        try:
+            value = text if column == "path" else read_value(text)
+        except ConfigError as error:
+            raise ConfigError([f"{where}: {column}: {error}"]) from None
+        (entry if column in keys else settings)[column] = value
+    if settings:
+        entry["settings"] = settings
+    return name, entry

@@ -19,17 +19,14 @@ from nstcore.plan.axes import Point, base_setting
 from nstcore.plan.batching import BatchGroup, BatchKey, BatchPlan, group_batches
 from nstcore.plan.cells import Cell, Selection, select_cells
 from nstcore.plan.cost_model import cell_seconds
-from nstcore.plan.inputs import (
-    ContentSource,
+from nstcore.plan.inputs import ContentSource, StyleSource, expand_contents, expand_styles
+from nstcore.plan.overrides import (
     Image,
-    StyleSource,
+    Overrides,
     check_region_weights,
     check_regions,
-    expand_contents,
-    expand_styles,
     named_regions,
 )
-from nstcore.plan.overrides import Overrides
 from nstcore.plan.refine import candidates, cell_row, most_refined, refined
 from nstcore.store.files import digest
 
@@ -150,12 +147,11 @@ class Plan:
             of_contents: content -> its regions.
             of_images: style and index of its image -> the image's regions.
         """
-        problems: list[str] = []
-        guided = any(source.guide is not None for source in self.contents.values())
-        if guided or any(source.regions for source in self.styles.values()):
-            pairs = self.selection.pairs
-            problems += check_regions(self.contents, self.styles, pairs, of_contents, of_images)
-        return problems + check_region_weights(self.contents, self.settings, of_contents)
+        pairs = self.selection.pairs
+        return [
+            *check_regions(self.contents, self.styles, pairs, of_contents, of_images),
+            *check_region_weights(self.contents, self.settings, of_contents),
+        ]
 
     # --- refinement ------------------------------------------------------------------------------
 
