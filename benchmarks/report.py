@@ -47,11 +47,11 @@ VIEWS = {
 STAGES = """
 import json, multiprocessing, sys, time
 from pathlib import Path
-from nstcore.plan.snapshot import open_snapshot
+from nstcore.plan.snapshot import read_plan
 from nstcore.report.outputs import make_report, make_sheet, make_tables
 from nstcore.contact_sheet.axes import page_names
 
-plan, threads = open_snapshot(Path(sys.argv[1])), int(sys.argv[2])
+plan, threads = read_plan(Path(sys.argv[1])), int(sys.argv[2])
 pages = page_names(plan.axis_values, plan.layout["pages"])
 side_by_side = min(threads, len(pages))
 

@@ -23,8 +23,7 @@ from nstcore.errors import ImageError, UserError
 from nstcore.images import decode, fit_size, load_float, quantize, resize, to_float, write_image
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
-from nstcore.plan.snapshot import NAME as SNAPSHOT
-from nstcore.plan.snapshot import open_snapshot
+from nstcore.plan.snapshot import SNAPSHOT, read_plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -286,7 +285,7 @@ class Run:
         Raises:
             ConfigError: an input is no longer where the run found it.
         """
-        return open_snapshot(self.folder / SNAPSHOT)
+        return read_plan(self.folder / SNAPSHOT)
 
     @cached_property
     def cells(self) -> list[RunCell]:

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nstcore.errors import UserError
-from nstcore.plan.snapshot import open_snapshot, read_plan, snapshot_path
+from nstcore.plan.snapshot import SNAPSHOT, read_plan
 from nstcore.plan.values import format_duration
 from nstcore.results.status import JobState, Status, Watcher
 from nstcore.store.cells import Store
@@ -91,10 +91,11 @@ def build_report(arguments: argparse.Namespace) -> int:
     from nstcore.report.outputs import make_report
 
     plan = read_plan(arguments.config)
-    run, snapshot = Path(plan.config.run_dir), snapshot_path(plan.config)
+    run = Path(plan.config.run_dir)
+    snapshot = run / SNAPSHOT
     if not snapshot.is_file() or not (run / "grid.tsv").is_file():
         raise UserError(f"{run}: this run has no grid yet; nst run {arguments.config} makes it")
-    make_report(open_snapshot(snapshot))
+    make_report(read_plan(snapshot))
     Console().print(f"{run / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
     return 0
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nstcore.errors import UserError
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_snapshot, snapshot_of
+from nstcore.plan.snapshot import read_plan, snapshot_of
 from nstcore.resources.requests import SHUTDOWN_MARGIN
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def job(snapshot: str, log_file: str) -> Iterator[Plan]:
     try:
         with _recording_interrupts():
             log.info("%s", describe_node())
-            yield open_snapshot(snapshot)
+            yield read_plan(snapshot)
         attempts.unlink(missing_ok=True)
     except UserError as error:
         log.error("%s", error)

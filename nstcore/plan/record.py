@@ -110,12 +110,7 @@ class Inputs(RecordPart):
 class ImageInfo(RecordPart):
     """The file of an image.
 
-    Attributes:
-        width, height: in pixels.
-        bits: of each channel.
-        pixels: digest of the decoded pixels; None for JPEG, whose decoders differ.
-        file: its name.
-        sha256: of the file's bytes.
+    ``pixels`` is the digest of the decoded pixels; None for JPEG, whose decoders differ.
     """
 
     width: int
@@ -132,12 +127,9 @@ class OptimizationInfo(RecordPart):
     Attributes:
         device: such as ``cpu`` or ``cuda: NVIDIA H100``.
         threads, target_threads: of the optimization, and of the style targets.
-        batch_size: how many images were optimized together.
         tile: side of the tiles in pixels; None for whole images.
         history: curvature pairs of L-BFGS, fewer than the settings say where memory was short.
         degraded: what is not as the settings say, and why.
-        iterations, rollbacks: how many.
-        seconds, peak_memory_mb: measured.
     """
 
     device: str | None = None
@@ -169,12 +161,11 @@ class CellRecord(RecordPart):
     """Everything about one cell.
 
     Attributes:
-        schema_version, algorithm: versions of the layout and of the computation.
+        algorithm: version of the computation.
         key: identity of the cell; see :func:`nstcore.plan.keys.cell_key`.
         run, cell, status, reason: of the run alone; ``reason`` says why a cell failed.
         settings: all settings, as the version that made the image knew them.
         seed: in the store and in the image; a run's record has it in ``cell``.
-        inputs, image, output, optimization, versions, created: how the image was made.
         together: every cell of the batch in its order, None for this one; empty where it was alone.
         metrics, evaluation: of the run alone: what was measured, and with which encoder.
         trace: name of a curve -> its values, one for each recorded iteration.
@@ -202,10 +193,9 @@ class CellRecord(RecordPart):
 
     @classmethod
     def parse(cls, value: str | Mapping[str, Any], source: Path | str) -> Self:
-        """A record from JSON or from its values.
+        """A record from JSON, as text or decoded.
 
         Args:
-            value: text, or what was decoded from it.
             source: the file, for the message.
 
         Raises:
@@ -248,7 +238,7 @@ class CellRecord(RecordPart):
         return cls.model_construct(**values)
 
     def write(self, path: Path) -> None:
-        """Write the record as JSON, atomically."""
+        """Write the record as JSON."""
         write_json(path, self.to_json())
 
     def without_trace(self) -> CellRecord:
@@ -285,25 +275,20 @@ class FinishedRecord(CellRecord):
         return str(self.optimization.device).partition(":")[0]
 
     def members(self) -> list[FinishedRecord]:
-        """Records of all that shared the image's batch, in its order.
+        """Records of all that shared the image's batch, in its order."""
+        together = self.together or [None]
+        return [self if other is None else self._member(other) for other in together]
 
-        Only settings, seed and inputs of the others are their own.
-        """
+    def _member(self, other: BatchMember) -> FinishedRecord:
         own = self.to_json(exclude={"together", "trace", "cell"})
-        found = []
-        for other in self.together or [None]:
-            if other is None:
-                found.append(self)
-                continue
-            inputs = {**own["inputs"], **other.inputs}
-            values = {
-                **own,
-                "seed": other.seed,
-                "settings": {**self.settings, **other.settings},
-                "inputs": {name: value for name, value in inputs.items() if value is not None},
-            }
-            found.append(FinishedRecord.parse(values, "the record's `together`"))
-        return found
+        inputs = {**own["inputs"], **other.inputs}
+        values = {
+            **own,
+            "seed": other.seed,
+            "settings": {**self.settings, **other.settings},
+            "inputs": {name: value for name, value in inputs.items() if value is not None},
+        }
+        return FinishedRecord.parse(values, "the record's `together`")
 
     @property
     def position(self) -> int:

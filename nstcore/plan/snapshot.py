@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from nstcore.config.loader import parse_config
-from nstcore.config.run import Config
 from nstcore.config.yaml_files import dump_yaml, read_yaml, with_lines
 from nstcore.errors import ConfigError
 from nstcore.plan.paths import missing_runs
 from nstcore.plan.plan import Plan
 from nstcore.store.files import retry_io, write_text
 
-NAME = "config.yaml"
+SNAPSHOT = "config.yaml"
+"""Name of the frozen configuration in a run's folder."""
 
 _HEADER = """\
 # The configuration of this run as it was when it last started. Made by the workflow and read by its
@@ -26,14 +26,9 @@ _HEADER = """\
 """
 
 
-def snapshot_path(config: Config) -> Path:
-    """Where a run keeps its frozen configuration."""
-    return Path(config.run_dir) / NAME
-
-
 def snapshot_of(raw: Mapping[str, Any]) -> Path:
-    """The same for a configuration as it was read, unchecked."""
-    return Path(str(raw.get("results", "results")), str(raw.get("run", "run")), NAME)
+    """The frozen configuration of a run, from its configuration as it was read, unchecked."""
+    return Path(str(raw.get("results", "results")), str(raw.get("run", "run")), SNAPSHOT)
 
 
 def write_snapshot(plan: Plan) -> Path:
@@ -49,22 +44,13 @@ def write_snapshot(plan: Plan) -> Path:
         values["sweep"]["sample"]["points"] = plan.selection.sample
     if plan.refine_rows is not None:
         values["refine"]["choose"] = plan.refine_rows
-    path = snapshot_path(config)
+    path = Path(config.run_dir) / SNAPSHOT
     write_text(path, _HEADER + dump_yaml(values))
     return path
 
 
-def open_snapshot(path: Path | str) -> Plan:
-    """The plan of a run that has started.
-
-    Raises:
-        ConfigError: if there is no frozen configuration or an edit made it wrong.
-    """
-    return read_plan(path)
-
-
 def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
-    """The plan of the configuration in a YAML file.
+    """The plan of the configuration in a YAML file, perhaps the frozen one of a run.
 
     Args:
         path: the file.
@@ -81,10 +67,10 @@ def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
 
 
 def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
-    """The plan of a configuration.
+    """The plan of a configuration as it was read.
 
     Args:
-        raw: the configuration as it was read.
+        raw: the configuration.
         starting: whether this process starts the run; a job of the run takes the frozen configuration.
 
     Raises:
@@ -98,7 +84,7 @@ def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
         retry_io(path.stat, expected=True)
     except FileNotFoundError:
         raise ConfigError([f"{path}: is missing; start the run again"]) from None
-    return open_snapshot(path)
+    return read_plan(path)
 
 
 def _plan(raw: Mapping[str, Any], starting: bool) -> Plan:

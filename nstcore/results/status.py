@@ -17,7 +17,7 @@ from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import CellRecord
-from nstcore.plan.snapshot import NAME, open_snapshot
+from nstcore.plan.snapshot import SNAPSHOT, read_plan
 from nstcore.results.select_refined import TABLE, selected_cells
 from nstcore.store.cells import Store
 from nstcore.store.claims import process_exists
@@ -102,9 +102,9 @@ class Watcher:
     _records: dict[str, _ReadRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (self.run / NAME).is_file():
+        if not (self.run / SNAPSHOT).is_file():
             raise UserError(
-                f"{self.run}: no run has started there (it has no {NAME}); give a run's folder, "
+                f"{self.run}: no run has started there (it has no {SNAPSHOT}); give a run's folder, "
                 "such as results/demo"
             )
         self._plan_of: tuple[int, Plan] | None = None
@@ -150,10 +150,10 @@ class Watcher:
 
     def _plan(self) -> Plan:
         """The plan of the run's snapshot, read again when the run has been restarted."""
-        path = self.run / NAME
+        path = self.run / SNAPSHOT
         changed = path.stat().st_mtime_ns
         if self._plan_of is None or self._plan_of[0] != changed:
-            self._plan_of = changed, open_snapshot(path)
+            self._plan_of = changed, read_plan(path)
         return self._plan_of[1]
 
     def _cells(self, plan: Plan) -> list[Cell]:
@@ -203,7 +203,7 @@ class Watcher:
 
         A cell counts by its cost, so that large images at the end are not taken for small ones.
         """
-        started = (self.run / NAME).stat().st_mtime
+        started = (self.run / SNAPSHOT).stat().st_mtime
         since = max(started, now - WINDOW)
         evaluation = plan.evaluation["encoder"]
         recent = [

@@ -13,7 +13,7 @@ from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
 from nstcore.plan.paths import compared_runs
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_plan, open_snapshot, read_plan, write_snapshot
+from nstcore.plan.snapshot import open_plan, read_plan, write_snapshot
 
 
 @pytest.fixture
@@ -79,4 +79,4 @@ def test_cells_are_the_same_with_and_without(raw: dict[str, Any]) -> None:
 
 def test_it_is_frozen_with_the_rest(raw: dict[str, Any]) -> None:
     plan = Plan(parse_config(raw))
-    assert open_snapshot(write_snapshot(plan)).config.compare == plan.config.compare
+    assert read_plan(write_snapshot(plan)).config.compare == plan.config.compare

@@ -16,7 +16,7 @@ from scipy.stats import qmc
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_snapshot, write_snapshot
+from nstcore.plan.snapshot import read_plan, write_snapshot
 
 METHODS = ["lhs", "sobol", "random"]
 AXES: dict[str, Any] = {
@@ -185,7 +185,7 @@ def test_the_points_stand_in_the_frozen_configuration(
         raise AssertionError("drawn again")
 
     monkeypatch.setattr("nstcore.plan.axes.unit_points", refuse)
-    again = open_snapshot(path)
+    again = read_plan(path)
     assert list(again.cells()) == list(plan.cells())
     assert write_snapshot(again).read_text() == path.read_text()
     written = yaml.safe_load(path.read_text())["sweep"]["sample"]["points"]

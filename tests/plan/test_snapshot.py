@@ -15,7 +15,7 @@ from PIL import Image
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_plan, open_snapshot, write_snapshot
+from nstcore.plan.snapshot import open_plan, read_plan, write_snapshot
 from nstcore.store import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,14 +79,14 @@ def test_regions_come_back(raw: dict[str, Any]) -> None:
             }
         )
     )
-    again = open_snapshot(write_snapshot(plan))
+    again = read_plan(write_snapshot(plan))
     assert again.contents == plan.contents
     assert again.styles == plan.styles
 
 
 def test_the_plan_comes_back(raw: dict[str, Any]) -> None:
     plan = Plan(parse_config(raw))
-    again = open_snapshot(write_snapshot(plan))
+    again = read_plan(write_snapshot(plan))
     assert again.contents == plan.contents
     assert again.styles == plan.styles
     assert list(again.cells()) == list(plan.cells())
@@ -101,7 +101,7 @@ def test_neither_a_new_picture_nor_an_edit_changes_it(raw: dict[str, Any]) -> No
     path = write_snapshot(plan)
     Image.new("RGB", (8, 8)).save("photos/aaa.png")
     assert list(Plan(parse_config(raw)).contents) != list(plan.contents)
-    assert list(open_snapshot(path).cells()) == list(plan.cells())
+    assert list(read_plan(path).cells()) == list(plan.cells())
     edited = {**raw, "sweep": {"axes": {"style_weight": [5]}}, "batch_by": []}
     assert list(open_plan(edited, starting=False).cells()) == list(plan.cells())
     assert len(list(open_plan(edited, starting=True).cells())) != plan.cell_count
@@ -122,10 +122,10 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
         import sys
         from pathlib import Path
         from nstcore.plan import paths
-        from nstcore.plan.snapshot import open_snapshot
+        from nstcore.plan.snapshot import read_plan
         from nstcore.jobs import prepare
         from nstcore.store.files import write_json
-        plan = open_snapshot(sys.argv[1])
+        plan = read_plan(sys.argv[1])
         for name in plan.contents:
             prepare.prepare_content(plan, name)
         for name, source in plan.styles.items():

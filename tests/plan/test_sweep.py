@@ -20,7 +20,7 @@ from nstcore.config.yaml_files import dump_yaml
 from nstcore.errors import ConfigError
 from nstcore.plan.keys import cell_key, style_identity
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.snapshot import open_snapshot, write_snapshot
+from nstcore.plan.snapshot import read_plan, write_snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f"picture{number}" for number in range(5)]
@@ -273,7 +273,7 @@ def test_growing_moves_no_cell(folder: Path, raw: dict[str, Any], data: st.DataO
 @given(raw=raw_configs())
 def test_it_comes_back_from_the_frozen_configuration(folder: Path, raw: dict[str, Any]) -> None:
     plan = sensible_plan({**raw, "results": str(folder / "results")}, folder)
-    again = open_snapshot(write_snapshot(plan))
+    again = read_plan(write_snapshot(plan))
     assert list(again.cells()) == list(plan.cells())
     assert again.groups == plan.groups
     assert again.axis_values == plan.axis_values

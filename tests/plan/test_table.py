@@ -14,7 +14,7 @@ from nstcore.config.yaml_files import dump_yaml
 from nstcore.errors import ConfigError
 from nstcore.plan.inputs import expand_contents, expand_styles
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_snapshot, write_snapshot
+from nstcore.plan.snapshot import read_plan, write_snapshot
 
 COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "style_weight": st.none() | st.floats(0, 1e6),
@@ -128,5 +128,5 @@ def test_the_frozen_configuration_spells_it_out(pictures: Path) -> None:
     plan = Plan(parse_config({"contents": sheet, "styles": "c.png", "results": "out"}))
     frozen = write_snapshot(plan)
     Path(sheet).unlink()
-    assert list(open_snapshot(frozen).cells()) == list(plan.cells())
+    assert list(read_plan(frozen).cells()) == list(plan.cells())
     assert {cell.content: cell.settings.size for cell in plan.cells()} == {"a": 64, "b": 512}

@@ -20,7 +20,7 @@ from nstcore.plan.plan import Plan
 from nstcore.plan.refine import (
     refined,
 )
-from nstcore.plan.snapshot import open_snapshot, write_snapshot
+from nstcore.plan.snapshot import read_plan, write_snapshot
 from nstcore.results.finalize import finalize
 from nstcore.results.select_refined import (
     pareto_front,
@@ -209,7 +209,7 @@ class TestTables:
         frozen = write_snapshot(plan)
         Path(choose).unlink()
         images = [cell.image for cell in plan.refinable]
-        assert [cell.image for cell in open_snapshot(frozen).refinable] == images
+        assert [cell.image for cell in read_plan(frozen).refinable] == images
 
 
 FINISHED: dict[str, tuple[float, float] | None] = {
