@@ -36,8 +36,13 @@ from nstcore.resources.device import (
     reset_peak_memory,
 )
 from nstcore.resources.free_memory import free_bytes
-from nstcore.resources.memory_model import is_out_of_memory
-from nstcore.resources.micro_batches import BatchInput, MicroBatch, log_shortage, split_batches
+from nstcore.resources.memory_model import (
+    BatchInput,
+    MicroBatch,
+    is_out_of_memory,
+    log_shortage,
+    split_batches,
+)
 
 log = logging.getLogger(__name__)
 

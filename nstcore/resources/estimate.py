@@ -25,8 +25,7 @@ from nstcore.images.reading import upright_size
 from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_flops, sum_iterations
 from nstcore.plan.plan import Cell, Plan
-from nstcore.resources.memory_model import MEMORY_SHARE
-from nstcore.resources.micro_batches import BatchInput, MicroBatch, split_batches
+from nstcore.resources.memory_model import MEMORY_SHARE, BatchInput, MicroBatch, split_batches
 from nstcore.resources.throughput import Throughput, evaluation_key_of_encoder, iteration_key
 
 JOB_SECONDS = 0.3

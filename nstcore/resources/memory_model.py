@@ -1,4 +1,4 @@
-"""How much memory a descent takes, how much there is, and what to do where that is too little.
+"""How much memory an optimization takes, and which images are optimized at the same time.
 
 The estimate is counted from the architecture: what autograd keeps for the backward pass, the gradients
 that wait beside it, and what the optimizer holds.  ``tests/resources/test_memory.py`` compares it
@@ -7,15 +7,24 @@ with what torch says it keeps and with the peak of real processes.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import Generic, TypeVar
 
-from nstcore.core.encoders.registry import Layer
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.optimizers import OPTIMIZERS
-from nstcore.core.settings import Settings
+from nstcore.core.geometry import Size
+from nstcore.core.settings import Settings, batch_key
+from nstcore.plan.values import format_size
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 MEMORY_SHARE = 0.6
 """Share of the free memory that one batch may take by our estimate."""
@@ -33,79 +42,6 @@ FIXED = 24e6
 """Bytes for kernels, threads and their scratch, whatever the size of the pictures."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How an optimization fits into memory.
-
-    Attributes:
-        batch: images at the same time.
-        history: curvature pairs of L-BFGS.
-        tile: side of the tiles in pixels without their overlap; None for whole images.
-        fits: whether one image needs no more than ``MEMORY_SHARE`` of the free memory.
-    """
-
-    batch: int
-    history: int
-    tile: int | None
-    fits: bool = True
-
-
-def fit_batch(
-    settings: Settings,
-    width: int,
-    height: int,
-    device: str,
-    free: float,
-    *,
-    count: int | None = None,
-    tile: int | None = None,
-    regions: int = 0,
-) -> Budget:
-    """As many images at a time as ``MEMORY_SHARE`` of the free memory holds.
-
-    Where not even one fits, what changes the result comes last: tiles first, because they give the
-    same gradient, and less history only where the buffers of the image's size do not fit themselves.
-    The image is never made smaller.  Where nothing fits, the least of all is tried.
-
-    Args:
-        settings: of all images of the batch.
-        width, height: of an image in pixels, at its finest level.
-        device: kind of the device: ``cpu``, ``cuda`` or ``mps``.
-        free: bytes that are free there.
-        count: how many images there are; None for as many as fit.
-        tile: side of the tiles; None to use tiles only where whole images do not fit.
-        regions: number of regions in the contents' guides; 0 without.
-    """
-    available = MEMORY_SHARE * free
-
-    def need(history: int, tile: int | None) -> float:
-        return peak_bytes(
-            settings,
-            width,
-            height,
-            1,
-            history=history,
-            device=device,
-            tile=tile,
-            regions=regions,
-        )
-
-    whole = need(settings.history, tile)
-    if whole <= available:
-        fixed = shared_bytes(settings)
-        fit = int((available - fixed) / (whole - fixed))
-        return Budget(fit if count is None else max(1, min(fit, count)), settings.history, tile)
-    tiles: list[int | None] = [tile]
-    if tile is None:
-        tiles += [side for side in TILES if _outer_side(side, settings) < max(width, height)]
-    histories = list(_shorter_histories(settings))
-    for history in histories:
-        for side in tiles:
-            if need(history, side) <= available:
-                return Budget(1, history, side)
-    return Budget(1, histories[-1], tiles[-1], fits=False)
-
-
 def peak_bytes(
     settings: Settings,
     width: int,
@@ -117,31 +53,29 @@ def peak_bytes(
     tile: int | None = None,
     regions: int = 0,
 ) -> float:
-    """Estimated most memory of a descent, in bytes, beyond what the process holds before it.
+    """Estimated most memory of an optimization, in bytes, beyond what the process holds before it.
 
     Args:
-        settings: of all pictures.
-        width, height: in pixels.
-        batch: pictures at the same time.
+        settings: of all images.
+        width, height: of an image in pixels, at its finest level.
+        batch: images at the same time.
         history: curvature pairs; None for those of the settings.
-        device: ``cpu``, ``cuda`` or ``mps``.
-        tile: side of the tiles in pixels without their overlap; None for whole pictures.
-        regions: of the contents' guides; 0 without.
+        device: kind of the device: ``cpu``, ``cuda`` or ``mps``.
+        tile: side of the tiles in pixels without their overlap; None for whole images.
+        regions: number of regions in the contents' guides; 0 without.
     """
     copies = OPTIMIZERS[settings.optimizer].image_copies(settings, history)
     spec = settings.encoder_spec
     content = sum(spec[name].values(width, height) for name in settings.used_content_layers)
     style_layers = [spec[name] for name in settings.used_style_layers]
-    seen_width, seen_height = width, height
+    seen = [width, height]
     if tile is not None:
-        seen_width, seen_height = (
-            min(side, _outer_side(tile, settings)) for side in (width, height)
-        )
+        seen = [min(side, _outer_side(tile, settings)) for side in seen]
         copies += 1  # the gradient that the tiles add up to
     values = (
         3 * width * height * copies
         + content
-        + pass_values(settings, seen_width, seen_height, device, regions)
+        + pass_values(settings, *seen, device, regions)
         + STYLE_LOSSES[settings.statistic].matrices
         * max(regions, 1)
         * sum(layer.channels**2 for layer in style_layers)
@@ -195,7 +129,7 @@ def kept_values(
     layer has another stride, the padded copy that goes into its convolution, and its part in the losses.
     """
     spec = settings.encoder_spec
-    layers: tuple[Layer, ...] = spec.up_to(settings.layers)
+    layers = spec.up_to(settings.layers)
     padded = settings.padding != "zeros"
     found = {}
     for index, layer in enumerate(layers):
@@ -220,6 +154,20 @@ def kept_values(
     return found
 
 
+def _shorter_histories(settings: Settings) -> Iterator[int]:
+    """Ever fewer curvature pairs: halves, so that a little more or less memory changes nothing."""
+    history = settings.history
+    yield history
+    while settings.optimizer == "lbfgs" and history > LEAST_HISTORY:
+        history = max(LEAST_HISTORY, history // 2)
+        yield history
+
+
+def _outer_side(tile: int, settings: Settings) -> int:
+    """Side in pixels of what a tile is computed from."""
+    return tile + 2 * settings.encoder_spec.margin(settings.layers)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on any device, so that less of it may help."""
     import torch
@@ -240,29 +188,69 @@ _SHORT = re.compile(
 )
 
 
-def _shorter_histories(settings: Settings) -> Iterator[int]:
-    """Ever fewer curvature pairs: halves, so that a little more or less memory changes nothing."""
-    history = settings.history
-    yield history
-    while settings.optimizer == "lbfgs" and history > LEAST_HISTORY:
-        history = max(LEAST_HISTORY, history // 2)
-        yield history
+# --- Which images go together, and how they fit. ---
 
 
-def _outer_side(tile: int, settings: Settings) -> int:
-    """Side in pixels of what a tile is computed from."""
-    return tile + 2 * settings.encoder_spec.margin(settings.layers)
+@dataclass(frozen=True)
+class Budget:
+    """How an optimization fits into memory.
+
+    Attributes:
+        batch: images at the same time.
+        history: curvature pairs of L-BFGS.
+        tile: side of the tiles in pixels without their overlap; None for whole images.
+        fits: whether one image needs no more than ``MEMORY_SHARE`` of the free memory, as estimated.
+    """
+
+    batch: int
+    history: int
+    tile: int | None
+    fits: bool = True
+
+
+def fit_batch(
+    settings: Settings,
+    width: int,
+    height: int,
+    device: str,
+    free: float,
+    *,
+    count: int | None = None,
+    tile: int | None = None,
+    regions: int = 0,
+) -> Budget:
+    """As many images at a time as ``MEMORY_SHARE`` of the free memory holds.
+
+    Where not even one fits, what changes the result comes last: tiles first, because they give the
+    same gradient, and less history only where the buffers of the image's size do not fit themselves.
+    The image is never made smaller.  Where nothing fits, the least of all is tried.
+
+    Args:
+        settings, width, height, device, regions: see `peak_bytes`.
+        free: bytes that are free on the device.
+        count: how many images there are; None for as many as fit.
+        tile: side of the tiles; None to use tiles only where whole images do not fit.
+    """
+    available = MEMORY_SHARE * free
+    need = partial(peak_bytes, settings, width, height, 1, device=device, regions=regions)
+    whole = need(tile=tile)
+    if whole <= available:
+        fixed = shared_bytes(settings)
+        fit = int((available - fixed) / (whole - fixed))
+        return Budget(fit if count is None else max(1, min(fit, count)), settings.history, tile)
+    tiles = [tile]
+    if tile is None:
+        tiles += [side for side in TILES if _outer_side(side, settings) < max(width, height)]
+    for history, side in product(_shorter_histories(settings), tiles):
+        if need(history=history, tile=side) <= available:
+            return Budget(1, history, side)
+    return Budget(1, history, side, fits=False)  # the last, which takes least
 
 
 def less_memory(
     settings: Settings, width: int, height: int, history: int, tile: int | None
 ) -> tuple[int, int | None] | None:
-    """What to try after a single picture has run out of memory, whatever was estimated.
-
-    Args:
-        settings: of the picture.
-        width, height: of the picture in pixels.
-        history, tile: what was tried.
+    """What to try after a single image has run out of memory with a history and tiles.
 
     Returns:
         history and side of the tiles that take less, what keeps the result first; None at the end.
@@ -275,3 +263,137 @@ def less_memory(
         if shorter < history:
             return shorter, tile
     return None
+
+
+@dataclass(frozen=True)
+class BatchInput:
+    """What decides which images go together.
+
+    Attributes:
+        settings, size: of the image; width and height in pixels.
+        weights: the encoder's file.
+        regions: names of the content's regions; empty without a guide.
+    """
+
+    settings: Settings
+    size: Size
+    weights: str | None
+    regions: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for images that can be optimized in one batch."""
+        return self.size, self.regions, batch_key(self.settings), self.weights
+
+
+@dataclass(frozen=True)
+class MicroBatch(Generic[Item]):
+    """Images that are optimized at the same time, and how they fit into memory.
+
+    Attributes:
+        items: one for each image.
+        first: what the first image is like; what matters here is the same for all.
+        device: kind of the device.
+        history, tile, fits: see `Budget`.
+    """
+
+    items: tuple[Item, ...]
+    first: BatchInput
+    device: str
+    history: int
+    tile: int | None
+    fits: bool = True
+
+    def __str__(self) -> str:
+        count = len(self.items)
+        images = "1 image" if count == 1 else f"{count} images"
+        tiles = "" if self.tile is None else f" in tiles of {self.tile} px"
+        return f"{images} at a time, history {self.history}{tiles}"
+
+    @property
+    def settings(self) -> Settings:
+        """Of the first image."""
+        return self.first.settings
+
+    @property
+    def size(self) -> Size:
+        """Width and height of every image."""
+        return self.first.size
+
+    @property
+    def bytes(self) -> float:
+        """Most memory that the images take together, as estimated."""
+        return peak_bytes(
+            self.settings,
+            *self.size,
+            len(self.items),
+            history=self.history,
+            device=self.device,
+            tile=self.tile,
+            regions=len(self.first.regions),
+        )
+
+    def smaller(self, *, out_of_memory: bool) -> list[MicroBatch[Item]]:
+        """What to try after the batch has failed: its halves, or a single image with less memory.
+
+        Args:
+            out_of_memory: whether less memory may help a single image.
+        """
+        half = len(self.items) // 2
+        if half:
+            return [replace(self, items=part) for part in (self.items[:half], self.items[half:])]
+        less = less_memory(self.settings, *self.size, self.history, self.tile)
+        if not out_of_memory or less is None:
+            return []
+        history, tile = less
+        return [replace(self, history=history, tile=tile)]
+
+
+def split_batches(
+    items: Iterable[Item],
+    describe: Callable[[Item], BatchInput],
+    device: str,
+    free: float,
+    *,
+    most: int | None = None,
+    tile: int | None = None,
+) -> Iterator[MicroBatch[Item]]:
+    """Group images that go together, and divide each group into as many as fit at the same time.
+
+    Args:
+        items: one for each image.
+        describe: tells what an image is like.
+        device, free, tile: see `fit_batch`.
+        most: images at the same time; None for as many as fit.
+    """
+    groups: dict[tuple[object, ...], list[tuple[Item, BatchInput]]] = {}
+    for item in items:
+        described = describe(item)
+        groups.setdefault(described.key, []).append((item, described))
+    for members in groups.values():
+        first = members[0][1]
+        budget = fit_batch(
+            first.settings,
+            *first.size,
+            device,
+            free,
+            count=min(len(members), most or len(members)),
+            tile=tile,
+            regions=len(first.regions),
+        )
+        for start in range(0, len(members), budget.batch):
+            part = tuple(item for item, _ in members[start : start + budget.batch])
+            yield MicroBatch(part, first, device, budget.history, budget.tile, budget.fits)
+
+
+def log_shortage(batches: Iterable[MicroBatch[Item]], free: float, tile: int | None = None) -> None:
+    """Say where too little memory decides how images are computed, and not the given ``tile``."""
+    for batch in {batch.first.key: batch for batch in reversed(list(batches))}.values():
+        width, height = batch.size
+        if not batch.fits:
+            need = format_size(batch.bytes)
+            text = "%d x %d px need about %s and %s are free; trying %s"
+            log.warning(text, width, height, need, format_size(free), batch)
+        elif batch.history != batch.settings.history or batch.tile != tile:
+            share = format_size(MEMORY_SHARE * free)
+            log.info("%d x %d px: %s to fit %s", width, height, batch, share)

@@ -24,7 +24,7 @@ from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.values import format_size
 from nstcore.resources.estimate import InputSizes, Machine, prepared_sizes
-from nstcore.resources.micro_batches import MicroBatch
+from nstcore.resources.memory_model import MicroBatch
 
 RECORD_BYTES, ENTRY_BYTES = 4000, 350
 """Of a cell's record: without its trace, and each of the trace's entries, one in ten iterations."""

@@ -17,8 +17,7 @@ from nstcore.resources.estimate import (
     Machine,
     estimate_batch,
 )
-from nstcore.resources.memory_model import MEMORY_SHARE
-from nstcore.resources.micro_batches import MicroBatch
+from nstcore.resources.memory_model import MEMORY_SHARE, MicroBatch
 
 IMAGES_KEPT = 4
 """Images of a kind that a job keeps in memory beside those that it works on."""

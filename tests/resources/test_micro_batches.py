@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from nstcore.core.settings import PER_IMAGE, Settings
-from nstcore.resources.memory_model import MEMORY_SHARE, peak_bytes
-from nstcore.resources.micro_batches import BatchInput, MicroBatch, log_shortage, split_batches
+from nstcore.resources.memory_model import (
+    MEMORY_SHARE,
+    BatchInput,
+    MicroBatch,
+    log_shortage,
+    peak_bytes,
+    split_batches,
+)
 
 PLENTY = 1e12
 SIZE = (128, 96)
