@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.vgg import VGG, read_state
-from nstcore.resources.device import keep_freed_memory
+from nstcore.resources.device_memory import keep_freed_memory
 from nstcore.store.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,7 @@
 """One evaluation of losses and gradient, with and without keeping freed memory.
 
     plain     the C library's own habits
-    kept      ``nstcore.resources.device``, as the engine does it
+    kept      ``nstcore.resources.device_memory``, as the engine does it
 
 The habits of the C library cannot be put back as they were, so each has processes of its own, in turns.
 
@@ -34,7 +34,7 @@ from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import to_tensor
-from nstcore.resources.device import keep_freed_memory
+from nstcore.resources.device_memory import keep_freed_memory
 
 WAYS = ("plain", "kept")
 

@@ -23,19 +23,21 @@ from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
 from nstcore.jobs.device_models import DeviceModels
 from nstcore.jobs.job import Preempted, ShutdownSignal
 from nstcore.resources.device import (
-    arrange_memory,
     bind_threads,
     choose_device,
     configure,
     convolves_in_half,
     describe,
-    forget_failure,
     instructions,
+)
+from nstcore.resources.device_memory import (
+    arrange_memory,
+    forget_failure,
+    free_bytes,
     peak_memory_mb,
     release_memory,
     reset_peak_memory,
 )
-from nstcore.resources.free_memory import free_bytes
 from nstcore.resources.memory_model import (
     BatchInput,
     MicroBatch,

@@ -1,29 +1,41 @@
-"""Where to compute, with how many threads, and how exactly."""
+"""Where to compute, with how many threads, and how exactly; each job on a GPU of its own.
+
+Snakemake counts GPUs but hands out no device ids, so all jobs would compute on the first one. They
+agree through locks instead: each GPU has one lock file for each job on it, in a folder of the user's
+on this machine. The kernel frees the lock of a process that ends, even of a killed one.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import gc
+import itertools
 import logging
 import os
-import sys
-from functools import cache
-from typing import Any
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from filelock import FileLock, Timeout
 
+from nstcore.core.lazy import lazy_import
 from nstcore.errors import UserError
-from nstcore.resources.free_memory import process_peak_bytes
-from nstcore.resources.gpu_lock import Claim, choose
+from nstcore.resources.device_memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_import("torch")
 
 log = logging.getLogger(__name__)
 
+FOLDER_VARIABLE = "NST_GPU_LOCKS"
+"""Environment variable with the folder of the locks."""
+
 
 def device_kind(wanted: str) -> str:
-    """The kind of device that a configuration means.
-
-    Args:
-        wanted: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """The kind of device that a configuration means by ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
         UserError: if it is not there.
@@ -42,25 +54,13 @@ def device_kind(wanted: str) -> str:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that a configuration means; of several GPUs one that this process has to itself.
-
-    Args:
-        wanted: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-
-    Raises:
-        UserError: if it is not there.
-    """
+    """The same as a device; of several GPUs one that this process has to itself."""
     kind = device_kind(wanted)
     return own_gpu() if kind == "cuda" else torch.device(kind)
 
 
 def convolves_in_half(precision: str, device: str) -> bool:
-    """Whether pictures are made with convolutions in bfloat16.
-
-    Args:
-        precision: as in the configuration.
-        device: its kind.
-    """
+    """Whether a configuration's ``precision`` means bfloat16 on this kind of device."""
     if precision == "auto":
         return device == "cuda" and torch.cuda.is_bf16_supported(False)
     return precision == "bfloat16"
@@ -74,11 +74,8 @@ def visible_gpus() -> list[str]:
     listed = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     names: list[str] = []
     for index in range(torch.cuda.device_count()):
-        uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
-        if uuid is not None:
-            names.append(str(uuid))
-        else:
-            names.append(listed[index] if any(listed) else str(index))
+        number = listed[index] if any(listed) else index
+        names.append(str(getattr(torch.cuda.get_device_properties(index), "uuid", None) or number))
     return names
 
 
@@ -111,7 +108,7 @@ def configure(device: torch.device, deterministic: bool) -> None:
 
     Args:
         device: where the run computes.
-        deterministic: whether a repeat must give the same bytes; see :func:`make_deterministic`.
+        deterministic: whether a repeat must give the same bytes; see `make_deterministic`.
     """
     if device.type == "cpu":
         keep_freed_memory()
@@ -147,54 +144,9 @@ def bind_threads(threads: int | None) -> None:
     Two jobs whose threads outnumber the cores slow one another several times.
     """
     if threads is None:
-        threads = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        )
+        linux = hasattr(os, "sched_getaffinity")
+        threads = len(os.sched_getaffinity(0)) if linux else os.cpu_count()
     torch.set_num_threads(max(1, threads or 1))
-
-
-def arrange_memory(device: torch.device, tiled: bool) -> None:
-    """What happens to freed memory from now on: in tiles memory is short, and large blocks are few."""
-    if device.type == "cpu":
-        keep_freed_memory(large=not tiled)
-
-
-def release_memory(device: torch.device) -> None:
-    """Give back what is kept of freed memory: other pictures need other blocks."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    else:
-        give_back_freed_memory()
-
-
-def forget_failure(device: torch.device) -> None:
-    """Free what a computation that failed has left behind.
-
-    Of a backward pass that was broken off torch keeps the steps that were still to be done, and with
-    them all activations, until the next backward pass in the same thread.
-    """
-    # Frames may hold one another in circles.
-    gc.collect()
-    release_memory(device)
-    try:
-        leaf = torch.zeros(1, device=device, requires_grad=True)
-        torch.autograd.grad(leaf.exp(), leaf)
-    except (RuntimeError, MemoryError):
-        log.info("not even one number fits into memory", exc_info=True)
-    release_memory(device)
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring the peak anew, where the device allows that."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Most memory used, in MB: of the GPU (since the last reset), or of the whole process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return process_peak_bytes() / 1e6
 
 
 def describe(device: torch.device) -> str:
@@ -212,56 +164,113 @@ def instructions(device: torch.device) -> str | None:
     return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None
 
 
-# --- Memory that the process has freed stays with it and is used again. ---
-
-_M_TRIM_THRESHOLD = -1
-_M_TOP_PAD = -2
-_M_MMAP_THRESHOLD = -3
-_M_MMAP_MAX = -4
-_LARGEST_INT = 2**31 - 1
-_STEP = 64 << 20
-"""Bytes by which the heap grows: the fewer calls of the system the better."""
-
-_LARGE = 32 << 20
-"""Bytes of a large block: the most that glibc takes for its threshold."""
-
-_MANY = 1 << 16
-"""Blocks that may stand outside of the heap: glibc's own default."""
+# --- Locks: which GPU a job gets. ---
 
 
-@cache
-def _libc() -> Any:
-    """The C library, if it is glibc."""
-    if sys.platform != "linux":
-        return None
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "gnu_get_libc_version") else None
+@dataclass
+class Claim:
+    """A GPU that this process computes on, until `release` or the end of the process.
+
+    Attributes:
+        index: of the GPU among those that were offered.
+        others: how many other processes used it when it was taken.
+    """
+
+    index: int
+    others: int
+    _lock: FileLock | None = None
+
+    def release(self) -> None:
+        """Free the GPU; a second call does nothing."""
+        if self._lock is not None:
+            self._lock.release()
 
 
-def keep_freed_memory(*, large: bool = True) -> bool:
-    """Have the C library keep what is freed from now on; returns whether it can.
+def lock_folder() -> Path:
+    """Return this user's lock folder on this machine; create it for the user alone if missing.
 
-    Called before the first large tensor: blocks that it got before are given back as they were.
+    ``$NST_GPU_LOCKS``, else a folder in ``$XDG_RUNTIME_DIR``, else one in the temporary folder.
+
+    Raises:
+        OSError: it cannot be created, or it belongs to another user.
+    """
+    chosen, runtime = os.environ.get(FOLDER_VARIABLE), os.environ.get("XDG_RUNTIME_DIR")
+    if chosen:
+        folder = Path(chosen)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    if runtime and os.access(runtime, os.W_OK):
+        folder = Path(runtime) / "nstcore-gpus"
+    else:
+        folder = Path(tempfile.gettempdir()) / f"nstcore-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder
+
+
+def claim(identities: Sequence[str], folder: Path) -> Claim:
+    """Take the GPU with the fewest jobs, the first among equals. It never waits for a GPU.
 
     Args:
-        large: keep blocks of 32 MB and more, too.
+        identities: at least one name, one for each GPU, the same in every process.
+        folder: of the locks.
+
+    Raises:
+        OSError: files there cannot be locked.
     """
-    library = _libc()
-    if library is None:
-        return False
-    options = {
-        _M_MMAP_MAX: 0 if large else _MANY,
-        _M_TRIM_THRESHOLD: _LARGEST_INT,
-        _M_TOP_PAD: _STEP,
-    }
-    if not large:
-        options[_M_MMAP_THRESHOLD] = _LARGE
-    done = [library.mallopt(option, value) for option, value in options.items()]
-    return all(done)
+    # One process chooses at a time: two that look at once would both find the same GPU free.
+    with _lock(folder / "choosing.lock", timeout=-1):
+        used = [_count_held(folder, identity) for identity in identities]
+        index = min(range(len(used)), key=used.__getitem__)
+        name = _file_name(identities[index])
+        locks = (_try_lock(folder / f"{name}.{place}.lock") for place in itertools.count())
+        return Claim(index, used[index], next(lock for lock in locks if lock is not None))
 
 
-def give_back_freed_memory() -> None:
-    """Return to the system what is free now: before other pictures, or where memory ran out."""
-    library = _libc()
-    if library is not None:
-        library.malloc_trim(0)
+def choose(identities: Sequence[str]) -> Claim:
+    """Take a GPU by `claim` in the user's folder and log it; the first GPU if locks do not work."""
+    if len(identities) == 1:
+        return Claim(0, 0)
+    try:
+        chosen = claim(identities, lock_folder())
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        log.warning("GPUs cannot be shared out between jobs, the first one is used: %s", error)
+        return Claim(0, 0)
+    if chosen.others:
+        count = len(identities)
+        text = (
+            "all %d GPUs are taken; number %d is shared with %d other jobs. "
+            "`--resources gpu=%d` starts no more jobs than there are GPUs"
+        )
+        log.warning(text, count, chosen.index, chosen.others, count)
+    else:
+        log.info("GPU %d of %d is free and taken", chosen.index, len(identities))
+    return chosen
+
+
+def _file_name(identity: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "_", identity)
+
+
+def _lock(path: Path, timeout: float) -> FileLock:
+    # Any thread may release it.
+    return FileLock(path, timeout, mode=0o600, thread_local=False)
+
+
+def _try_lock(path: Path) -> FileLock | None:
+    """Lock a file, or return None while another process holds it."""
+    lock = _lock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
+def _count_held(folder: Path, identity: str) -> int:
+    """Count the running processes on one GPU."""
+    locks = [_try_lock(path) for path in folder.glob(f"{_file_name(identity)}.*.lock")]
+    for lock in filter(None, locks):
+        lock.release()
+    return locks.count(None)

@@ -100,7 +100,7 @@ class Machine:
                 "torch is not installed on this machine, so that what batches take here is not told"
             ) from None
         from nstcore.resources.device import convolves_in_half, device_kind
-        from nstcore.resources.free_memory import free_bytes
+        from nstcore.resources.device_memory import free_bytes
 
         kind = device_kind(config.device)
         return cls(kind, free_bytes(torch.device(kind)), convolves_in_half(config.precision, kind))

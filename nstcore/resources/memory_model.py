@@ -15,10 +15,10 @@ from functools import partial
 from itertools import product
 from typing import Generic, TypeVar
 
+from nstcore.core.geometry import Size
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.optimizers import OPTIMIZERS
-from nstcore.core.geometry import Size
 from nstcore.core.settings import Settings, batch_key
 from nstcore.plan.values import format_size
 

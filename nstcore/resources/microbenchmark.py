@@ -67,7 +67,7 @@ _KIND = "probes"
 _HEAVY = """
 import torch, nstcore.jobs.stylize, nstcore.jobs.engine
 torch.zeros(1, device="{kind}")  # a GPU takes its time to wake up
-from nstcore.resources.free_memory import process_peak_bytes
+from nstcore.resources.device_memory import process_peak_bytes
 print(process_peak_bytes())
 """
 _LIGHT = "import nstcore.jobs.job, nstcore.jobs.prepare"

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from nstcore.errors import UserError
-from nstcore.resources.device import bind_threads, choose_device, forget_failure
+from nstcore.resources.device import bind_threads, choose_device
+from nstcore.resources.device_memory import forget_failure
 
 
 def test_the_cpu_is_always_there() -> None:

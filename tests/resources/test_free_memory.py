@@ -13,8 +13,8 @@ import psutil
 import pytest
 import torch
 
-from nstcore.resources import free_memory
-from nstcore.resources.free_memory import (
+from nstcore.resources import device_memory
+from nstcore.resources.device_memory import (
     cgroup_free_bytes,
     free_bytes,
     process_peak_bytes,
@@ -91,15 +91,15 @@ def test_no_limit_and_no_groups(group: Group, tmp_path: Path) -> None:
 def test_the_least_of_all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(
-        free_memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=9 * GB)
+        device_memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=9 * GB)
     )
-    monkeypatch.setattr(free_memory, "cgroup_free_bytes", lambda: math.inf)
-    monkeypatch.setattr(free_memory, "address_space_free_bytes", lambda: math.inf)
-    monkeypatch.setattr(free_memory, "slurm_free_bytes", lambda: math.inf)
+    monkeypatch.setattr(device_memory, "cgroup_free_bytes", lambda: math.inf)
+    monkeypatch.setattr(device_memory, "address_space_free_bytes", lambda: math.inf)
+    monkeypatch.setattr(device_memory, "slurm_free_bytes", lambda: math.inf)
     assert free_bytes(cpu) == 9 * GB
-    monkeypatch.setattr(free_memory, "cgroup_free_bytes", lambda: 3.0)
+    monkeypatch.setattr(device_memory, "cgroup_free_bytes", lambda: 3.0)
     assert free_bytes(cpu) == 3
-    monkeypatch.setattr(free_memory, "address_space_free_bytes", lambda: -5.0)
+    monkeypatch.setattr(device_memory, "address_space_free_bytes", lambda: -5.0)
     assert free_bytes(cpu) == 0
 
 
@@ -114,7 +114,7 @@ def test_a_gpu_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_limit_of_the_shell_counts() -> None:
     script = (
         "import resource, psutil, torch\n"
-        "from nstcore.resources.free_memory import free_bytes\n"
+        "from nstcore.resources.device_memory import free_bytes\n"
         "held = psutil.Process().memory_info().vms\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + 10**9, resource.RLIM_INFINITY))\n"
         "print(free_bytes(torch.device('cpu')))\n"
@@ -123,7 +123,7 @@ def test_a_limit_of_the_shell_counts() -> None:
     assert 0.9 * GB < float(run.stdout) <= GB
 
 
-PEAK = "from nstcore.resources.free_memory import process_peak_bytes as peak; print(peak())"
+PEAK = "from nstcore.resources.device_memory import process_peak_bytes as peak; print(peak())"
 
 
 def test_the_peak_is_the_process_s_own() -> None:
@@ -140,7 +140,7 @@ def test_the_peak_is_the_process_s_own() -> None:
 
 def test_the_peak_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = process_peak_bytes()
-    monkeypatch.setattr(free_memory, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(device_memory, "STATUS", tmp_path / "status")
     assert process_peak_bytes() >= 0.95 * own
 
 
@@ -154,5 +154,5 @@ def test_what_slurm_granted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slurm_free_bytes({"SLURM_MEM_PER_NODE": "1", **per_cpu}) < 0
     for nothing in ({"SLURM_MEM_PER_NODE": "0"}, {}, {"SLURM_MEM_PER_NODE": "8G"}):
         assert slurm_free_bytes(nothing) == math.inf
-    monkeypatch.setattr(free_memory, "slurm_free_bytes", lambda: 11.0)
+    monkeypatch.setattr(device_memory, "slurm_free_bytes", lambda: 11.0)
     assert free_bytes(torch.device("cpu")) <= 11

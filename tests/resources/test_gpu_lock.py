@@ -15,9 +15,7 @@ import pytest
 import torch
 
 from nstcore.resources import device
-from nstcore.resources import gpu_lock as gpus
-from nstcore.resources.device import choose_device, visible_gpus
-from nstcore.resources.gpu_lock import Claim, claim, lock_folder
+from nstcore.resources.device import Claim, choose_device, claim, lock_folder, visible_gpus
 
 NAMES = ["GPU-0a", "GPU-1b"]
 
@@ -25,7 +23,7 @@ NAMES = ["GPU-0a", "GPU-1b"]
 JOB = """
 import sys
 from pathlib import Path
-from nstcore.resources.gpu_lock import claim
+from nstcore.resources.device import claim
 taken = claim(sys.argv[2:], Path(sys.argv[1]))
 print(taken.index, taken.others, flush=True)
 sys.stdin.read()
@@ -115,18 +113,18 @@ def test_nobody_waits_for_a_gpu(tmp_path: Path) -> None:
 
 def test_the_folder_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv(gpus.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(device.FOLDER_VARIABLE, raising=False)
     folder = lock_folder()
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
     assert lock_folder() == tmp_path / f"nstcore-gpus-{os.getuid()}"
-    monkeypatch.setattr(gpus.os, "getuid", lambda: 12345)
+    monkeypatch.setattr(device.os, "getuid", lambda: 12345)
     (tmp_path / "nstcore-gpus-12345").mkdir()
     with pytest.raises(PermissionError, match="another user"):
         lock_folder()
-    monkeypatch.setenv(gpus.FOLDER_VARIABLE, str(tmp_path / "deep" / "locks"))
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "deep" / "locks"))
     assert lock_folder() == tmp_path / "deep" / "locks"
 
 
@@ -145,7 +143,7 @@ class Cuda:
 
 @pytest.fixture
 def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(gpus.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -190,7 +188,7 @@ def test_sharing_is_said(
 ) -> None:
     held = [claim(NAMES, locks) for _ in range(2)]
     with caplog.at_level(logging.WARNING):
-        chosen = gpus.choose(NAMES)
+        chosen = device.choose(NAMES)
     assert "all 2 GPUs are taken" in caplog.text
     for one in (*held, chosen):
         one.release()
@@ -201,6 +199,6 @@ def test_without_locks_the_first_gpu_is_used(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    monkeypatch.setenv(gpus.FOLDER_VARIABLE, str(file / "below"))
-    assert gpus.choose(NAMES).index == 0
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(file / "below"))
+    assert device.choose(NAMES).index == 0
     assert "cannot be shared out" in caplog.text

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from nstcore.resources.device import keep_freed_memory
+from nstcore.resources.device_memory import keep_freed_memory
 
 CHILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from nstcore.resources.device import give_back_freed_memory, keep_freed_memory
+from nstcore.resources.device_memory import give_back_freed_memory, keep_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

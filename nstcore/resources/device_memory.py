@@ -1,23 +1,35 @@
-"""How much memory is free, whoever sets a limit besides the machine, and how much was used."""
+"""Memory of a device and of this process: how much is free, whoever sets a limit, and how much was used.
+
+What the process has freed on a CPU stays with it and is used again, until it is given back.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import logging
 import math
 import os
 import resource
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from nstcore.core.lazy import lazy_import
+
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy_import("torch")
+
+log = logging.getLogger(__name__)
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
-
 STATUS = Path("/proc/self/status")
 
 NO_LIMIT = 1 << 60
@@ -27,21 +39,13 @@ NO_LIMIT = 1 << 60
 def free_bytes(device: torch.device) -> float:
     """Memory that this process may still take on a device, in bytes: the least that any limit leaves."""
     if device.type == "cuda":
-        import torch
-
         free, _ = torch.cuda.mem_get_info(device)
         # What torch holds without using it is not free for CUDA, but it is for us.
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(free + unused)
-    return max(
-        0.0,
-        min(
-            float(psutil.virtual_memory().available),
-            cgroup_free_bytes(),
-            address_space_free_bytes(),
-            slurm_free_bytes(),
-        ),
-    )
+    available = float(psutil.virtual_memory().available)
+    limits = (cgroup_free_bytes(), address_space_free_bytes(), slurm_free_bytes())
+    return max(0.0, min(available, *limits))
 
 
 def process_peak_bytes() -> int:
@@ -73,9 +77,7 @@ def slurm_free_bytes(environment: Mapping[str, str] = os.environ) -> float:
     """What is left of the memory that Slurm granted to this job here, infinite outside of one.
 
     Slurm need not enforce it by control groups: it may look from time to time, and kill.
-
-    Args:
-        environment: with Slurm's variables, in MB (1024 * 1024 bytes).
+    Its variables are in MB of 1024 * 1024 bytes.
     """
     granted = _megabytes(environment, "SLURM_MEM_PER_NODE")
     if granted is None:
@@ -161,3 +163,103 @@ def _statistic(group: Path, name: str) -> int:
         return next((int(word[1]) for word in words if word[0] == name), 0)
     except (OSError, ValueError, IndexError):
         return 0
+
+
+# --- Memory that was used, and what becomes of it. ---
+
+
+def arrange_memory(device: torch.device, tiled: bool) -> None:
+    """What happens to freed memory from now on: in tiles memory is short, and large blocks are few."""
+    if device.type == "cpu":
+        keep_freed_memory(large=not tiled)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is kept of freed memory: other pictures need other blocks."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        give_back_freed_memory()
+
+
+def forget_failure(device: torch.device) -> None:
+    """Free what a computation that failed has left behind.
+
+    Of a backward pass that was broken off torch keeps the steps that were still to be done, and with
+    them all activations, until the next backward pass in the same thread.
+    """
+    # Frames may hold one another in circles.
+    gc.collect()
+    release_memory(device)
+    try:
+        leaf = torch.zeros(1, device=device, requires_grad=True)
+        torch.autograd.grad(leaf.exp(), leaf)
+    except (RuntimeError, MemoryError):
+        log.info("not even one number fits into memory", exc_info=True)
+    release_memory(device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring the peak anew, where the device allows that."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory used, in MB: of the GPU (since the last reset), or of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return process_peak_bytes() / 1e6
+
+
+_M_TRIM_THRESHOLD = -1
+_M_TOP_PAD = -2
+_M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
+_LARGEST_INT = 2**31 - 1
+_STEP = 64 << 20
+"""Bytes by which the heap grows: the fewer calls of the system the better."""
+
+_LARGE = 32 << 20
+"""Bytes of a large block: the most that glibc takes for its threshold."""
+
+_MANY = 1 << 16
+"""Blocks that may stand outside of the heap: glibc's own default."""
+
+
+@cache
+def _libc() -> Any:
+    """The C library, if it is glibc."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None
+
+
+def keep_freed_memory(*, large: bool = True) -> bool:
+    """Have the C library keep what is freed from now on; returns whether it can.
+
+    Called before the first large tensor: blocks that it got before are given back as they were.
+
+    Args:
+        large: keep blocks of 32 MB and more, too.
+    """
+    library = _libc()
+    if library is None:
+        return False
+    options = {
+        _M_MMAP_MAX: 0 if large else _MANY,
+        _M_TRIM_THRESHOLD: _LARGEST_INT,
+        _M_TOP_PAD: _STEP,
+    }
+    if not large:
+        options[_M_MMAP_THRESHOLD] = _LARGE
+    done = [library.mallopt(option, value) for option, value in options.items()]
+    return all(done)
+
+
+def give_back_freed_memory() -> None:
+    """Return to the system what is free now: before other pictures, or where memory ran out."""
+    library = _libc()
+    if library is not None:
+        library.malloc_trim(0)
