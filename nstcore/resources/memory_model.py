@@ -68,14 +68,15 @@ def peak_bytes(
     spec = settings.encoder_spec
     content = sum(spec[name].values(width, height) for name in settings.used_content_layers)
     style_layers = [spec[name] for name in settings.used_style_layers]
-    seen = [width, height]
+    seen = (width, height)
     if tile is not None:
-        seen = [min(side, _outer_side(tile, settings)) for side in seen]
+        outer = _outer_side(tile, settings)
+        seen = (min(width, outer), min(height, outer))
         copies += 1  # the gradient that the tiles add up to
     values = (
         3 * width * height * copies
         + content
-        + pass_values(settings, *seen, device, regions)
+        + pass_values(settings, *seen, device=device, regions=regions)
         + STYLE_LOSSES[settings.statistic].matrices
         * max(regions, 1)
         * sum(layer.channels**2 for layer in style_layers)
