@@ -6,10 +6,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -96,8 +96,7 @@ class StylizeResult:
     members: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a batch could not be made."""
 
     reason: str
@@ -193,17 +192,15 @@ class Engine(DeviceModels):
                 # Where memory is so short that tiles are needed, nothing is read ahead.
                 ample = queue and batch.tile is None and queue[0].tile is None
                 read = partial(prefetcher.take, batch, queue[0] if ample else None)
-                results, failure = self._attempt(requests, batch, read, progress)
-                if failure is None:
-                    yield from zip(batch.items, results, strict=True)
-                    continue
-                smaller = batch.smaller(out_of_memory=failure.out_of_memory)
-                if smaller:
-                    log.warning("%s; continuing with %s", failure.reason, smaller[0])
+                made = self._attempt(requests, batch, read, progress)
+                if not isinstance(made, Failure):
+                    yield from zip(batch.items, made, strict=True)
+                elif smaller := batch.smaller(out_of_memory=made.out_of_memory):
+                    log.warning("%s; continuing with %s", made.reason, smaller[0])
                     queue[:0] = smaller
                 else:
-                    metadata = self._metadata(batch, requests, 0.0)
-                    yield batch.items[0], StylizeResult(None, failure.reason, metadata)
+                    metadata = self._metadata(batch, requests)
+                    yield batch.items[0], StylizeResult(None, made.reason, metadata)
 
     def _attempt(
         self,
@@ -211,8 +208,8 @@ class Engine(DeviceModels):
         batch: MicroBatch[int],
         read: Callable[[], Sequence[StylizeTask]],
         progress: Progress | None,
-    ) -> tuple[list[StylizeResult], Failure | None]:
-        """Make the images of a batch; returns what went wrong, if anything did."""
+    ) -> list[StylizeResult] | Failure:
+        """Make the images of a batch."""
         started = time.perf_counter()
         reset_peak_memory(self.device)
         try:
@@ -233,41 +230,32 @@ class Engine(DeviceModels):
         else:
             seconds = time.perf_counter() - started
             release_memory(self.device)
-            return [self._result(result, batch, requests, seconds) for result in results], None
+            return [
+                StylizeResult(
+                    result,
+                    result.reason,
+                    self._metadata(batch, requests, seconds, result),
+                    batch.items,
+                )
+                for result in results
+            ]
         forget_failure(self.device)
-        return [], failure
-
-    def _result(
-        self,
-        result: Result,
-        batch: MicroBatch[int],
-        requests: Sequence[StylizeRequest],
-        seconds: float,
-    ) -> StylizeResult:
-        count = len(batch.items)
-        metadata = self._metadata(batch, requests, seconds / count)
-        metadata["iterations"] = sum(level.iterations for level in result.levels)
-        metadata["rollbacks"] = result.rollbacks
-        metadata["levels"] = [
-            {
-                "width": level.width,
-                "height": level.height,
-                "iterations": level.iterations,
-                "seconds": round(level.seconds / count, 4),
-            }
-            for level in result.levels
-        ]
-        return StylizeResult(result, result.reason, metadata, batch.items)
+        return failure
 
     def _metadata(
-        self, batch: MicroBatch[int], requests: Sequence[StylizeRequest], seconds: float
+        self,
+        batch: MicroBatch[int],
+        requests: Sequence[StylizeRequest],
+        seconds: float = 0.0,
+        result: Result | None = None,
     ) -> dict[str, Any]:
-        """How a batch was computed, and an image's share of its seconds."""
+        """How a batch was computed in so many seconds, and an image's share of them."""
+        count = len(batch.items)
         wanted = requests[batch.items[0]].settings.history
         files = [path for i in batch.items for path in requests[i].targets]
         threads = frozenset().union(*(self.target_threads.get(path, ()) for path in files))
         shorter = f"history {batch.history} in place of {wanted}, for want of memory"
-        return {
+        metadata: dict[str, Any] = {
             "device": describe(self.device),
             "instructions": instructions(self.device),
             "precision": "bfloat16" if self.half else "float32",
@@ -275,15 +263,23 @@ class Engine(DeviceModels):
             "threads": torch.get_num_threads(),
             # Of the jobs that computed the style targets, if all had one number and it is known.
             "target_threads": next(iter(threads)) if len(threads) == 1 else None,
-            "batch_size": len(batch.items),
+            "batch_size": count,
             "tile": batch.tile,
             "history": batch.history,
             # What is not as the settings say, and why.
             "degraded": shorter if batch.history < wanted else None,
             "iterations": 0,
-            "seconds": round(seconds, 4),
+            "seconds": round(seconds / count, 4),
             "peak_memory_mb": round(peak_memory_mb(self.device), 1),
         }
+        if result is not None:
+            metadata["iterations"] = sum(level.iterations for level in result.levels)
+            metadata["rollbacks"] = result.rollbacks
+            metadata["levels"] = [
+                {**asdict(level), "seconds": round(level.seconds / count, 4)}
+                for level in result.levels
+            ]
+        return metadata
 
     def _batches(self, requests: Sequence[StylizeRequest]) -> list[MicroBatch[int]]:
         """Indices of requests that go together and fit into memory together."""
@@ -295,15 +291,9 @@ class Engine(DeviceModels):
         # Memory that torch holds for reuse counts as free.
         release_memory(self.device)
         free = free_bytes(self.device)
+        items, most = range(len(requests)), self.batch_size
         batches = list(
-            split_batches(
-                range(len(requests)),
-                batch_input,
-                self.device.type,
-                free,
-                most=self.batch_size,
-                tile=self.tile,
-            )
+            split_batches(items, batch_input, self.device.type, free, most=most, tile=self.tile)
         )
         log_shortage(batches, free, self.tile)
         return batches

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,6 @@ def stylize_batch(
     threads: int | None = None,
     progress: Progress | None = None,
     waits: WaitCallback | None = None,
-    stop: ShutdownSignal | None = None,
 ) -> BatchSummary:
     """Make every cell of a batch: its image and its record.
 
@@ -80,7 +79,6 @@ def stylize_batch(
         threads: how many the job was granted; None for all.
         progress: called during the optimization.
         waits: called from time to time while the job waits for another that makes the same cells.
-        stop: whether the work has to end early; None to derive it from the environment.
 
     Returns:
         How many were linked, computed, and failed; a cell that failed has a placeholder image and a
@@ -89,7 +87,7 @@ def stylize_batch(
     Raises:
         Preempted: the work had to end early; the next call continues from the saved states.
     """
-    job = BatchJob(plan, threads, stop or ShutdownSignal.of())
+    job = BatchJob(plan, threads)
     missing: dict[str, list[BatchCell]] = {}
     finished: list[tuple[BatchCell, StoredCell]] = []
     for cell in map(job.batch_cell, cells):
@@ -109,17 +107,9 @@ def stylize_batch(
 
 
 def make_image(
-    plan: Plan,
-    *,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    plan: Plan, *, threads: int | None = None, progress: Progress | None = None
 ) -> tuple[Path, CellRecord]:
     """Make the only image of a plan whose inputs are prepared; see :func:`prepare_inputs`.
-
-    Args:
-        plan: the run.
-        threads: how many to compute with; None for all.
-        progress: called during the optimization.
 
     Returns:
         The image's path and its record.
@@ -153,8 +143,7 @@ def make_batch_member(
     Args:
         plans: each of a single cell, with prepared inputs, in the order of the batch.
         position: of the plan whose image is kept.
-        threads: how many to compute with; None for all.
-        target_threads: how many to compute the style targets with.
+        threads, target_threads: how many to compute with, and to compute style targets; None for all.
         progress: called during the optimization.
 
     Raises:
@@ -164,67 +153,50 @@ def make_batch_member(
         [cell] = plan.cells()
         targets = list(paths.targets_of([cell.settings]))
         make_targets(plan, cell.style, targets=targets, threads=target_threads)
-    jobs = [BatchJob(plan, threads, ShutdownSignal.of()) for plan in plans]
+    jobs = [BatchJob(plan, threads) for plan in plans]
     own = jobs[position]
     cells, requests = [], []
     for job in jobs:
-        job.share_engine(own)
+        job.engine = own.engine
         [cell] = job.plan.cells()
         cells.append(job.batch_cell(cell))
         requests.append(job.request(cells[-1]))
     # A batch has one encoder; each run's folder has a copy of its weights.
     requests = [replace(request, weights=requests[position].weights) for request in requests]
-    for index, made in own.engine.make(requests, progress):
-        if index != position:
-            continue
-        if made.result is None or made.result.status != "ok":
-            raise UserError(f"no image was made: {made.reason or 'failed'}")
-        member = cells[position]
-        return store_image(own.store, own.images, member.inputs, member.key, made)()
-    raise AssertionError("the engine yields every request")
+    made = next(made for i, made in own.engine.make(requests, progress) if i == position)
+    if made.result is None or made.result.status != "ok":
+        raise UserError(f"no image was made: {made.reason or 'failed'}")
+    return store_image(own.store, own.images, cells[position].inputs, cells[position].key, made)()
 
 
 class BatchJob:
-    """What the cells of one batch share: the run, the store, inputs, and an engine once it is needed.
+    """What the cells of one batch share: the run, the store, inputs, and an engine once it is needed."""
 
-    Args:
-        plan: the run.
-        threads: how many the job was granted; None for all.
-        stop: whether the work has to end early.
-    """
-
-    def __init__(self, plan: Plan, threads: int | None, stop: ShutdownSignal) -> None:
+    def __init__(self, plan: Plan, threads: int | None) -> None:
         self.plan = plan
         self.store = Store(plan.config.store_dir)
         self.threads = threads
-        self.stop = stop
+        self.stop = ShutdownSignal.of()
         self.inputs = RunInputs(plan)
         self.images = InputCache(plan.config.cluster.scratch)
         self.evaluator = Evaluator(self.inputs, self.images, self.store, lambda: self.engine)
-        self._engine: Engine | None = None
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
         """The engine; the first use imports torch."""
-        if self._engine is None:
-            from nstcore.jobs.engine import Engine
+        from nstcore.jobs.engine import Engine
 
-            config = self.plan.config
-            self._engine = Engine(
-                config.device,
-                self.threads,
-                config.batch_size,
-                tile=config.tile,
-                precision=config.precision,
-                deterministic=config.deterministic,
-                checkpoint_seconds=config.checkpoint_seconds,
-                stop=self.stop,
-            )
-        return self._engine
-
-    def share_engine(self, other: BatchJob) -> None:
-        """Compute with another job's engine."""
-        self._engine = other.engine
+        config = self.plan.config
+        return Engine(
+            config.device,
+            self.threads,
+            config.batch_size,
+            tile=config.tile,
+            precision=config.precision,
+            deterministic=config.deterministic,
+            checkpoint_seconds=config.checkpoint_seconds,
+            stop=self.stop,
+        )
 
     def batch_cell(self, cell: Cell) -> BatchCell:
         """A cell with its inputs and its key."""
@@ -259,11 +231,6 @@ class BatchJob:
         """Compute cells and finish each; returns how many were computed and how many failed.
 
         Cells that another job is making come last, and are only linked when it has finished them.
-
-        Args:
-            missing: the cells; one computation serves all that have one key.
-            progress: called during the optimization.
-            waits: called while there is nothing to do but wait.
         """
         requests = [self.request(duplicates[0]) for duplicates in missing]
         index_of = {duplicates[0].key: index for index, duplicates in enumerate(missing)}

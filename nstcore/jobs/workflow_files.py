@@ -55,36 +55,21 @@ def state_of(name: str) -> Callable[..., list[list[int] | None]]:
     return state
 
 
-def _by_attempt(amount: Callable[[int], int]) -> Callable[..., int]:
-    return lambda wildcards, attempt: amount(attempt)
-
-
-LIGHT_JOB = {
-    "mem_mb": _by_attempt(requests.light_mb),
-    "runtime": _by_attempt(requests.light_minutes),
+LIGHT_JOB: dict[str, Callable[..., int]] = {
+    "mem_mb": lambda wildcards, attempt: requests.light_mb(attempt),
+    "runtime": lambda wildcards, attempt: requests.light_minutes(attempt),
 }
 """Resources of a rule that only handles files."""
 
-TARGET_JOB = {**LIGHT_JOB, "mem_mb": _by_attempt(requests.target_mb)}
+TARGET_JOB = {**LIGHT_JOB, "mem_mb": lambda wildcards, attempt: requests.target_mb(attempt)}
 """Resources of a rule that computes style targets."""
 
 
 class RunFiles:
-    """The files of a run.
-
-    Attributes:
-        images, records: of every cell of the grid.
-        targets: ids of the style targets of the grid.
-        refined_targets, refined_sizes: what refined cells need beyond the grid.
-    """
+    """The files of a run; ``images`` and ``records`` are those of every cell of the grid."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.targets = plan.targets
-        self.refined_targets = plan.refined_targets
-        self.refined_sizes = plan.refined_sizes
-        self._encoders = plan.encoders
-        self._refined_encoders = plan.refined_encoders
         self.images = [f"{plan.config.run_dir}/{cell.image}" for cell in plan.cells()]
         self.records = [str(paths.record_path(image)) for image in self.images]
 
@@ -98,14 +83,6 @@ class RunFiles:
             found.append(path)
         return found
 
-    def content_source(self, wildcards: Wildcards) -> str:
-        """The image of a content."""
-        return self.plan.contents[wildcards["content"]].path
-
-    def style_source(self, wildcards: Wildcards) -> str:
-        """One image of a style."""
-        return self.plan.styles[wildcards["style"]].paths[int(wildcards["index"])]
-
     def content_guide_source(self, wildcards: Wildcards) -> list[str]:
         """The guide of a content: one image in colors, or a mask for each region."""
         return _guide_files(self.plan.contents[wildcards["content"]].guide)
@@ -116,7 +93,7 @@ class RunFiles:
 
     def weights_source(self, wildcards: Wildcards) -> list[str]:
         """The weights file of an encoder; empty for weights that the encoder brings along."""
-        _, weights = {**self._encoders, **self._refined_encoders}[wildcards["encoder"]]
+        _, weights = {**self.plan.encoders, **self.plan.refined_encoders}[wildcards["encoder"]]
         return [] if weights is None else [weights]
 
     def starts(self, cells: Iterable[Cell]) -> list[str]:
@@ -130,7 +107,7 @@ class RunFiles:
 
     def contents(self, sizes: Iterable[str], contents: Iterable[str] | None = None) -> Files:
         """Prepared contents; without names, the outputs of the rule that makes one."""
-        values = _named(contents, sizes)
+        values = _values(contents, sizes)
         keeps_alpha = self.plan.config.output.preserve_alpha
         return {
             "contents": self.paths(paths.CONTENT, **values),
@@ -142,7 +119,7 @@ class RunFiles:
         """Prepared guides of those contents that have one; without names as above."""
         if contents is not None:
             contents = [name for name in contents if self.plan.contents[name].guide is not None]
-        values = _named(contents, sizes)
+        values = _values(contents, sizes)
         return {
             "content_guides": self.paths(paths.CONTENT_GUIDE, **values),
             "content_guide_info": self.paths(paths.CONTENT_GUIDE_METADATA, **values),
@@ -166,7 +143,7 @@ class RunFiles:
 
     def encoders(self, *, refined: bool = False) -> Files:
         """The encoders of the grid, or of the refined cells too."""
-        names = {**self._encoders, **(self._refined_encoders if refined else {})}
+        names = [*self.plan.encoders, *(self.plan.refined_encoders if refined else ())]
         return {
             "encoders": self.paths(paths.ENCODER, encoder=names),
             "encoder_info": self.paths(paths.ENCODER_METADATA, encoder=names),
@@ -218,49 +195,35 @@ class RunFiles:
         names = (paths.COMPARE_PAGE, paths.COMPARE_TABLE, paths.COMPARE_SUMMARY)
         return [f"{self.plan.config.run_dir}/{paths.COMPARE_FOLDER}/{name}" for name in names]
 
-    def compared_grids(self) -> list[str]:
-        """The tables of the runs that this one is compared with."""
-        return [f"{folder}/grid.tsv" for folder in paths.compared_runs(self.plan.config)]
 
-    def compared_states(self) -> list[list[int] | None]:
-        """Changes when one of these runs goes on: it then writes its metrics again."""
-        folders = paths.compared_runs(self.plan.config)
-        return [source_state(f"{folder}/metrics.csv") for folder in folders]
+def cell_resources(
+    plan: Plan, cells: Callable[[Wildcards], Sequence[Cell]]
+) -> dict[str, int | Callable[..., int]]:
+    """What the jobs of a rule ask for that makes some cells."""
 
+    def asked(estimate: Callable[[Plan, Sequence[Cell], int], int]) -> Callable[..., int]:
+        return lambda wildcards, attempt: estimate(plan, cells(wildcards), attempt)
 
-class CellRule:
-    """A rule that makes cells; `resources` is what its jobs ask for."""
-
-    def __init__(self, files: RunFiles) -> None:
-        self.files, self.plan = files, files.plan
-        self.resources = {
-            "gpu": 0 if self.plan.config.device == "cpu" else 1,
-            "gpu_mem_mb": self._asked(requests.gpu_mb),
-            "mem_mb": self._asked(requests.host_mb),
-            "runtime": self._asked(requests.runtime_minutes),
-        }
-
-    def cells(self, wildcards: Wildcards) -> list[Cell]:
-        """The cells of a job."""
-        raise NotImplementedError
-
-    def _asked(self, estimate: Callable[[Plan, Sequence[Cell], int], int]) -> Callable[..., int]:
-        return lambda wildcards, attempt: estimate(self.plan, self.cells(wildcards), attempt)
+    return {
+        "gpu": 0 if plan.config.device == "cpu" else 1,
+        "gpu_mem_mb": asked(requests.gpu_mb),
+        "mem_mb": asked(requests.host_mb),
+        "runtime": asked(requests.runtime_minutes),
+    }
 
 
-class StylizeRule(CellRule):
+class StylizeRule:
     """The rule for a group of batches, which differ in style and content only.
 
     Attributes:
-        name: of the rule.
         group: name of the group, for the job.
-        images, records: the outputs of one batch.
-        log: the log of one batch.
+        images, records, log: the outputs of one batch.
         constraints: of the wildcards: those values whose batches are in this group.
     """
 
     def __init__(self, files: RunFiles, group: BatchGroup, name: str) -> None:
-        super().__init__(files)
+        self.files, self.plan = files, files.plan
+        self.resources = cell_resources(self.plan, self.cells)
         self.name, self.group, self._batches = name, group.name, group.batches
         run, axes = self.plan.config.run_dir, self.plan.batching.axes.separate
         # A single batch like no other needs no wildcards, which take time.  Where not every style
@@ -313,7 +276,7 @@ class StylizeRule(CellRule):
         styles = dict.fromkeys(cell.style for cell in cells)
         return {
             **self.files.cell_inputs(dict.fromkeys(cell.content for cell in cells), styles),
-            "targets": self.files.paths(paths.TARGET, style=styles, target=self.files.targets),
+            "targets": self.files.paths(paths.TARGET, style=styles, target=self.plan.targets),
             **self.files.encoders(),
             "starts": self.files.starts(cells),
         }
@@ -327,14 +290,15 @@ class StylizeRule(CellRule):
         return self.files.shares(dict.fromkeys(cell.style for cell in self.cells(wildcards)))
 
 
-class RefineRule(CellRule):
+class RefineRule:
     """The rule that makes one chosen cell again, larger."""
 
     def __init__(self, files: RunFiles) -> None:
-        super().__init__(files)
-        output = self.plan.config.output
+        self.files, self.plan = files, files.plan
+        self.resources = cell_resources(self.plan, self.cells)
+        config = self.plan.config
         self.small_image, self.image = (
-            f"{self.plan.config.run_dir}/{folder}/{{style}}/{{content}}/{{stem}}.{output.format}"
+            f"{config.run_dir}/{folder}/{{style}}/{{content}}/{{stem}}.{config.output.format}"
             for folder in ("cells", FOLDER)
         )
         self.small_record = str(paths.record_path(self.small_image))
@@ -348,10 +312,7 @@ class RefineRule(CellRule):
         """What the cell is made and evaluated from, but for the small image."""
         [cell] = self.cells(wildcards)
         sizes = {paths.size_label(cell.settings), str(self.plan.evaluation["size"])}
-        targets = [
-            *paths.targets_of([cell.settings]),
-            self.plan.evaluation_target,
-        ]
+        targets = [*paths.targets_of([cell.settings]), self.plan.evaluation_target]
         return {
             **self.files.cell_inputs([cell.content], [cell.style], sorted(sizes)),
             "targets": self.files.paths(paths.TARGET, style=[cell.style], target=targets),
@@ -388,7 +349,7 @@ def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:
     return [guide] if isinstance(guide, str) else list(guide.values())
 
 
-def _named(contents: Iterable[str] | None, sizes: Iterable[str]) -> dict[str, list[str]]:
+def _values(contents: Iterable[str] | None, sizes: Iterable[str]) -> dict[str, list[str]]:
     values = {"size": list(sizes)}
     return values if contents is None else {"content": list(contents), **values}
 

@@ -134,8 +134,8 @@ def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
     make_files: MakeFiles,
 ) -> None:
     files = make_files(refine={"settings": {"size": 128}})
-    assert list(files.refined_sizes) == ["128"]
-    assert files.refined_targets
+    assert list(files.plan.refined_sizes) == ["128"]
+    assert files.plan.refined_targets
     rule = RefineRule(files)
     job = {"style": "night", "content": "dog", "stem": "style_weight=10"}
     assert rule.small_image.format(**job) == "results/one/cells/night/dog/style_weight=10.png"
@@ -151,8 +151,8 @@ def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
 def test_without_refine_and_compare_nothing_of_them_is_made(make_files: MakeFiles) -> None:
     files = make_files()
     assert files.refined_results() == files.comparison() == []
-    assert not files.refined_sizes
-    assert not files.refined_targets
+    assert not files.plan.refined_sizes
+    assert not files.plan.refined_targets
 
 
 def test_a_replaced_source_changes_its_state(make_files: MakeFiles) -> None:

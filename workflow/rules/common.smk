@@ -6,8 +6,9 @@ from snakemake.exceptions import WorkflowError
 from nstcore.cli.run_command import share_checkout
 from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
-from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS, state_of
+from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
+from nstcore.jobs.workflow_files import source_state, state_of
 from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.plan.snapshot import open_plan, write_snapshot

@@ -1,11 +1,13 @@
 # The finished run beside others.
 
+COMPARED_RUNS = paths.compared_runs(PLAN.config)
+
 
 rule compare:
     input:
         metrics=f"{RUN}/metrics.parquet",
         grid=f"{RUN}/grid.tsv",
-        others=FILES.compared_grids(),
+        others=[f"{folder}/grid.tsv" for folder in COMPARED_RUNS],
         images=ancient(FILES.images),
     output:
         page=f"{RUN}/{paths.COMPARE_FOLDER}/{paths.COMPARE_PAGE}",
@@ -21,6 +23,6 @@ rule compare:
     params:
         compare=PLAN.config.compare.model_dump(),
         # Made at the end of each run: a run that went on has others.
-        states=FILES.compared_states(),
+        states=[source_state(f"{folder}/metrics.csv") for folder in COMPARED_RUNS],
     script:
         "../scripts/compare.py"

@@ -9,7 +9,7 @@ localrules:
 
 rule prepare_content:
     input:
-        source=FILES.content_source,
+        source=lambda w: PLAN.contents[w.content].path,
     output:
         **FILES.contents(PLAN.sizes),
     log:
@@ -28,7 +28,7 @@ rule prepare_content:
 
 rule prepare_style:
     input:
-        source=FILES.style_source,
+        source=lambda w: PLAN.styles[w.style].paths[int(w.index)],
     output:
         image=f"{RUN}/{paths.STYLE}",
         info=f"{RUN}/{paths.STYLE_METADATA}",

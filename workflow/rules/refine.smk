@@ -27,35 +27,35 @@ checkpoint promote:
 
 
 # Inputs that the grid has already are not made a second time.
-if FILES.refined_sizes:
+if PLAN.refined_sizes:
 
     use rule prepare_content as refine_content with:
         output:
-            **FILES.contents(FILES.refined_sizes),
+            **FILES.contents(PLAN.refined_sizes),
         log:
             f"{RUN}/logs/refine_content/{{content}}.log",
         params:
-            sizes=FILES.refined_sizes,
+            sizes=PLAN.refined_sizes,
 
     use rule prepare_content_guide as refine_content_guide with:
         input:
             source=FILES.content_guide_source,
-            info=FILES.contents(FILES.refined_sizes)["content_info"],
+            info=FILES.contents(PLAN.refined_sizes)["content_info"],
         output:
-            **FILES.content_guides(FILES.refined_sizes),
+            **FILES.content_guides(PLAN.refined_sizes),
         log:
             f"{RUN}/logs/refine_content_guide/{{content}}.log",
         params:
-            sizes=FILES.refined_sizes,
+            sizes=PLAN.refined_sizes,
 
 
-if FILES.refined_targets:
+if PLAN.refined_targets:
 
     use rule style_target as refine_target with:
         input:
             unpack(lambda wildcards: FILES.target_inputs(wildcards, refined=True)),
         output:
-            FILES.paths(paths.TARGET, target=FILES.refined_targets),
+            FILES.paths(paths.TARGET, target=PLAN.refined_targets),
         log:
             f"{RUN}/logs/refine_target/{{style}}.log",
 

@@ -5,7 +5,7 @@ rule style_target:
     input:
         unpack(FILES.target_inputs),
     output:
-        FILES.paths(paths.TARGET, target=FILES.targets),
+        FILES.paths(paths.TARGET, target=PLAN.targets),
     log:
         f"{RUN}/logs/style_target/{{style}}.log",
     threads: 4
