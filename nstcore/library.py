@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nstcore.config.loader import resolve_settings
-from nstcore.core.color_modes import color_content, color_style, restore_color, sample_colors
+from nstcore.core.color_modes import color_content, color_style, restore_color, style_colors
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, UserError
 from nstcore.images import decode, fit_size, load_float, quantize, resize, to_float, write_image
@@ -88,15 +88,21 @@ def load_encoder(
         ConfigError: an unknown encoder or setting.
         WeightsError: the weights are missing or are not the encoder's.
     """
-    from nstcore.core.encoders.weights import fetch
     from nstcore.core.encoders.weights import load_encoder as load
 
     given = {"encoder": name, **({} if weights is None else {"weights": str(weights)})}
     chosen = resolve_settings({**given, **settings}, where="load_encoder")
     with tempfile.TemporaryDirectory(prefix="nst-") as folder:
-        file = Path(folder, "encoder.safetensors")
-        fetch(chosen.encoder, chosen.weights, file, file.with_suffix(".json"))
-        return load(chosen, file, list(layers), device=device)
+        return load(chosen, _fetched(chosen, folder), list(layers), device=device)
+
+
+def _fetched(settings: Settings, folder: str) -> Path:
+    """The weights of an encoder, brought into a folder."""
+    from nstcore.core.encoders.weights import fetch
+
+    file = Path(folder, "encoder.safetensors")
+    fetch(settings.encoder, settings.weights, file, file.with_suffix(".json"))
+    return file
 
 
 def stylize(
@@ -132,45 +138,32 @@ def stylize(
         UserError: the image could not be computed; the line says why.
     """
     chosen = resolve_settings(settings, where="stylize")
-    styles = [style] if isinstance(style, np.ndarray) else list(style)
-    weights = _shares(styles, style_weights)
+    images = [style] if isinstance(style, np.ndarray) else list(style)
+    weights = _shares(images, style_weights)
     own_colors = _resized(_checked("content", content), chosen)
-    shown = [
-        color_style(chosen, _checked("style", image), own_colors)
-        if chosen.color != "style"
-        else _checked("style", image)
-        for image in styles
-    ]
-    from nstcore.core.encoders.weights import fetch
+    styles = [color_style(chosen, _checked("style", image), own_colors) for image in images]
     from nstcore.core.stylize import StylizeTask
     from nstcore.jobs.engine import Engine, StylizeRequest
 
-    whole = len(shown) == 1 and chosen.color == "style"
-    colors = shown[0] if whole else sample_colors(zip(shown, weights, strict=True))
-    task = StylizeTask(
-        content=color_content(chosen, own_colors),
-        styles=(),
-        settings=chosen,
-        seed=seed,
-        style_image=colors if chosen.init == "style" else None,
-        start=None
-        if chosen.init_file is None
-        else color_content(chosen, load_image(chosen.init_file)),
-    )
+    task = StylizeTask(color_content(chosen, own_colors), (), chosen, seed)
+    if chosen.init == "style":
+        colors = style_colors(chosen, list(zip(styles, weights, strict=True)))
+        task = replace(task, style_image=colors)
+    if chosen.init_file is not None:
+        task = replace(task, start=color_content(chosen, load_image(chosen.init_file)))
 
     def report(_label: str, done: int, total: int, losses: Losses) -> None:
         if progress is not None:
             progress(done, total, float(losses.content.mean()), float(losses.style.mean()))
 
     with tempfile.TemporaryDirectory(prefix="nst-") as folder:
-        encoder = Path(folder, "encoder.safetensors")
-        fetch(chosen.encoder, chosen.weights, encoder, encoder.with_suffix(".json"))
+        encoder = _fetched(chosen, folder)
         engine = Engine(device, threads)
         request = StylizeRequest(
             label="stylize",
             settings=chosen,
             size=(own_colors.shape[1], own_colors.shape[0]),
-            targets=_style_targets(engine, chosen, shown, weights, encoder, Path(folder)),
+            targets=_style_targets(engine, chosen, styles, weights, encoder, Path(folder)),
             weights=encoder,
             read=lambda: task,
         )
@@ -181,11 +174,7 @@ def stylize(
 
 
 def _checked(what: str, image: NDArray[Any]) -> Image:
-    """An array as (H, W, 3) float32 in [0, 1].
-
-    Raises:
-        ImageError: it has another shape, another type, or values outside of [0, 1].
-    """
+    """An array as (H, W, 3) float32 in [0, 1]; ImageError if it is no image."""
     array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ImageError(f"{what}: has the shape {array.shape}; give (height, width, 3)")
@@ -238,10 +227,11 @@ def _style_targets(
         for image, file in zip(styles, files, strict=True):
             size = settings.style_size(level_size)
             engine.style_target(file, image, size, settings, layers, encoder, {})
+        target = files[0]
         if len(files) > 1:
-            parts = [load_moments(file)[0] for file in files]
-            save_moments(folder / f"{level}.safetensors", blend(parts, weights), {})
-        targets.append(files[0] if len(files) == 1 else folder / f"{level}.safetensors")
+            target = folder / f"{level}.safetensors"
+            save_moments(target, blend([load_moments(file)[0] for file in files], weights), {})
+        targets.append(target)
     return targets
 
 
@@ -250,8 +240,7 @@ class RunCell:
     """One cell of a run.
 
     Attributes:
-        style, content, setting: its ids; ``setting`` spells the values of the sweep.
-        seed: the random seed.
+        style, content, setting, seed: its place in the grid; ``setting`` spells the values of the sweep.
         path: of its image, which may not be there yet.
         record: how the image was made, the JSON beside it; None while there is none.
     """
@@ -280,11 +269,7 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        """What the run was started with: contents, styles, settings, cells.
-
-        Raises:
-            ConfigError: an input is no longer where the run found it.
-        """
+        """What the run was started with; ConfigError if an input is no longer where it was."""
         return read_plan(self.folder / SNAPSHOT)
 
     @cached_property
@@ -292,20 +277,12 @@ class Run:
         """Every cell in the order of the grid, with the records that are there now."""
         from nstcore.results.tables import read_grid, read_records
 
-        grid = read_grid(self.folder / "grid.tsv")
-        return [
-            RunCell(
-                row["style"],
-                row["content"],
-                row["setting"],
-                int(row["seed"]),
-                self.folder / row["image"],
-                record if problem is None else None,
-            )
-            for row, (record, problem) in zip(
-                grid.rows, read_records(grid, self.folder), strict=True
-            )
-        ]
+        grid, cells = read_grid(self.folder / "grid.tsv"), []
+        for row, (record, problem) in zip(grid.rows, read_records(grid, self.folder), strict=True):
+            place = (row["style"], row["content"], row["setting"], int(row["seed"]))
+            known = record if problem is None else None
+            cells.append(RunCell(*place, self.folder / row["image"], known))
+        return cells
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +78,15 @@ def colored_style_digest(
     return digest({**parts, "color": settings.color, "how": how})
 
 
-def sample_colors(styles: Iterable[tuple[Pixels, float]]) -> Pixels:
-    """An image ``(1, M, 3)`` with the colors of several, in any order.
+def style_colors(settings: Settings, styles: Sequence[tuple[Pixels, float]]) -> Pixels:
+    """An image with a style's colors: of a blend ``(1, M, 3)``, in any order.
 
     Args:
-        styles: each image and its share of the colors; the shares add up to 1.
+        settings: of the cell.
+        styles: each image as :func:`color_style` gives it, and its share; the shares add up to 1.
     """
+    if len(styles) == 1 and settings.color == "style":
+        return styles[0][0]
     samples = []
     for image, share in styles:
         pixels = image.reshape(-1, 3)

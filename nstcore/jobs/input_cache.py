@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from nstcore.core.color_modes import color_content, color_style, sample_colors, to_grey
+from nstcore.core.color_modes import color_content, color_style, style_colors, to_grey
 from nstcore.images import decode, load_float, to_float
 from nstcore.images.color_transfer import LuminanceSpace
 from nstcore.images.masks import Regions, load_regions
@@ -119,11 +119,9 @@ class InputCache:
 
     def style_colors(self, inputs: CellInputs) -> Pixels:
         """An image with the style's colors: of a blend, each part's in its share, in any order."""
-        if len(inputs.style) == 1 and inputs.settings.color == "style":
-            return self.style(inputs, 0)
-        return sample_colors(
-            (self.color_style(inputs, index), part.weight) for index, part in inputs.style_by_digest
-        )
+        parts = inputs.style_by_digest
+        shown = [(self.color_style(inputs, index), part.weight) for index, part in parts]
+        return style_colors(inputs.settings, shown)
 
     def task(self, inputs: CellInputs) -> StylizeTask:
         """What the optimization works on, without the style's targets; safe in any thread."""

@@ -24,7 +24,7 @@ from nstcore.plan.refine import FOLDER
 from nstcore.report.build import build_report
 from nstcore.resources.estimate import InputSizes
 from nstcore.results.select_refined import selected_cells
-from nstcore.results.tables import collect, read_table, write_curves, write_metrics
+from nstcore.results.tables import collect, read_table, write_metrics, write_parquet
 from nstcore.store.cells import link
 
 REFINED_LINKS = {
@@ -48,7 +48,7 @@ def make_tables(plan: Plan) -> None:
     run = Path(plan.config.run_dir)
     metrics, curves = collect(run / "grid.tsv", run)
     write_metrics(metrics, run / "metrics.parquet", run / "metrics.csv")
-    write_curves(curves, run / "loss_curves.parquet")
+    write_parquet(curves, run / "loss_curves.parquet")
 
 
 # --- Contact sheets ---

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,9 +35,6 @@ IDENTITY = ("style", "content", "setting", "seed")
 
 LOSSES = ("total_loss", "content_loss", "style_loss", "tv_loss")
 """The columns of the loss curves with values of a trace."""
-
-Trace = Mapping[str, NDArray[np.float64]]
-"""What an optimization recorded: column -> values, all of one length."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +62,16 @@ def read_grid(path: Path) -> Grid:
     absent = [name for name in (*IDENTITY, "key", "image") if name not in header]
     if absent:
         raise StoreError(f"{path}: not a grid, as the column {absent[0]!r} is missing")
+    rows = []
     for number, line in enumerate(lines, start=2):
+        where = f"{path}: line {number}"
         if len(line) != len(header):
-            raise StoreError(
-                f"{path}: line {number} has {len(line)} fields, the header has {len(header)}"
-            )
-    axes = header[header.index("seed") + 1 : header.index("key")]
-    rows = [dict(zip(header, line, strict=True)) for line in lines]
-    for number, row in enumerate(rows, start=2):
+            raise StoreError(f"{where} has {len(line)} fields, the header has {len(header)}")
+        row = dict(zip(header, line, strict=True))
         if re.fullmatch(r"-?\d{1,18}", row["seed"]) is None:
-            raise StoreError(
-                f"{path}: line {number}: the seed {row['seed']!r} is not a whole number"
-            )
-    return Grid(rows, axes)
+            raise StoreError(f"{where}: the seed {row['seed']!r} is not a whole number")
+        rows.append(row)
+    return Grid(rows, header[header.index("seed") + 1 : header.index("key")])
 
 
 def collect(
@@ -101,7 +95,7 @@ def collect(
     """
     grid = read_grid(grid_tsv)
     records: list[CellRecord] = []
-    traces: list[Trace] = []
+    traces: list[Mapping[str, NDArray[np.float64]]] = []
     problems: list[str] = []
     for record, problem in read_records(grid, run_dir):
         traces.append(_trace(record))
@@ -118,10 +112,6 @@ def collect(
 
 def read_records(grid: Grid, run_dir: Path) -> Iterator[tuple[CellRecord, str | None]]:
     """Read the records of a grid's cells, in its order.
-
-    Args:
-        grid: the run's grid.
-        run_dir: the folder that the grid's image paths start from.
 
     Yields:
         A cell's record and None; for a missing or wrong record, one with the status ``missing`` and the
@@ -158,18 +148,19 @@ def metric_names(metrics: pd.DataFrame) -> list[str]:
 
 def write_metrics(metrics: pd.DataFrame, parquet: Path, csv: Path) -> None:
     """Write the metrics as parquet and as CSV, atomically and always to the same bytes."""
-    _write_parquet(metrics, parquet)
+    write_parquet(metrics, parquet)
     with atomic_path(csv) as temporary:
         metrics.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
-def write_curves(curves: pd.DataFrame, parquet: Path) -> None:
-    """Write the curves as parquet, atomically and always to the same bytes."""
-    _write_parquet(curves, parquet)
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, atomically and always to the same bytes."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
 
 
 def read_table(parquet: Path) -> pd.DataFrame:
-    """Read a table that `write_metrics` or `write_curves` wrote.
+    """Read a table that `write_parquet` wrote.
 
     Raises:
         StoreError: the file is missing or is not a parquet file.
@@ -180,11 +171,6 @@ def read_table(parquet: Path) -> pd.DataFrame:
         raise StoreError(f"{parquet}: cannot be read as a table ({error})") from error
 
 
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.to_parquet(temporary, engine="pyarrow", index=False, compression="zstd")
-
-
 def metrics_table(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
     """The metrics of a grid's cells from their records, one row a cell in grid order."""
     names = {name for record in records for name in record.metrics}
@@ -192,9 +178,7 @@ def metrics_table(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
     run = next((record.run for record in records if record.run), None)
 
     columns: dict[str, pd.Series[Any]] = {"run": _text(record.run or run for record in records)}
-    for name in IDENTITY[:3]:
-        columns[name] = _text(row[name] for row in grid.rows)
-    columns["seed"] = _integers(int(row["seed"]) for row in grid.rows)
+    columns |= _identity(grid)
     for axis in grid.axes:
         dtype, values = parse_column([row[axis] for row in grid.rows])
         columns[axis] = pd.Series(values, dtype=dtype)
@@ -215,13 +199,12 @@ def metrics_table(grid: Grid, records: list[CellRecord]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _curves_table(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
+def _curves_table(grid: Grid, traces: Sequence[Mapping[str, NDArray[np.float64]]]) -> pd.DataFrame:
     lengths = [len(trace["iteration"]) for trace in traces]
-    columns: dict[str, Any] = {}
-    for name in IDENTITY:
-        column = [row[name] for row in grid.rows]
-        per_cell = _integers(map(int, column)) if name == "seed" else _text(column)
-        columns[name] = per_cell.repeat(lengths).reset_index(drop=True)
+    columns: dict[str, Any] = {
+        name: per_cell.repeat(lengths).reset_index(drop=True)
+        for name, per_cell in _identity(grid).items()
+    }
     for name in ("iteration", "level", *LOSSES):
         values = np.concatenate([*(trace[name] for trace in traces), np.empty(0)])
         if name not in LOSSES:
@@ -232,7 +215,12 @@ def _curves_table(grid: Grid, traces: list[Trace]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _trace(record: CellRecord) -> Trace:
+def _identity(grid: Grid) -> dict[str, pd.Series[Any]]:
+    columns = {name: _text(row[name] for row in grid.rows) for name in IDENTITY}
+    return {**columns, "seed": _integers(int(row["seed"]) for row in grid.rows)}
+
+
+def _trace(record: CellRecord) -> dict[str, NDArray[np.float64]]:
     """A record's trace; empty where there is none, NaN where a curve is shorter than the others."""
     length = len(record.trace.get("iteration", ()))
     found = {}
@@ -250,11 +238,8 @@ def _metric_order(name: str) -> tuple[int, list[tuple[int, str]]]:
         place = next(n for n, other in enumerate(known) if other.startswith(LAYER_PREFIX))
     else:
         place = known.index(name) if name in METRICS else len(known)
-    return place, _natural(name)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)  # relu10 comes after relu9
+    return place, [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _text(values: Iterable[Any]) -> pd.Series[Any]:
@@ -262,14 +247,9 @@ def _text(values: Iterable[Any]) -> pd.Series[Any]:
 
 
 def _floats(values: Iterable[Any]) -> pd.Series[Any]:
-    numbers = [float("nan") if not _numeric(v) else float(v) for v in values]
-    return pd.Series(numbers, dtype="float64")
+    return pd.Series([float("nan") if v is None else float(v) for v in values], dtype="float64")
 
 
 def _integers(values: Iterable[Any]) -> pd.Series[Any]:
-    whole = [int(v) if _numeric(v) and math.isfinite(v) else None for v in values]
+    whole = [None if v is None or not math.isfinite(v) else int(v) for v in values]
     return pd.Series(whole, dtype="Int64")
-
-
-def _numeric(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -15,8 +15,8 @@ from nstcore.results.tables import (
     read_grid,
     read_table,
     sweep_axes,
-    write_curves,
     write_metrics,
+    write_parquet,
 )
 
 AXES = {"style_weight": [1.0, 10.5], "encoder": ["vgg19", "compact"]}
@@ -83,7 +83,7 @@ def test_tables_survive_the_disk_and_are_the_same_bytes_each_time(tmp_path: Path
     metrics, curves = collect(run / "grid.tsv", run)
     for name in ("a", "b"):
         write_metrics(metrics, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv")
-        write_curves(curves, tmp_path / f"{name}-curves.parquet")
+        write_parquet(curves, tmp_path / f"{name}-curves.parquet")
     for suffix in (".parquet", ".csv", "-curves.parquet"):
         first, second = (tmp_path / f"{n}{suffix}" for n in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
