@@ -60,14 +60,7 @@ def add_parser(commands: Any) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Compare runs, write what was asked for, and check the limits.
-
-    Returns:
-        0, 1 if a limit is exceeded, 2 if one cannot be checked.
-
-    Raises:
-        UserError: for a mistake in a limit or a run, before anything is written.
-    """
+    """Compare runs, write what was asked for, and check the limits."""
     from nstcore.compare.comparison import compare_runs
     from nstcore.compare.comparison_files import summary, write_comparison
     from nstcore.compare.thresholds import check_thresholds, parse_thresholds
@@ -109,9 +102,7 @@ def print_comparison(comparison: Comparison, results: Sequence[ThresholdResult])
             console.print(table)
             continue
         for name, *texts in rows:
-            values = [
-                f"{column} {text}" for column, text in zip(METRIC_COLUMNS, texts, strict=True)
-            ]
+            values = map(" ".join, zip(METRIC_COLUMNS, texts, strict=True))
             console.print(escape(f"{name}: {', '.join(values)}"))
     for result in results:
         if not result.exceeded and result.problem is None:
@@ -124,19 +115,16 @@ def metric_rows(one: RunComparison) -> list[list[str]]:
 
     rows = []
     for name, change in one.changes.items():
-        if not change.count:
-            continue
-        low, high = (change_text(value, relative=True) for value in change.quartiles())
         largest = change.largest
-        assert largest is not None
-        rows.append(
-            [
-                name if one.comparable(name) else f"{name} (not comparable)",
-                str(change.count),
-                change_text(change.statistic("median", relative=True), relative=True),
-                f"{low} … {high}",
-                interval_text(change),
-                change_text(float(change.relative[largest]), relative=True),
-            ]
+        if largest is None:
+            continue
+        numbers = (
+            change.statistic("median", relative=True),
+            *change.quartiles(),
+            float(change.relative[largest]),
         )
+        median, low, high, most = (change_text(value, relative=True) for value in numbers)
+        shown = name if one.comparable(name) else f"{name} (not comparable)"
+        middle_half = f"{low} … {high}"
+        rows.append([shown, str(change.count), median, middle_half, interval_text(change), most])
     return rows

@@ -98,11 +98,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Settings from ``KEY=VALUE`` words; values are read as YAML.
-
-    Raises:
-        ConfigError: for a word without ``=``, a value that is not YAML, or a key that is set twice.
-    """
+    """Settings from ``KEY=VALUE`` words; values are read as YAML."""
     given: dict[str, Any] = {}
     problems: list[str] = []
     for pair in pairs:
@@ -187,14 +183,7 @@ def progress_bar(console: Console) -> Iterator[ShowProgress]:
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
-    """Make an image again and say whether it is identical.
-
-    Returns:
-        0 if it is, 1 if it is not or if that is unknown.
-
-    Raises:
-        UserError: before anything is computed, if an input is missing or has changed.
-    """
+    """Make an image again from unchanged inputs, and say whether it is identical."""
     original = read_original(arguments.image)
     output = _output_file(original, arguments.output)
     if output.exists() and not arguments.force:
@@ -227,7 +216,15 @@ def reproduce(arguments: argparse.Namespace) -> int:
             for problem in changed_inputs(one, RunInputs(plan).of(cell).record())
         )
         how = record.optimization
-        _check_device(plans[place].config.device, str(how.device))
+        from nstcore.resources.device import device_kind
+
+        try:
+            device_kind(plans[place].config.device)
+        except UserError as error:
+            raise UserError(
+                f"{error}; the image was made on {how.device}: --device auto makes it here, but its last "
+                "bits may differ"
+            ) from None
         with progress_bar(Console(stderr=True)) as progress:
             made = make_batch_member(
                 plans,
@@ -246,8 +243,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
 
 def _raise_any(problems: Iterable[str]) -> None:
-    found = list(dict.fromkeys(problems))
-    if found:
+    if found := list(dict.fromkeys(problems)):
         raise ConfigError(found)
 
 
@@ -264,26 +260,8 @@ def _output_file(original: Original, given: Path | None) -> Path:
     return given
 
 
-def _check_device(device: str, then: str) -> None:
-    from nstcore.resources.device import device_kind
-
-    try:
-        device_kind(device)
-    except UserError as error:
-        raise UserError(
-            f"{error}; the image was made on {then}: --device auto makes it here, but its last bits may "
-            "differ"
-        ) from None
-
-
 def verdict(original: Original, again: Path, record: CellRecord) -> tuple[bool, list[str]]:
-    """Whether an image is identical to the original, and lines that say so.
-
-    Args:
-        original: the original.
-        again: the image that was made now.
-        record: the record of that image.
-    """
+    """Whether the image that was made now is identical to the original, and lines that say so."""
     then = original.record
     as_recorded = is_as_recorded(again, then)
     how = _circumstances(then, record)
@@ -313,12 +291,9 @@ def verdict(original: Original, again: Path, record: CellRecord) -> tuple[bool, 
 
 def _circumstances(then: CellRecord, now: CellRecord) -> list[str]:
     """Possible reasons for a difference."""
-    lines = []
-    different = changed_circumstances(then, now)
-    if different:
-        lines.append("different from then: " + "; ".join(different))
-    else:
-        lines.append("versions, device and threads are the same as then, as far as the record says")
+    lines = ["versions, device and threads are the same as then, as far as the record says"]
+    if different := changed_circumstances(then, now):
+        lines = ["different from then: " + "; ".join(different)]
     was = then.optimization
     if was.batch_size != now.optimization.batch_size:
         lines.append(

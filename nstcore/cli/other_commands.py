@@ -45,11 +45,7 @@ def write_demo(arguments: argparse.Namespace) -> int:
 
 
 def run_distill(arguments: argparse.Namespace) -> int:
-    """Train the compact encoder.
-
-    Raises:
-        UserError: in an installed package, which has no ``tools``.
-    """
+    """Train the compact encoder."""
     root = Path(nstcore.__file__).resolve().parents[1]
     if not (root / "tools" / "distill").is_dir():
         raise UserError("distill: needs a checkout of the project; an installed wheel has no tools")

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from nstcore.errors import ImageError, UserError
 from nstcore.jobs import prepare
-from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.plan import Cell, Plan, by_batch
 from nstcore.plan.snapshot import read_plan
 from nstcore.plan.values import format_duration, format_size, format_value
 from nstcore.resources import requests
@@ -57,11 +57,7 @@ def add_parser(commands: Any) -> None:
 
 
 def show_plan(arguments: argparse.Namespace) -> int:
-    """Print what a run will make and take, and what the store has of it.
-
-    Raises:
-        ImageError: after everything else is printed, if images cannot be read.
-    """
+    """Print what a run will make and take, and what the store has of it."""
     if arguments.calibrate:
         return print_calibration(arguments.config)
     plan = read_plan(arguments.config, starting=True)
@@ -82,11 +78,7 @@ def show_plan(arguments: argparse.Namespace) -> int:
 
 
 def print_calibration(config: Path) -> int:
-    """Measure this machine and print its speed as lines for a configuration.
-
-    Raises:
-        UserError: if the configuration's device does not exist or an image cannot be read.
-    """
+    """Measure this machine and print its speed as lines for a configuration."""
     from nstcore.resources.estimate import InputSizes, Machine, as_yaml, measured_tflops
 
     plan = read_plan(config)
@@ -104,23 +96,20 @@ class RunForecast:
     """What is known about a run before it starts.
 
     Attributes:
-        plan: the run.
-        keys: of all cells in their order; None if an image or an encoder's weights are missing.
-        new: the cells to compute, one for each key; all of them if the keys are unknown.
+        present: how many cells the store has; None if an image or an encoder's weights are missing.
+        new: the cells to compute, of duplicates one; all of them if ``present`` is unknown.
         device: where cells are computed; None if it does not exist here.
         batches: batch -> what its new cells take.
         refined: the same for refined cells, as many as there can be.
         seconds: for everything that is missing; None without a probe.
         seconds_all: for the whole run from scratch.
-        disk: what the missing part takes.
-        disk_free: free bytes where the results go.
-        sheets: the contact sheets.
+        disk, disk_free: bytes that the missing part takes, and free ones where the results go.
         warnings: what would fail late.
         problems: what keeps cells from being computed at all.
     """
 
     plan: Plan
-    keys: list[str] | None = None
+    present: int | None = None
     new: list[Cell] = field(default_factory=list)
     device: str | None = None
     batches: dict[str, BatchCost] = field(default_factory=dict)
@@ -132,14 +121,6 @@ class RunForecast:
     sheets: list[SheetForecast] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-
-    @property
-    def present(self) -> int | None:
-        """How many cells the store has; None if that is unknown."""
-        if self.keys is None:
-            return None
-        store = Store(self.plan.config.store_dir)
-        return sum(store.has(key) for key in self.keys)
 
     @property
     def costs(self) -> dict[str, BatchCost]:
@@ -181,26 +162,31 @@ def forecast_run(plan: Plan, *, probe: bool) -> RunForecast:
     hopeless = [*preflight.long_names(plan), *preflight.too_many_pixels(plan, sizes)]
     if not [*forecast.problems, *forecast.warnings, *hopeless]:
         try:
-            forecast.keys = prepare.cell_keys(plan)
-            forecast.new = _missing(plan, forecast.keys)
+            store, keys = Store(plan.config.store_dir), prepare.cell_keys(plan)
+            # Of duplicates the first.
+            cells = dict(zip(reversed(keys), reversed(list(plan.cells())), strict=True))
+            present = {key for key in cells if store.has(key)}
+            forecast.new = [cells[key] for key in dict.fromkeys(keys) if key not in present]
+            forecast.present = sum(key in present for key in keys)
         except ImageError as error:
             forecast.problems += str(error).splitlines()
     machine: Machine | None = None
     try:
         machine = Machine.here(plan.config)
-        forecast.device = machine.kind
     except UserError as error:
         forecast.warnings.append(str(error))
-    if machine is not None:
+    else:
+        forecast.device = machine.kind
         add_costs(forecast, sizes, machine, measure_speed(plan, machine) if probe else None)
     forecast.sheets = forecast_sheets(plan, sizes)
     micro_batches = [batch for cost in forecast.costs.values() for batch in cost.micro_batches]
-    cells = [*forecast.new, *plan.most_refined]
+    to_make = [*forecast.new, *plan.most_refined]
     sheet_bytes = sum(sheet.bytes for sheet in forecast.sheets)
-    disk = preflight.estimate_disk(plan, cells, sizes, micro_batches, sheet_bytes)
-    forecast.disk = disk
+    forecast.disk = preflight.estimate_disk(plan, to_make, sizes, micro_batches, sheet_bytes)
     forecast.disk_free = shutil.disk_usage(preflight.existing(plan.config.run_dir)).free
-    forecast.warnings += preflight.preflight_warnings(plan, sizes, micro_batches, machine, disk)
+    forecast.warnings += preflight.preflight_warnings(
+        plan, sizes, micro_batches, machine, forecast.disk
+    )
     forecast.warnings += sheet_warnings(forecast.sheets, plan.config.report.thumbnail)
     return forecast
 
@@ -214,7 +200,7 @@ def add_costs(
     plan = forecast.plan
 
     def costs(cells: Iterable[Cell]) -> dict[str, BatchCost]:
-        batches = _by_batch(cells).items()
+        batches = by_batch(cells).items()
         return {name: estimate_batch(plan, own, sizes, machine, speed) for name, own in batches}
 
     forecast.batches, forecast.refined = costs(forecast.new), costs(plan.most_refined)
@@ -241,20 +227,6 @@ def measure_speed(plan: Plan, machine: Machine) -> Throughput:
     )
 
 
-def _missing(plan: Plan, keys: Sequence[str]) -> list[Cell]:
-    """Cells that the store does not have; of duplicates the first."""
-    store = Store(plan.config.store_dir)
-    first = dict(zip(reversed(keys), reversed(list(plan.cells())), strict=True))
-    return [first[key] for key in dict.fromkeys(keys) if not store.has(key)]
-
-
-def _by_batch(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    found: dict[str, list[Cell]] = {}
-    for cell in cells:
-        found.setdefault(cell.batch, []).append(cell)
-    return found
-
-
 def _seconds(batches: dict[str, BatchCost]) -> float:
     return sum(cost.seconds or 0.0 for cost in batches.values())
 
@@ -272,7 +244,7 @@ def job_requests(plan: Plan) -> dict[str, dict[str, float]]:
             "mem_mb": requests.host_mb(plan, cells),
             "gpu_mem_mb": requests.gpu_mb(plan, cells),
         }
-        for name, cells in _by_batch(plan.cells()).items()
+        for name, cells in by_batch(plan.cells()).items()
     }
 
 
@@ -294,26 +266,24 @@ def print_axes(console: Console, plan: Plan) -> None:
     """Print the axes of a run and count its cells and batches."""
     table = Table("axis", "values", "", title=f"run {plan.config.run}", title_justify="left")
     for axis, values in plan.axis_values.items():
-        shown = ", ".join(format_value(value) for value in values)
-        table.add_row(axis, str(len(values)), shown)
+        table.add_row(axis, str(len(values)), ", ".join(map(format_value, values)))
     console.print(table)
-    batches = {cell.batch for cell in plan.cells()}
+    batches = by_batch(plan.cells())
     console.print(f"{_count(plan.cell_count, 'cell')} in {_count(len(batches), 'batch')}")
-    again = len(plan.most_refined)
-    if again:
+    if again := len(plan.most_refined):
         console.print(f"up to {_count(again, 'cell')} refined when the grid is finished")
 
 
 def print_forecast(console: Console, forecast: RunForecast) -> None:
     """Print what a run will take."""
-    if forecast.keys is None:
+    present, new = forecast.present, len(forecast.new)
+    if present is None:
         reason = [*forecast.problems, *forecast.warnings][0]
         console.print(f"what the store has is not known yet: {escape(reason)}")
     else:
-        present = forecast.present or 0
-        duplicates = len(forecast.keys) - present - len(forecast.new)
+        duplicates = forecast.plan.cell_count - present - new
         more = f" ({duplicates} more are duplicates of these)" if duplicates else ""
-        console.print(f"{present} already in the store, {len(forecast.new)} to compute{more}")
+        console.print(f"{present} already in the store, {new} to compute{more}")
     if forecast.seconds is not None and forecast.seconds_all is not None:
         longest = ""
         if forecast.new:
@@ -358,6 +328,5 @@ def _cost_json(cost: BatchCost) -> dict[str, Any]:
 
 
 def _count(number: int, thing: str) -> str:
-    """``1 batch``, ``2 batches``."""
     ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
     return f"{number} {thing}{ending}"

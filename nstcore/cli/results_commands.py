@@ -9,6 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,7 @@ def _seconds(text: str) -> float:
 
 
 def build_report(arguments: argparse.Namespace) -> int:
-    """Build the report of a run that may be unfinished.
-
-    Raises:
-        UserError: if the run has no grid yet.
-    """
+    """Build the report of a run that may be unfinished."""
     from nstcore.report.outputs import make_report
 
     plan = read_plan(arguments.config)
@@ -101,11 +98,7 @@ def build_report(arguments: argparse.Namespace) -> int:
 
 
 def collect_garbage(arguments: argparse.Namespace) -> int:
-    """Remove from the store what no run refers to.
-
-    Raises:
-        UserError: if a results folder or the store does not exist.
-    """
+    """Remove from the store what no run refers to."""
     for folder in arguments.results:
         if not folder.is_dir():
             raise UserError(f"--results: {folder} is not a folder")
@@ -144,33 +137,21 @@ def watch_run(arguments: argparse.Namespace) -> int:
     """Print how far a run is: once, or with ``--watch`` until it is finished."""
     watcher = Watcher(arguments.run)
     console = Console(soft_wrap=True, highlight=False)
-    status = watcher.look()
-    if arguments.json or not arguments.watch or not console.is_terminal:
-        _print(console, status, arguments.json)
-        while arguments.watch and not status.finished:
-            time.sleep(arguments.every)
+    in_place = arguments.watch and console.is_terminal and not arguments.json
+    with Live(console=console, auto_refresh=False) if in_place else nullcontext() as live:
+        while True:
             status = watcher.look()
-            _print(console, status, arguments.json)
-        return 0
-    with Live(_text(status), console=console, auto_refresh=False) as live:
-        while not status.finished:
+            text = Text("\n".join(status_lines(status)))
+            if live is not None:
+                live.update(text, refresh=True)
+            elif arguments.json:
+                sys.stdout.write(json.dumps(asdict(status)) + "\n")
+            else:
+                console.print(text)
+            sys.stdout.flush()
+            if status.finished or not arguments.watch:
+                return 0
             time.sleep(arguments.every)
-            status = watcher.look()
-            live.update(_text(status), refresh=True)
-    return 0
-
-
-def _print(console: Console, status: Status, as_json: bool) -> None:
-    if as_json:
-        json.dump(asdict(status), sys.stdout)
-        sys.stdout.write("\n")
-    else:
-        console.print(_text(status))
-    sys.stdout.flush()
-
-
-def _text(status: Status) -> Text:
-    return Text("\n".join(status_lines(status)))
 
 
 def status_lines(status: Status) -> Iterator[str]:

@@ -34,11 +34,7 @@ def add_parser(commands: Any) -> None:
 
 
 def workflow_root() -> Path:
-    """The folder with the Snakefile: a checkout's top level, or inside the installed package.
-
-    Raises:
-        UserError: if neither has one.
-    """
+    """The folder with the Snakefile: a checkout's top level, or inside the installed package."""
     package = Path(nstcore.__file__).resolve().parent
     for root in (package / "_workflow", package.parent):
         if (root / "Snakefile").is_file() and (root / "workflow").is_dir():
@@ -64,8 +60,7 @@ def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = F
         config: the configuration.
         options: the user's own; they come last, so that they win.
         root: the folder with the Snakefile.
-        slurm: whether the jobs go to a Slurm cluster, with the profile ``profiles/slurm`` of the
-            current folder if it exists, else with the one beside the Snakefile.
+        slurm: whether jobs go to Slurm, with ``profiles/slurm`` of the current folder or of ``root``.
     """
     words = [
         *(sys.executable, "-m", "snakemake"),
@@ -83,11 +78,7 @@ def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = F
 
 
 def check_slurm() -> None:
-    """Make sure that jobs can be sent to Slurm from this machine.
-
-    Raises:
-        UserError: if they cannot, with what would help.
-    """
+    """Raise a UserError unless jobs can be sent to Slurm from this machine."""
     if find_spec("snakemake_executor_plugin_slurm") is None:
         raise UserError(
             "--slurm: Snakemake's executor for Slurm is not installed; "

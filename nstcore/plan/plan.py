@@ -35,6 +35,14 @@ __all__ = ["BatchGroup", "Cell", "Plan"]
 Value = TypeVar("Value")
 
 
+def by_batch(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    """Batch -> those of its cells that are given, in their order."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.batch, []).append(cell)
+    return found
+
+
 class Plan:
     """Every cell of a run.
 

@@ -24,7 +24,7 @@ from nstcore.images.masks import read_guide
 from nstcore.images.reading import upright_size
 from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_flops, sum_iterations
-from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.plan import Cell, Plan, by_batch
 from nstcore.resources.memory_model import MEMORY_SHARE, BatchInput, MicroBatch, split_batches
 from nstcore.resources.throughput import Throughput, evaluation_key_of_encoder, iteration_key
 
@@ -324,11 +324,8 @@ def measured_tflops(
         machine: the machine.
         rates: measured of it.
     """
-    batches: dict[str, list[Cell]] = {}
-    for cell in plan.cells():
-        batches.setdefault(cell.batch, []).append(cell)
     flops, seconds = defaultdict[str, float](float), defaultdict[str, float](float)
-    for cells in batches.values():
+    for cells in by_batch(plan.cells()).values():
         for batch in estimate_batch(plan, cells, sizes, machine).micro_batches:
             encoder = batch.settings.encoder
             flops[encoder] += len(batch.items) * cell_flops(batch.settings, batch.size)
