@@ -6,6 +6,7 @@ columns have their sizes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,8 +58,7 @@ class HeaderContent:
     """A header before it has a place.
 
     Attributes:
-        axis: its axis.
-        value: the axis's value here.
+        axis, value: what it stands for.
         image: width and height of its source image, or None.
         name: the wrapped name of the axis, where no image shows it.
         label: the wrapped value.
@@ -102,181 +102,169 @@ def positions(
     return places, at
 
 
-def build_header(
-    axis: str,
-    value: str,
-    width: int,
-    tallest: int,
-    sizes: Sizes,
-    m: Dimensions,
-    titles: Titles,
-) -> HeaderContent:
-    """Size the image and wrap the labels of one header that is ``width`` wide."""
-    if axis in INPUT_AXES:
-        size = fit_within(sizes.get((axis, value), (4, 3)), min(width, m.thumb), tallest)
-        label = wrap(value, width, m.label, limit=m.lines)
-        height = size[1] + m.pad + len(label) * line_height(m.label)
-        return HeaderContent(axis, value, size, [], label, height)
-    name = wrap(axis, width, m.small, limit=m.lines)
-    label = wrap(shown(titles, axis, value), width, m.label, limit=m.lines)
-    height = len(name) * line_height(m.small) + len(label) * line_height(m.label)
-    return HeaderContent(axis, value, None, name, label, height)
+@dataclass(frozen=True)
+class HeaderBuilder:
+    """Builds the headers of a page and gives them their places.
 
-
-def place_header(block: HeaderContent, span: Box, standing: int, m: Dimensions) -> Header:
-    """Give a header its place: the image stands on ``standing``, the labels come below it."""
-    image = None
-    y = span.y
-    labels: list[Text] = []
-    if block.image is not None:
-        width, height = block.image
-        image = Box(span.x, standing - height, width, height)
-        y = standing + m.pad
-    if block.name:
-        labels.append(text_at(span.x, y, span.width, block.name, m.small, "muted"))
-        y = labels[-1].box.bottom
-    labels.append(text_at(span.x, y, span.width, block.label, m.label))
-    return Header(block.axis, block.value, span, image, tuple(labels))
-
-
-def column_headers(
-    axes: Sequence[str],
-    cols: Sequence[Key],
-    lefts: Sequence[int],
-    widths: Sequence[int],
-    y: int,
-    sizes: Sizes,
-    m: Dimensions,
-    titles: Titles,
-) -> tuple[list[Header], list[Box], int]:
-    """Place the headers of all levels of the columns from ``y`` downwards.
-
-    Returns:
-        The headers, a thin rule below each one that spans a group, and where the next thing may
-        begin.
+    Attributes:
+        m: the page's dimensions.
+        sizes: of the source images; 4 x 3 where unknown.
+        titles: what is shown in place of values.
     """
-    headers: list[Header] = []
-    rules: list[Box] = []
-    for level, axis in enumerate(axes):
+
+    m: Dimensions
+    sizes: Sizes
+    titles: Titles
+
+    @property
+    def tallest_image(self) -> int:
+        """The most pixels that the image of a header is tall."""
+        return round(self.m.thumb * 0.7)
+
+    def build(self, axis: str, value: str, width: int) -> HeaderContent:
+        """Size the image and wrap the labels of one header that is ``width`` wide."""
+        m = self.m
         if axis in INPUT_AXES:
-            y += line_height(m.small) + m.pad  # the axis title's own line
-        blocks, spans = [], []
-        for start, stop in groups(cols, level):
-            left, right = lefts[start], lefts[stop - 1] + widths[stop - 1]
-            width, tallest = right - left, round(m.thumb * 0.7)
-            blocks.append(build_header(axis, cols[start][level], width, tallest, sizes, m, titles))
-            spans.append((left, width))
-        tall = max(block.image_height for block in blocks)
-        below = max(block.height - block.image_height for block in blocks)
-        for block, (left, width) in zip(blocks, spans, strict=True):
-            headers.append(place_header(block, Box(left, y, width, tall + below), y + tall, m))
-        y += tall + below + m.gap
-        if level < len(axes) - 1:
-            rules += [Box(left, y - m.gap // 2, width, 1) for left, width in spans]
-            y += m.gap // 2
-    return headers, rules, y
+            native = self.sizes.get((axis, value), (4, 3))
+            size = fit_within(native, min(width, m.thumb), self.tallest_image)
+            label = wrap(value, width, m.label, limit=m.lines)
+            height = size[1] + m.pad + len(label) * line_height(m.label)
+            return HeaderContent(axis, value, size, [], label, height)
+        name = wrap(axis, width, m.small, limit=m.lines)
+        label = wrap(shown(self.titles, axis, value), width, m.label, limit=m.lines)
+        height = len(name) * line_height(m.small) + len(label) * line_height(m.label)
+        return HeaderContent(axis, value, None, name, label, height)
 
+    def place(self, block: HeaderContent, span: Box, base: int) -> Header:
+        """Give a header its place: the image stands on ``base``, the labels come below it."""
+        m, image, y = self.m, None, span.y
+        labels: list[Text] = []
+        if block.image is not None:
+            width, height = block.image
+            image = Box(span.x, base - height, width, height)
+            y = base + m.pad
+        if block.name:
+            labels.append(text_at(span.x, y, span.width, block.name, m.small, "muted"))
+            y = labels[-1].box.bottom
+        labels.append(text_at(span.x, y, span.width, block.label, m.label))
+        return Header(block.axis, block.value, span, image, tuple(labels))
 
-def column_titles(headers: Sequence[Header], left: int, width: int, m: Dimensions) -> list[Text]:
-    """The titles of the axes with images among the columns, each above its headers."""
-    titles = []
-    for axis in INPUT_AXES:
-        tops = [header.span.y for header in headers if header.axis == axis]
-        if tops:
-            y = tops[0] - line_height(m.small) - m.pad
-            line = wrap(axis.upper(), width, m.small, limit=1)
-            titles.append(text_at(left, y, width, line, m.small, "muted"))
-    return titles
+    def columns(
+        self,
+        axes: Sequence[str],
+        cols: Sequence[Key],
+        lefts: Sequence[int],
+        widths: Sequence[int],
+        y: int,
+    ) -> tuple[list[Header], list[Box], int]:
+        """Place the headers of all levels of the columns from ``y`` downwards.
 
+        Returns:
+            The headers, a thin rule below each one that spans a group, and where the next thing may
+            begin.
+        """
+        m = self.m
+        headers: list[Header] = []
+        rules: list[Box] = []
+        for level, axis in enumerate(axes):
+            if axis in INPUT_AXES:
+                y += line_height(m.small) + m.pad  # the axis title's own line
+            spans, blocks = [], []
+            for start, stop in groups(cols, level):
+                spans.append((lefts[start], lefts[stop - 1] + widths[stop - 1] - lefts[start]))
+                blocks.append(self.build(axis, cols[start][level], spans[-1][1]))
+            tall = max(block.image_height for block in blocks)
+            height = tall + max(block.height - block.image_height for block in blocks)
+            for block, (left, width) in zip(blocks, spans, strict=True):
+                headers.append(self.place(block, Box(left, y, width, height), y + tall))
+            y += height + m.gap
+            if level < len(axes) - 1:
+                rules += [Box(left, y - m.gap // 2, width, 1) for left, width in spans]
+                y += m.gap // 2
+        return headers, rules, y
 
-def side_widths(
-    axes: Sequence[str],
-    rows: Sequence[Key],
-    m: Dimensions,
-    titles: Titles,
-) -> list[int]:
-    """Width of each level of the rows' headers."""
-    widths = []
-    for level, axis in enumerate(axes):
-        labels = {shown(titles, axis, row[level]) for row in rows}
-        longest = max((text_width(label, m.label) for label in labels), default=0)
-        if axis in INPUT_AXES:
-            title = text_width(axis.upper(), m.small)
-            widths.append(max(round(m.thumb * 0.7), title, min(longest, 10 * m.label)))
-        else:
-            longest = max(longest, text_width(axis, m.small))
-            widths.append(min(longest, max(m.thumb, 10 * m.label)))
-    return widths
+    def column_titles(self, headers: Sequence[Header], left: int, width: int) -> list[Text]:
+        """The titles of the axes with images among the columns, each above its headers."""
+        size, titles = self.m.small, []
+        for axis in INPUT_AXES:
+            tops = [header.span.y for header in headers if header.axis == axis]
+            if tops:
+                y = tops[0] - line_height(size) - self.m.pad
+                line = wrap(axis.upper(), width, size, limit=1)
+                titles.append(text_at(left, y, width, line, size, "muted"))
+        return titles
 
+    def side_widths(self, axes: Sequence[str], rows: Sequence[Key]) -> list[int]:
+        """Width of each level of the rows' headers."""
+        m, widths = self.m, []
+        for level, axis in enumerate(axes):
+            labels = {shown(self.titles, axis, row[level]) for row in rows}
+            longest = max((text_width(label, m.label) for label in labels), default=0)
+            if axis in INPUT_AXES:
+                title = text_width(axis.upper(), m.small)
+                widths.append(max(self.tallest_image, title, min(longest, 10 * m.label)))
+            else:
+                longest = max(longest, text_width(axis, m.small))
+                widths.append(min(longest, max(m.thumb, 10 * m.label)))
+        return widths
 
-def side_titles(
-    axes: Sequence[str], side: Sequence[int], top: int, bottom: int, m: Dimensions
-) -> tuple[list[Text], int]:
-    """The titles of the axes with images among the rows, standing on the rule at ``bottom``.
+    def side_titles(
+        self, axes: Sequence[str], side: Sequence[int], top: int, bottom: int
+    ) -> tuple[list[Text], int]:
+        """The titles of the axes with images among the rows, standing on the rule at ``bottom``.
 
-    Returns:
-        The titles, and where the rule must go for them to fit below ``top``.
-    """
-    wrapped = [
-        wrap(axis.upper(), width, m.small) if axis in INPUT_AXES else []
-        for axis, width in zip(axes, side, strict=True)
-    ]
-    tall = max((len(lines) * line_height(m.small) for lines in wrapped), default=0)
-    bottom = max(bottom, top + tall + m.gap)
-    titles, x = [], m.margin
-    for lines, width in zip(wrapped, side, strict=True):
-        if lines:
-            y = bottom - m.gap - len(lines) * line_height(m.small)
-            titles.append(text_at(x, y, width, lines, m.small, "muted"))
-        x += width + m.gap
-    return titles, bottom
-
-
-def build_row_headers(
-    axes: Sequence[str],
-    rows: Sequence[Key],
-    side: Sequence[int],
-    sizes: Sizes,
-    m: Dimensions,
-    titles: Titles,
-) -> RowHeaders:
-    """Build the headers of all levels of the rows."""
-    tallest = round(m.thumb * 0.7)
-    return [
-        [
-            (start, stop, build_header(axis, rows[start][level], width, tallest, sizes, m, titles))
-            for start, stop in groups(rows, level)
+        Returns:
+            The titles, and where the rule must go for them to fit below ``top``.
+        """
+        m = self.m
+        wrapped = [
+            wrap(axis.upper(), width, m.small) if axis in INPUT_AXES else []
+            for axis, width in zip(axes, side, strict=True)
         ]
-        for level, (axis, width) in enumerate(zip(axes, side, strict=True))
-    ]
+        tall = max((len(lines) * line_height(m.small) for lines in wrapped), default=0)
+        bottom = max(bottom, top + tall + m.gap)
+        titles, x = [], m.margin
+        for lines, width in zip(wrapped, side, strict=True):
+            if lines:
+                y = bottom - m.gap - len(lines) * line_height(m.small)
+                titles.append(text_at(x, y, width, lines, m.small, "muted"))
+            x += width + m.gap
+        return titles, bottom
 
+    def rows(self, axes: Sequence[str], rows: Sequence[Key], side: Sequence[int]) -> RowHeaders:
+        """Build the headers of all levels of the rows."""
+        return [
+            [
+                (start, stop, self.build(axis, rows[start][level], width))
+                for start, stop in groups(rows, level)
+            ]
+            for level, (axis, width) in enumerate(zip(axes, side, strict=True))
+        ]
 
-def stretch_rows(
-    heights: Sequence[int], rows: Sequence[Key], blocks: RowHeaders, m: Dimensions
-) -> list[int]:
-    """Make rows taller, innermost level first, until every header fits beside its rows."""
-    heights = list(heights)
-    for level in reversed(blocks):
-        for start, stop, block in level:
-            _, bottom = positions(heights[start:stop], rows[start:stop], 0, m)
+    def stretch_rows(
+        self, heights: Sequence[int], rows: Sequence[Key], blocks: RowHeaders
+    ) -> list[int]:
+        """Make rows taller, innermost level first, until every header fits beside its rows."""
+        heights = list(heights)
+        for start, stop, block in itertools.chain.from_iterable(reversed(blocks)):
+            _, bottom = positions(heights[start:stop], rows[start:stop], 0, self.m)
             for number in range(max(0, block.height - bottom)):
                 heights[start + number % (stop - start)] += 1
-    return heights
+        return heights
 
-
-def place_row_headers(
-    blocks: RowHeaders,
-    tops: Sequence[int],
-    heights: Sequence[int],
-    side: Sequence[int],
-    m: Dimensions,
-) -> list[Header]:
-    """Place the headers of the rows, each beside the top of its rows."""
-    headers, x = [], m.margin
-    for level, width in zip(blocks, side, strict=True):
-        for start, stop, block in level:
-            top, bottom = tops[start], tops[stop - 1] + heights[stop - 1]
-            span = Box(x, top, width, bottom - top)
-            headers.append(place_header(block, span, top + block.image_height, m))
-        x += width + m.gap
-    return headers
+    def place_rows(
+        self,
+        blocks: RowHeaders,
+        tops: Sequence[int],
+        heights: Sequence[int],
+        side: Sequence[int],
+    ) -> list[Header]:
+        """Place the headers of the rows, each beside the top of its rows."""
+        headers, x = [], self.m.margin
+        for level, width in zip(blocks, side, strict=True):
+            for start, stop, block in level:
+                top, bottom = tops[start], tops[stop - 1] + heights[stop - 1]
+                span = Box(x, top, width, bottom - top)
+                headers.append(self.place(block, span, top + block.image_height))
+            x += width + self.m.gap
+        return headers

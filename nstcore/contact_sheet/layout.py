@@ -26,16 +26,10 @@ from nstcore.contact_sheet.axes import (
 )
 from nstcore.contact_sheet.headers import (
     Dimensions,
+    HeaderBuilder,
     Sizes,
-    build_row_headers,
-    column_headers,
-    column_titles,
     fit_within,
-    place_row_headers,
     positions,
-    side_titles,
-    side_widths,
-    stretch_rows,
 )
 from nstcore.contact_sheet.page import (
     Box,
@@ -208,8 +202,8 @@ def _lay_out(
     # With the headers of all levels a third of the page, title and legend still have room.
     tallest = sheet.spec.max_side // (3 * max(1, len(col_axes)))
     m = Dimensions.of(thumb, max(len(rows), len(cols)), tallest)
-    named = sheet.spec.titles
-    side = side_widths(row_axes, rows, m, named)
+    builder = HeaderBuilder(m, sheet.sizes, sheet.spec.titles)
+    side = builder.side_widths(row_axes, rows)
     left = m.margin + sum(side) + len(side) * m.gap + (m.gap if side else 0)
     widths, heights = _cell_sizes(sheet, rows, cols, m)
     lefts, right = positions(widths, cols, left, m)
@@ -223,17 +217,17 @@ def _lay_out(
         legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
         return Part(width, height, (*texts, *legend), (), (), (rule,))
 
-    headers, rules, y = column_headers(col_axes, cols, lefts, widths, top, sheet.sizes, m, named)
-    texts += column_titles(headers, left, width - m.margin - left, m)
-    titles, y = side_titles(row_axes, side, top, y, m)
+    headers, rules, y = builder.columns(col_axes, cols, lefts, widths, top)
+    texts += builder.column_titles(headers, left, width - m.margin - left)
+    titles, y = builder.side_titles(row_axes, side, top, y)
     texts += titles
     if headers or titles:
         rules.append(Box(m.margin, y, right - m.margin, 1))
         y += m.gap + 1
-    blocks = build_row_headers(row_axes, rows, side, sheet.sizes, m, named)
-    heights = stretch_rows(heights, rows, blocks, m)
+    blocks = builder.rows(row_axes, rows, side)
+    heights = builder.stretch_rows(heights, rows, blocks)
     tops, y = positions(heights, rows, y, m)
-    headers += place_row_headers(blocks, tops, heights, side, m)
+    headers += builder.place_rows(blocks, tops, heights, side)
     for start, _ in groups(rows, 0)[1:] if len(row_axes) > 1 else []:
         rules.append(Box(m.margin, tops[start] - m.group_gap // 2, right - m.margin, 1))
     cells = [

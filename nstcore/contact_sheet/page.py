@@ -44,15 +44,6 @@ class Box:
         """The first row below the box."""
         return self.y + self.height
 
-    def inside(self, other: Box) -> bool:
-        """Whether no pixel of this box lies outside ``other``."""
-        return (
-            other.x <= self.x
-            and other.y <= self.y
-            and self.right <= other.right
-            and self.bottom <= other.bottom
-        )
-
 
 @dataclass(frozen=True)
 class Text:
@@ -77,8 +68,7 @@ class Header:
     """The header of a row, of a column or of a group of them.
 
     Attributes:
-        axis: the axis, such as ``style``.
-        value: its value here as text, such as the id of a style.
+        axis, value: such as ``style`` and its id.
         span: all that the header may cover: its labels and its image lie inside.
         image: where the source image goes, for a style or a content.
         labels: the texts.
@@ -214,8 +204,7 @@ def wrap(text: str, width: int, size: int, *, limit: int = 0) -> list[str]:
 
     Args:
         text: any text; what the font cannot show is replaced.
-        width: room in pixels.
-        size: font size in pixels.
+        width, size: room and font size in pixels.
         limit: the most lines to give, the last of them then ending in an ellipsis; 0 for any.
 
     Returns:

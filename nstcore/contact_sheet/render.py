@@ -12,12 +12,11 @@ import math
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from PIL import Image, ImageDraw
@@ -37,7 +36,7 @@ from nstcore.contact_sheet.page import (
     pixel_font,
 )
 from nstcore.contact_sheet.pdf import Document, PdfPage
-from nstcore.contact_sheet.source_images import Sources, load, load_source, source_sizes
+from nstcore.contact_sheet.source_images import SourceImage, Sources, load, source_sizes
 from nstcore.errors import ImageError, UserError
 from nstcore.store.files import atomic_path
 
@@ -149,15 +148,8 @@ def _remove_stale(png: Path, count: int) -> None:
             path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Thumbnail:
-    """An image as both files want it.
-
-    Attributes:
-        pixels: as large as its place in the PNG.
-        jpeg: for the PDF.
-        size: width and height of the JPEG in pixels.
-    """
+class _Thumbnail(NamedTuple):
+    """An image as large as its place in the PNG, and as JPEG of some size for the PDF."""
 
     pixels: Image.Image
     jpeg: bytes
@@ -165,11 +157,13 @@ class _Thumbnail:
 
 
 def _thumbnail(
-    read: Callable[[tuple[int, int]], Image.Image], width: int, height: int, density: float
+    source: SourceImage | None, width: int, height: int, density: float
 ) -> _Thumbnail | None:
     """Read an image for a place of ``width`` × ``height`` pixels; None if that cannot be done."""
+    if source is None:
+        return None
     try:
-        image = read((round(width * density), round(height * density)))
+        image = load(source, (round(width * density), round(height * density)))
     except ImageError as error:
         log.warning("contact sheet: %s", error)
         return None
@@ -218,42 +212,34 @@ class _Pen:
         return box.x * s, (self.height - box.bottom) * s, box.width * s, box.height * s
 
 
+_Place = tuple[SourceImage | None, int, int, list[Box]]
+"""An image, the width and height that it may have, and the boxes that show it."""
+
+
+@dataclass
 class _Drawing:
-    """One sheet under way.
+    """One sheet under way; ``ahead`` images may be read already while one is drawn."""
 
-    Args:
-        page: its plan.
-        run_dir: the folder that the cells' image paths start from.
-        sources: the images of styles and contents.
-        document: its PDF.
-        pool: reads images.
-        ahead: how many images may be read already while one is drawn.
-    """
-
-    def __init__(
-        self,
-        page: Page,
-        run_dir: Path,
-        sources: Sources,
-        document: Document,
-        pool: ThreadPoolExecutor,
-        ahead: int,
-    ) -> None:
-        self.page, self.run_dir, self.sources = page, run_dir, sources
-        self.document, self.pool, self.ahead = document, pool, ahead
-        longest = max(max(part.width, part.height) for part in page.parts)
-        self.scale = min(_POINT, _LONGEST_PDF_SIDE / longest)
-        self.drawn = 0
+    page: Page
+    run_dir: Path
+    sources: Sources
+    document: Document
+    pool: ThreadPoolExecutor
+    ahead: int
+    drawn: int = 0
 
     def draw(self, parts: Sequence[Part], path: Path) -> None:
         """Draw parts as one PNG at ``path`` and as a page of the PDF each."""
         size = max(part.width for part in parts), sum(part.height for part in parts)
         canvas = Image.new("RGB", size, PAPER)
-        top = 0
+        longest = max(max(part.width, part.height) for part in self.page.parts)
+        scale = min(_POINT, _LONGEST_PDF_SIDE / longest)
+        count, top = len(self.page.parts), 0
         for part in parts:
-            width, height = part.width * self.scale, part.height * self.scale
-            pdf_page = self.document.page(width, height, self._heading())
-            self._part(part, _Pen(canvas, top, pdf_page, part, self.scale))
+            self.drawn += 1
+            heading = self.page.title + (f" · part {self.drawn} of {count}" if count > 1 else "")
+            pdf_page = self.document.page(part.width * scale, part.height * scale, heading)
+            self._part(part, _Pen(canvas, top, pdf_page, part, scale))
             self.document.add(pdf_page)
             top += part.height
         with atomic_path(path) as temporary:
@@ -261,11 +247,6 @@ class _Drawing:
             canvas.save(
                 temporary, "PNG", dpi=(DPI, DPI), compress_level=4, compress_type=zlib.Z_RLE
             )
-
-    def _heading(self) -> str:
-        self.drawn += 1
-        count = len(self.page.parts)
-        return self.page.title + (f" · part {self.drawn} of {count}" if count > 1 else "")
 
     def _part(self, part: Part, pen: _Pen) -> None:
         for rule in part.rules:
@@ -285,47 +266,45 @@ class _Drawing:
             if header.image is not None:
                 key = (header.axis, header.value, header.image.width, header.image.height)
                 places.setdefault(key, []).append(header.image)
-        tasks = (
-            partial(_thumbnail, partial(self._source, axis, value), width, height, density)
-            for axis, value, width, height in places
-        )
-        for boxes, thumbnail in zip(places.values(), self._in_order(tasks), strict=True):
-            self._show(thumbnail, boxes, BLANK, pen)
-
-    def _source(self, axis: str, value: str, room: tuple[int, int]) -> Image.Image:
-        source = self.sources.get(axis, {}).get(value)
-        if source is None:
-            raise ImageError(f"{axis} {value}: its image is not known")
-        return load_source(source, room)
+                if header.value not in self.sources.get(header.axis, {}):
+                    log.warning("contact sheet: no image of %s %s", header.axis, header.value)
+        images = [
+            (self.sources.get(axis, {}).get(value), width, height, boxes)
+            for (axis, value, width, height), boxes in places.items()
+        ]
+        self._images(images, BLANK, density, pen)
 
     def _cells(self, cells: Sequence[SheetCell], density: float, pen: _Pen) -> None:
+        images: list[_Place] = []
+        most = self.page.thumb  # a row may be taller, where its header is
         for cell in cells:
             if cell.image is None:
                 pen.fill(cell.box, BLANK if cell.status == "empty" else FLAWED)
-        shown = [(cell.box, self.run_dir / cell.image) for cell in cells if cell.image is not None]
-        most = self.page.thumb  # a row may be taller, where its header is
-        tasks = (
-            partial(
-                _thumbnail,
-                partial(load, path),
-                min(box.width, most),
-                min(box.height, most),
-                density,
-            )
-            for box, path in shown
-        )
-        for (box, _), thumbnail in zip(shown, self._in_order(tasks), strict=True):
-            self._show(thumbnail, [box], FLAWED, pen)
+            else:
+                size = min(cell.box.width, most), min(cell.box.height, most)
+                images.append((self.run_dir / cell.image, *size, [cell.box]))
+        self._images(images, FLAWED, density, pen)
         for cell in cells:
             for note in cell.notes:
                 if cell.image is not None:
                     pen.fill(_around(note), FLAWED)
                 pen.text(note)
 
+    def _images(self, images: Iterable[_Place], otherwise: str, density: float, pen: _Pen) -> None:
+        """Draw images in order, reading a few ahead."""
+        waiting: deque[tuple[Future[_Thumbnail | None], list[Box]]] = deque()
+        for source, width, height, boxes in images:
+            waiting.append((self.pool.submit(_thumbnail, source, width, height, density), boxes))
+            if len(waiting) > self.ahead:
+                self._show(*waiting.popleft(), otherwise, pen)
+        for reading, boxes in waiting:
+            self._show(reading, boxes, otherwise, pen)
+
     def _show(
-        self, thumbnail: _Thumbnail | None, boxes: Sequence[Box], otherwise: str, pen: _Pen
+        self, reading: Future[_Thumbnail | None], boxes: list[Box], otherwise: str, pen: _Pen
     ) -> None:
         """Draw an image at the top left of its boxes, or fill them where it cannot be read."""
+        thumbnail = reading.result()
         if thumbnail is None:
             for box in boxes:
                 pen.fill(box, otherwise)
@@ -334,18 +313,6 @@ class _Drawing:
         for box in boxes:
             place = Box(box.x, box.y, *thumbnail.pixels.size)
             pen.image(place, thumbnail.pixels, number)
-
-    def _in_order(
-        self, tasks: Iterable[Callable[[], _Thumbnail | None]]
-    ) -> Iterator[_Thumbnail | None]:
-        """Results of tasks in their order; none is begun long before it is needed."""
-        waiting: deque[Future[_Thumbnail | None]] = deque()
-        for task in tasks:
-            waiting.append(self.pool.submit(task))
-            if len(waiting) > self.ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _density(part: Part) -> float:

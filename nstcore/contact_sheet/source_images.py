@@ -28,16 +28,32 @@ _large_lock = threading.Lock()
 """Several threads read small images at the same time, but one large image after the other."""
 
 
-def load(path: Path, box: tuple[int, int]) -> Image.Image:
-    """Read an image at about the size that ``box`` (width, height) can show, as 8-bit sRGB.
+def load(source: SourceImage, box: tuple[int, int]) -> Image.Image:
+    """Read an image at about the size that ``box`` can show, as 8-bit sRGB.
 
     Args:
-        path: PNG, JPEG, WebP or TIFF of any bit depth.
-        box: the image comes back no larger than needed to fill it, and never enlarged.
+        source: PNG, JPEG, WebP or TIFF of any bit depth; several are shown as strips side by side.
+        box: width and height; the image is no larger than needed to fill it, and never enlarged.
 
     Raises:
-        ImageError: the file is missing or damaged.
+        ImageError: a file is missing or damaged.
     """
+    paths = [source] if isinstance(source, Path) else source
+    first = _load_file(paths[0], box)
+    if len(paths) == 1:
+        return first
+    width, height = first.size
+    strips = Image.new("RGB", first.size, "white")
+    for number, path in enumerate(paths):
+        left, right = (width * n // len(paths) for n in (number, number + 1))
+        if right > left:
+            room = (right - left, height)
+            part = ImageOps.fit(_load_file(path, box), room, Image.Resampling.LANCZOS)
+            strips.paste(part, (left, 0))
+    return strips
+
+
+def _load_file(path: Path, box: tuple[int, int]) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (2 * box[0], 2 * box[1]))
@@ -70,26 +86,6 @@ def _decoded(path: Path, error: Exception) -> Image.Image:
     scale = min(1.0, 2048 / max(width, height))
     small = resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
     return Image.fromarray((np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8))
-
-
-def load_source(source: SourceImage, box: tuple[int, int]) -> Image.Image:
-    """Read the image of a style or content; those of a blend as strips side by side.
-
-    Raises:
-        ImageError: a file is missing or damaged.
-    """
-    paths = [source] if isinstance(source, Path) else source
-    first = load(paths[0], box)
-    if len(paths) == 1:
-        return first
-    width, height = first.size
-    strips = Image.new("RGB", first.size, "white")
-    for number, path in enumerate(paths):
-        left, right = (width * n // len(paths) for n in (number, number + 1))
-        if right > left:
-            part = ImageOps.fit(load(path, box), (right - left, height), Image.Resampling.LANCZOS)
-            strips.paste(part, (left, 0))
-    return strips
 
 
 def source_size(source: SourceImage) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from nstcore.contact_sheet.source_images import SourceImage, load, load_source
+from nstcore.contact_sheet.source_images import SourceImage, load
 from nstcore.errors import ImageError
 from nstcore.plan.record import CellRecord
 from nstcore.report.html_page import VIEWABLE
@@ -67,7 +67,7 @@ class Thumbnails:
 
     def of_source(self, axis: str, name: str, image: SourceImage) -> str | None:
         """Make the thumbnail of a style or content; None if it cannot be read."""
-        return self._save(f"{axis}-{name}.webp", lambda: load_source(image, (self.side, self.side)))
+        return self._save(f"{axis}-{name}.webp", lambda: load(image, (self.side, self.side)))
 
     def remove_unused(self) -> None:
         """Remove what an earlier report needed and this one does not."""

@@ -34,28 +34,38 @@ def overlapping(boxes: Sequence[Box], others: Sequence[Box] | None = None) -> li
     return [(boxes[i], others[j]) for i, j in np.argwhere(shared)]
 
 
+def inside(box: Box, other: Box) -> bool:
+    """Whether no pixel of a box lies outside the other."""
+    return (
+        other.x <= box.x
+        and other.y <= box.y
+        and box.right <= other.right
+        and box.bottom <= other.bottom
+    )
+
+
 def check(part: Part) -> None:
     """Everything lies on the page; no text is wider than its room; no two things share a pixel."""
     page = Box(0, 0, part.width, part.height)
     for text in texts_of(part):
         assert text.lines
-        assert text.box.inside(page), text
+        assert inside(text.box, page), text
         assert text.box.height >= len(text.lines) * line_height(text.size)
         assert max(text_width(line, text.size) for line in text.lines) <= text.box.width
     images = [head.image for head in part.headers if head.image]
     cells = [cell.box for cell in part.cells]
     for head in part.headers:
-        assert head.span.inside(page)
+        assert inside(head.span, page)
         for box in (head.image, *(label.box for label in head.labels)):
-            assert box is None or box.inside(head.span), head
+            assert box is None or inside(box, head.span), head
     for cell in part.cells:
-        assert cell.box.inside(page)
-        assert all(note.box.inside(cell.box) for note in cell.notes)
+        assert inside(cell.box, page)
+        assert all(inside(note.box, cell.box) for note in cell.notes)
         assert not overlapping([note.box for note in cell.notes])
     outside = [t.box for t in part.texts] + [b.box for h in part.headers for b in h.labels]
     placed = [*outside, *images, *cells]
     assert not overlapping(placed)
-    assert all(rule.inside(page) for rule in part.rules)
+    assert all(inside(rule, page) for rule in part.rules)
     assert not overlapping(part.rules, placed)
 
 

@@ -12,7 +12,7 @@ from synthetic import painting, write_run
 from nstcore.contact_sheet.axes import SheetSpec, page_names
 from nstcore.contact_sheet.layout import plan_pages
 from nstcore.contact_sheet.render import FLAWED, PAPER, write_sheets
-from nstcore.contact_sheet.source_images import find_sources, load, load_source, source_size
+from nstcore.contact_sheet.source_images import find_sources, load, source_size
 from nstcore.errors import ImageError, UserError
 from nstcore.results.tables import collect
 
@@ -197,7 +197,7 @@ def test_sources_are_found_with_blends_in_order(tmp_path: Path) -> None:
         Image.new("RGB", (90, 30), color).save(folder / f"{number}.png")
     paths = find_sources(tmp_path)["style"]["mix"]
     assert [path.name for path in paths] == ["0.png", "1.png", "10.png"]
-    strips = load_source(paths, (90, 90))
+    strips = load(paths, (90, 90))
     row = [strips.getpixel((x, 15)) for x in (15, 45, 75)]
     assert row == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     assert find_sources(tmp_path / "nowhere") == {"style": {}, "content": {}}
