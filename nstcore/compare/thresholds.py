@@ -78,7 +78,7 @@ def _check(compared: RunComparison, threshold: Threshold) -> ThresholdResult:
         return ThresholdResult(threshold, compared.run.name, exceeded, value, problem)
 
     name, relative = threshold.name, threshold.relative
-    if threshold.counts:
+    if name in COUNTS:
         count = compared.counts[name]
         return result(threshold.beyond(count), f"{count} {COUNTS[name]}")
     change = compared.changes.get(name)

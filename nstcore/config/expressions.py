@@ -215,11 +215,6 @@ class Threshold:
     bound: float
     relative: bool
 
-    @property
-    def counts(self) -> bool:
-        """Whether it limits a count and not a metric."""
-        return self.name in COUNTS
-
     def beyond(self, value: float) -> bool:
         """Whether a value is beyond the bound."""
         return COMPARE[self.sign](value, self.bound)

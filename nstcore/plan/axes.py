@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,7 +17,6 @@ from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.values import setting_name
-from nstcore.store.files import digest
 
 Values = dict[str, Any]
 """Axis -> its value: one of the setting, or the name of a bundle's value."""
@@ -29,7 +28,6 @@ class Point:
 
     Attributes:
         values: axis -> its value here, in the order of the configuration.
-        seed: the random seed.
         explicit: the settings that the configuration has for this point, without any default.
         name: the name of the values; see :func:`nstcore.plan.values.setting_name`.
         stem: name of the image's file without its suffix: ``name``, and the seed if the configuration
@@ -91,11 +89,7 @@ Dimension = tuple[Axis, ...]
 
 
 class Axes:
-    """The axes of a sweep and the points that their values make.
-
-    Args:
-        config: the checked configuration.
-    """
+    """The axes of a sweep and the points that their values make."""
 
     def __init__(self, config: Config) -> None:
         sweep = config.sweep
@@ -129,12 +123,8 @@ class Axes:
         """
         count = math.prod(len(rows) for rows in dimensions)
         if count > LARGEST:
-            raise ConfigError(
-                [
-                    f"sweep.axes: has {count:,} points; at most {LARGEST:,} are possible; let "
-                    "`sweep.sample` draw some of them"
-                ]
-            )
+            problem = f"sweep.axes: has {count:,} points; at most {LARGEST:,} are possible; "
+            raise ConfigError([problem + "let `sweep.sample` draw some of them"])
         for parts in itertools.product(*dimensions):
             merged = {name: value for part in parts for name, value in part.items()}
             yield {name: merged[name] for name in self.by_name}
@@ -160,17 +150,6 @@ def dimension_rows(dimension: Dimension) -> list[Values]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def first_duplicate(rows: Sequence[Values]) -> Values | None:
-    """The first row that appeared before."""
-    seen: set[str] = set()
-    for row in rows:
-        key = digest(row)
-        if key in seen:
-            return row
-        seen.add(key)
-    return None
-
-
 def base_setting(explicit: Mapping[str, Any], name: str) -> Any:
     """One setting: the explicit value, or that of the preset, or the default."""
     if name in explicit:
@@ -179,25 +158,16 @@ def base_setting(explicit: Mapping[str, Any], name: str) -> Any:
     return preset.get(name, Settings.model_fields[name].default)
 
 
-# --- Samples of a grid that is too large to be computed. ---
-
-Method = Literal["lhs", "sobol", "random"]
-
-_BLOCKS = 64
-"""How many blocks of points are drawn at most, if points of the first block were equal."""
-
-
-def unit_points(method: Method, dimensions: int, n: int, seed: int) -> Iterator[Sequence[float]]:
-    """Points in the unit cube, without end.
+def unit_points(
+    method: Literal["lhs", "sobol", "random"], dimensions: int, n: int, seed: int
+) -> Iterator[Sequence[float]]:
+    """Points of a sample in the unit cube, without end.
 
     The first ``n`` are those of the method for ``n`` points; further blocks of the same size follow.
     With `sobol` and `random` a larger ``n`` begins with the points of a smaller one.
 
     Args:
         method: see :class:`nstcore.config.sweep.Sample`.
-        dimensions: of the cube.
-        n: how many points are wanted.
-        seed: of the random numbers.
     """
     import numpy as np
     from scipy.stats import qmc
@@ -215,28 +185,3 @@ def unit_points(method: Method, dimensions: int, n: int, seed: int) -> Iterator[
     block = n if method == "lhs" else 1 << (n - 1).bit_length()
     while True:
         yield from engine.random(block).tolist()
-
-
-def draw_points(
-    method: Method,
-    dimensions: int,
-    n: int,
-    seed: int,
-    make: Callable[[Sequence[float]], tuple[str, Any]],
-) -> list[Any]:
-    """Draw ``n`` different points; the next draw replaces a point that was drawn before.
-
-    Args:
-        method, dimensions, n, seed: see :func:`unit_points`.
-        make: gives a point and its identity for its coordinates in [0, 1).
-
-    Returns:
-        The points in the order in which they were drawn; fewer than ``n`` if new ones are too rare.
-    """
-    found: dict[str, Any] = {}
-    for number, fractions in enumerate(unit_points(method, dimensions, n, seed)):
-        if len(found) == n or number >= _BLOCKS * max(n, 64):
-            break
-        key, point = make(fractions)
-        found.setdefault(key, point)
-    return list(found.values())

@@ -8,6 +8,7 @@ to double.  Even then no cell's key changes, and no finished cell is computed ag
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -161,20 +162,17 @@ class BatchPlan:
         by = [axis for axis in self.config.batch_by if axis not in INPUT_AXES]
         points = {point.stem: point for found in pairs.values() for point in found}
         labels = {stem: _label(by, point) for stem, point in points.items()}
-        cells: dict[str, dict[tuple[BatchKey, str], int]] = {}
-        taken: dict[str, dict[tuple[BatchKey, str], float]] = {}
+        cells: dict[str, Counter[tuple[BatchKey, str]]] = defaultdict(Counter)
+        taken: dict[str, dict[tuple[BatchKey, str], float]] = {name: {} for name in labels.values()}
         for (style, content), found in pairs.items():
             batch = self.key(style, content), self._bucket_of(style, content)
             for point in found:
                 label = labels[point.stem]
-                sizes, times = cells.setdefault(label, {}), taken.setdefault(label, {})
-                sizes[batch] = sizes.get(batch, 0) + 1
+                cells[label][batch] += 1
                 if self._target is not None:
                     seconds = self._seconds(style, content, point)
-                    times[batch] = times.get(batch, 0.0) + seconds
-        members: dict[str, int] = {}
-        for label in labels.values():
-            members[label] = members.get(label, 0) + 1
+                    taken[label][batch] = taken[label].get(batch, 0.0) + seconds
+        members = Counter(labels.values())
         counts = {
             label: self._split(members[label], max(sizes.values()), taken[label].values())
             for label, sizes in cells.items()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from nstcore.config.expressions import FilterExpression
@@ -12,15 +14,7 @@ from nstcore.config.run import Config
 from nstcore.config.sweep import LARGEST
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError, did_you_mean
-from nstcore.plan.axes import (
-    Axes,
-    Dimension,
-    Point,
-    Values,
-    dimension_rows,
-    draw_points,
-    first_duplicate,
-)
+from nstcore.plan.axes import Axes, Dimension, Point, Values, dimension_rows, unit_points
 from nstcore.plan.overrides import Overrides
 from nstcore.plan.values import INPUT_AXES, format_value, format_values
 from nstcore.store.files import digest
@@ -30,6 +24,9 @@ CELL_AXES = (*INPUT_AXES, "seed")
 
 Pair = tuple[str, str]
 """A style and a content."""
+
+_BLOCKS = 64
+"""How many blocks of points are drawn at most, if points of the first block were equal."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,10 @@ class _Selector:
 
     def run(self) -> Selection:
         for dimension in self.axes.dimensions:
-            row = first_duplicate(dimension_rows(dimension))
-            if row is not None:
+            rows = dimension_rows(dimension)
+            counts = Counter(map(digest, rows))
+            if len(counts) < len(rows):
+                row = next(row for row in rows if counts[digest(row)] > 1)
                 self.problems.append(
                     f"sweep.axes.{dimension[0].name}: two values give the same setting "
                     f"{format_values(row)}; remove one"
@@ -231,18 +230,21 @@ class _Selector:
                 return []
         dimensions = sorted(dimensions, key=lambda d: min(axis.name for axis in d))
 
-        def make(fractions: Sequence[float]) -> tuple[str, Values]:
-            point: Values = {}
-            for dimension, fraction in zip(dimensions, fractions, strict=False):
-                point.update({axis.name: axis.at(fraction) for axis in dimension})
-            rest = fractions[len(dimensions) :]
-            for (name, values), fraction in zip(others.items(), rest, strict=True):
-                point[name] = sorted(values)[int(fraction * len(values))]
-            return digest(point), point
-
         size = len(dimensions) + len(others)
+        points = unit_points(sample.method, size, sample.n, sample.seed)
+        found: dict[str, Values] = {}
         try:
-            found = draw_points(sample.method, size, sample.n, sample.seed, make)
+            for fractions in islice(points, _BLOCKS * max(sample.n, 64)):
+                point: Values = {}
+                for dimension, fraction in zip(dimensions, fractions, strict=False):
+                    point.update({axis.name: axis.at(fraction) for axis in dimension})
+                rest = fractions[len(dimensions) :]
+                for (name, values), fraction in zip(others.items(), rest, strict=True):
+                    point[name] = sorted(values)[int(fraction * len(values))]
+                # The next point replaces one that was drawn before.
+                found.setdefault(digest(point), point)
+                if len(found) == sample.n:
+                    break
         except ValueError as error:  # the setting cannot have a value between the bounds
             self.problems.append(f"sweep.sample: {error}")
             return []
@@ -250,7 +252,7 @@ class _Selector:
             self.problems.append(
                 f"sweep.sample.n: only {len(found)} different points were found, not {sample.n}"
             )
-        return found
+        return list(found.values())
 
     def _cell_values(self, name: str) -> list[Any]:
         """All values of the style, the content or the seed."""

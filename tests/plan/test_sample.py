@@ -184,7 +184,7 @@ def test_the_points_stand_in_the_frozen_configuration(
     def refuse(*_: object) -> None:
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr("nstcore.plan.axes.unit_points", refuse)
+    monkeypatch.setattr("nstcore.plan.cells.unit_points", refuse)
     again = read_plan(path)
     assert list(again.cells()) == list(plan.cells())
     assert write_snapshot(again).read_text() == path.read_text()
