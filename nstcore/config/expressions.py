@@ -73,10 +73,7 @@ class FilterExpression:
         return found - _CONSTANTS.keys()
 
     def holds(self, lookup: Lookup) -> bool:
-        """Whether the condition holds.
-
-        Args:
-            lookup: gives the value of a name.
+        """Whether the condition holds for the values that ``lookup`` gives.
 
         Raises:
             ValueError: if values cannot be compared or computed, or the result is not true or false.
@@ -199,11 +196,9 @@ class Threshold:
     """A limit on how a metric changes, or on a count.
 
     Attributes:
-        text: as the user wrote it.
         name: a metric, or one of `COUNTS`.
         statistic: of the changes of all pairs, one of `STATISTICS`; ``any`` is exceeded if a single
             pair is beyond the bound.
-        sign: ``>``, ``>=``, ``<`` or ``<=``.
         bound: a fraction if it is relative: 0.05 for 5%.
         relative: whether changes are divided by the baseline's value.
     """

@@ -78,14 +78,10 @@ def _is_files(value: Any, entry: type[StrictModel]) -> bool:
     return plain and not entry.model_fields.keys() & value.keys()
 
 
-def _region_kind(value: Any) -> str:
-    return FILES if _is_files(value, RegionEntry) else REGION
-
-
 RegionSpec = Annotated[
     Annotated[str | list[str] | dict[str, Weight], Tag(FILES)]
     | Annotated[RegionEntry, Tag(REGION)],
-    Discriminator(_region_kind),
+    Discriminator(lambda value: FILES if _is_files(value, RegionEntry) else REGION),
 ]
 
 
@@ -111,22 +107,14 @@ class StyleEntry(RegionEntry):
         return None
 
 
-def _content_kind(value: Any) -> str:
-    return CONTENT if isinstance(value, (Mapping, ContentEntry)) else FILES
-
-
-def _style_kind(value: Any) -> str:
-    return FILES if _is_files(value, StyleEntry) else STYLE
-
-
 ContentSpec = Annotated[
     Annotated[str, Tag(FILES)] | Annotated[ContentEntry, Tag(CONTENT)],
-    Discriminator(_content_kind),
+    Discriminator(lambda v: CONTENT if isinstance(v, (Mapping, ContentEntry)) else FILES),
 ]
 
 StyleSpec = Annotated[
     Annotated[str | list[str] | dict[str, Weight], Tag(FILES)] | Annotated[StyleEntry, Tag(STYLE)],
-    Discriminator(_style_kind),
+    Discriminator(lambda value: FILES if _is_files(value, StyleEntry) else STYLE),
 ]
 
 ENTRIES: dict[str, type[StrictModel]] = {

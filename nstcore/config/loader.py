@@ -69,8 +69,6 @@ def read_part(model: type[Part], values: Mapping[str, Any], where: str) -> Part:
     """A part of a configuration that has a file of its own.
 
     Args:
-        model: of the part.
-        values: its keys.
         where: what an error message calls the place.
 
     Raises:
@@ -87,7 +85,6 @@ def resolve_settings(explicit: Mapping[str, Any], *, where: str = "settings") ->
     """All settings: the explicit ones, then those of the preset, then the defaults.
 
     Args:
-        explicit: setting -> value, perhaps with ``preset``.
         where: what an error message calls the place.
 
     Raises:
@@ -180,7 +177,7 @@ def _check_sweep(sweep: Sweep) -> Iterator[str]:
                 if name not in axes:
                     yield _unknown_axis(f"sweep.{place}[{index}].{name}", name, axes)
     sample = sweep.sample
-    for index, name in enumerate(sample.axes or [] if sample else []):
+    for index, name in enumerate((sample.axes or []) if sample else ()):
         if name not in axes:
             yield _unknown_axis(f"sweep.sample.axes[{index}]", name, axes)
     sampled = (sample.axes or continuous) if sample else ()

@@ -64,7 +64,7 @@ def group_batches(
 
     Args:
         batches: name of a group -> style and content of a batch -> its cells.
-        separate: which of ``style`` and ``content`` have a batch for each value.
+        separate: see :class:`BatchAxes`.
     """
     groups: list[BatchGroup] = []
     for name, found in batches.items():
@@ -89,7 +89,7 @@ class BatchPlan:
     """The batches of a run.
 
     Args:
-        config: the configuration.
+        config: of the run.
         pairs: style and content -> their points.
         seconds: estimated time of the cell of a style, a content and a point; called only if the
             configuration has a target for the length of jobs.

@@ -84,10 +84,6 @@ def select_cells(config: Config, overrides: Overrides) -> Selection:
     `exclude` and `where` remove cells from the product of the axes, or from the sample of it; those of
     `include` are added and stay.
 
-    Args:
-        config: the checked configuration.
-        overrides: the contents and the styles.
-
     Raises:
         ConfigError: one line for every mistake.
     """

@@ -36,12 +36,7 @@ def tflops_of(config: Config, encoder: str) -> float:
 
 
 def cell_flops(settings: Settings, native: Size | None = None) -> float:
-    """Operations of a cell's whole descent.
-
-    Args:
-        settings: of the cell.
-        native: width and height of its content; None where they are not known.
-    """
+    """Operations of a cell's whole descent; ``native`` are width and height of its content."""
     size = image_size(native or SHAPES[settings.size_by], settings)
     style = settings.used_style_layers
     last = settings.encoder_spec.deepest(settings.layers)
@@ -51,13 +46,7 @@ def cell_flops(settings: Settings, native: Size | None = None) -> float:
 
 
 def sum_iterations(settings: Settings, size: Size, cost: Callable[[Size], float]) -> float:
-    """What all iterations of an image cost, in whatever unit.
-
-    Args:
-        settings: of the image.
-        size: of the finished image.
-        cost: of one iteration at the size of a level.
-    """
+    """What all iterations of an image cost, in the unit of ``cost`` of one at the size of a level."""
     # One more for the targets of the level.
     return sum((iterations + 1) * cost(level) for level, iterations in levels(settings, size))
 
@@ -69,10 +58,8 @@ def iteration_flops(
     """Operations of one iteration of one picture, forward and backward.
 
     Args:
-        encoder: its name.
         last: the deepest layer that a loss uses.
         style: the layers of the style loss.
-        width, height: of the picture in pixels.
     """
     spec = ENCODERS[encoder]
     return 2 * (spec.convolution_flops(last, width, height) + spec.gram_flops(style, width, height))
@@ -81,9 +68,9 @@ def iteration_flops(
 def cell_seconds(config: Config, settings: Settings, evaluation_encoder: str) -> float:
     """What one more cell adds to a job: its optimization, and its evaluation."""
     spec, side = ENCODERS[evaluation_encoder], config.evaluation.size
-    layers = spec.evaluation_layers
+    last = spec.deepest(spec.evaluation_layers)
     # Forward only.
-    evaluation = iteration_flops(spec.name, spec.deepest(layers), layers, side, side) / 2
+    evaluation = iteration_flops(spec.name, last, spec.evaluation_layers, side, side) / 2
     return 1e-12 * (
         cell_flops(settings) / tflops_of(config, settings.encoder)
         + evaluation / tflops_of(config, spec.name)

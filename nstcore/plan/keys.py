@@ -63,10 +63,8 @@ def target_key(
 
     Args:
         picture: digest of the decoded picture.
-        size: at which it is seen.
         encoder: sha256 of the weights.
         settings: how the encoder pools and pads, and what the size is the size of.
-        layers: whose moments are taken.
         guide: digest of the picture's regions, if it has any; the settings tell how they propagate.
     """
     values = {
@@ -123,12 +121,10 @@ def cell_key(
     """Identity of one cell: equal keys mean the same picture file.
 
     Args:
-        settings: all settings.
         seed: counts only where the settings use it.
         content: digest of the prepared content.
         style: see :func:`style_identity`.
         encoder: sha256 of the weights.
-        output: the picture's file format.
         start: digest of the picture in ``init_file``.
         guide: see :func:`guide_identity`.
         alpha: digest of the transparency that is written into the file; None for none.

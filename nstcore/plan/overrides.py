@@ -19,12 +19,7 @@ Styles = Mapping[str, StyleSource]
 
 
 class Overrides:
-    """Resolves settings, each combination once.
-
-    Args:
-        contents: the contents with their own settings.
-        styles: the styles with theirs.
-    """
+    """Resolves settings, each combination once."""
 
     def __init__(self, contents: Contents, styles: Styles) -> None:
         self.contents = contents
@@ -43,12 +38,8 @@ class Overrides:
                             f"`{setters[setting][0]}` too; remove it from one of the two"
                         )
 
-    def of(self, style: str, content: str) -> dict[str, Any]:
-        """The settings that a content and a style have for themselves.
-
-        Raises:
-            ConfigError: if they contradict each other.
-        """
+    def _of(self, style: str, content: str) -> dict[str, Any]:
+        """The settings that a content and a style have for themselves."""
         of_content = self.contents[content].settings
         of_style = self.styles[style].settings
         problems = [
@@ -75,7 +66,7 @@ class Overrides:
         )
         if key not in self._resolved:
             try:
-                explicit = {**point.explicit, **self.of(style, content)}
+                explicit = {**point.explicit, **self._of(style, content)}
                 self._resolved[key] = resolve_settings(explicit, where=_origin(point, *key[:2]))
             except ConfigError as error:
                 self._resolved[key] = error
@@ -87,11 +78,10 @@ class Overrides:
 
 def _origin(point: Point, style: str | None, content: str | None) -> str:
     """Where settings come from, for a message about them."""
-    where = "sweep.axes" if point.values else "settings"
-    parts = [format_values(point.values, ", ")] if point.values else []
+    parts = ["sweep.axes", format_values(point.values, ", ")] if point.values else ["settings"]
     parts += [f"styles.{style}"] if style is not None else []
     parts += [f"contents.{content}"] if content is not None else []
-    return f"{where}, {', '.join(parts)}" if parts else where
+    return ", ".join(parts)
 
 
 # --- Whether the regions of contents and styles fit together. ---
@@ -131,7 +121,6 @@ def check_regions(
     """One line for every style that lacks regions of a content, as far as their names are known.
 
     Args:
-        contents, styles: of the run.
         pairs: every style and content that are combined.
         of_contents: content -> its regions.
         of_images: style and index of its image -> the image's regions.

@@ -42,12 +42,7 @@ def encoder_id(encoder: str, weights: str | None) -> str:
 
 
 def size_label(settings: Settings, size: int | None = None) -> str:
-    """A size in the name of a file: ``512`` for a long side, else ``512short`` or ``512area``.
-
-    Args:
-        settings: what the size is the size of.
-        size: in pixels; None for that of the settings.
-    """
+    """A size in the name of a file: ``512`` for a long side, else ``512short`` or ``512area``."""
     by = "" if settings.size_by == "long" else settings.size_by
     return f"{settings.size if size is None else size}{by}"
 

@@ -46,9 +46,6 @@ def by_batch(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
 class Plan:
     """Every cell of a run.
 
-    Args:
-        config: the checked configuration.
-
     Raises:
         ConfigError: if inputs are missing or values of the sweep contradict each other.
     """
@@ -149,12 +146,7 @@ class Plan:
     def region_problems(
         self, of_contents: Mapping[str, Sequence[str]], of_images: Mapping[Image, Sequence[str]]
     ) -> list[str]:
-        """One line for each mistake in the regions of the run, as far as their names are known.
-
-        Args:
-            of_contents: content -> its regions.
-            of_images: style and index of its image -> the image's regions.
-        """
+        """One line for each mistake in the regions of the run; see :func:`check_regions`."""
         pairs = self.selection.pairs
         return [
             *check_regions(self.contents, self.styles, pairs, of_contents, of_images),
@@ -236,12 +228,7 @@ class Plan:
         return group_batches(self._batches, self.batching.axes.separate)
 
     def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
-        """The cells of one job.
-
-        Args:
-            group: name of the group.
-            style, content: those of the job, for axes along which batches are separate.
-        """
+        """The cells of one job: its style and its content, if batches are separate along them."""
         return list(self._batches[group][style, content])
 
     def digest_of(self, cells: Iterable[Cell]) -> str:
@@ -300,8 +287,7 @@ class Plan:
         """Encoder, weights and size with which every image of the run is measured."""
         base = base_setting(self.config.settings.explicit, "encoder")
         spec = self.config.evaluation
-        encoder = spec.encoder or base
-        weights = spec.weights
+        encoder, weights = spec.encoder or base, spec.weights
         if weights is None:
             files = self.config.settings.weights
             if isinstance(files, dict):

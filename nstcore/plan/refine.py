@@ -7,6 +7,7 @@ is found in :mod:`nstcore.results.select_refined`.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from nstcore.config.loader import resolve_settings
 from nstcore.config.run import PARETO, CellRow, Config
 from nstcore.core.presets import PRESETS
 from nstcore.errors import ConfigError, did_you_mean
-from nstcore.plan.cells import Cell
+from nstcore.plan.cells import Cell, Pair
 
 FOLDER = "refined"
 """In a run's folder, and the name of the sheet."""
@@ -85,20 +86,15 @@ def candidates(config: Config, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def most_refined(config: Config, cells: Sequence[Cell]) -> list[Cell]:
-    """As many refined cells as there can be; which ones the front will choose is not known yet.
-
-    Args:
-        config: the configuration.
-        cells: see :func:`candidates`.
-    """
+    """As many refined candidates as there can be; which ones the front will choose is not known yet."""
     if config.refine is None:
         return []
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[Pair] = Counter()
     found: list[Cell] = []
     for cell in cells:
-        pair = (cell.style, cell.content)
-        counts[pair] = counts.get(pair, 0) + 1
-        if config.refine.choose != PARETO or counts[pair] <= config.refine.count:
+        counts[cell.style, cell.content] += 1
+        few = counts[cell.style, cell.content] <= config.refine.count
+        if config.refine.choose != PARETO or few:
             found.append(refined(config, cell))
     return found
 
@@ -149,7 +145,6 @@ def _matches(cell: Cell, row: CellRow) -> bool:
 
 
 def _no_match(cells: Sequence[Cell], row: CellRow) -> str:
-    """Why a row matches no cell."""
     rows = [cell_row(cell) for cell in cells]
     for name, value in row.model_dump(exclude_none=True).items():
         known = sorted({str(other[name]) for other in rows})

@@ -53,7 +53,6 @@ def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
     """The plan of the configuration in a YAML file, perhaps the frozen one of a run.
 
     Args:
-        path: the file.
         starting: whether a run starts from it: then the runs that it is compared with must exist.
 
     Raises:
@@ -67,11 +66,7 @@ def read_plan(path: Path | str, *, starting: bool = False) -> Plan:
 
 
 def open_plan(raw: Mapping[str, Any], *, starting: bool) -> Plan:
-    """The plan of a configuration as it was read.
-
-    Args:
-        raw: the configuration.
-        starting: whether this process starts the run; a job of the run takes the frozen configuration.
+    """The plan of a configuration as it was read, if this process starts the run; else of the frozen one.
 
     Raises:
         ConfigError: one line for every mistake.
