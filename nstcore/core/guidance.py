@@ -105,10 +105,8 @@ def layer_guides(
     A region that covers less than one position of a layer is left out there, with a warning.
 
     Args:
-        spec: the encoder.
+        spec, layers, propagation: see :func:`propagate`.
         masks: (R, H, W) in [0, 1], at the image's size.
-        layers: their names.
-        propagation: see :func:`propagate`.
         names: of the R regions.
 
     Returns:

@@ -91,27 +91,19 @@ class _ImageHistory:
 
 
 class History:
-    """Levels, traces, rollbacks and failures of the images of a batch."""
+    """Levels, traces, rollbacks and failures of the images of a batch.
 
-    def __init__(self, entries: list[_ImageHistory]) -> None:
-        self._entries = entries
+    Args:
+        count: number of images.
+        saved: their :meth:`to_json` in an earlier process.
+    """
 
-    @classmethod
-    def of(cls, count: int, saved: Sequence[Mapping[str, Any]] | None = None) -> History:
-        """An empty history of ``count`` images, or the one that :meth:`to_json` gave."""
-        if saved is None:
-            return cls([_ImageHistory() for _ in range(count)])
-        return cls(
-            [
-                _ImageHistory(
-                    [LevelReport(**level) for level in one["levels"]],
-                    {name: list(values) for name, values in one["trace"].items()},
-                    int(one["rollbacks"]),
-                    bool(one["failed"]),
-                )
-                for one in saved
-            ]
-        )
+    def __init__(self, count: int, saved: Sequence[Mapping[str, Any]] | None = None) -> None:
+        self._entries = [_ImageHistory() for _ in range(count)]
+        for entry, one in zip(self._entries, saved or [], strict=bool(saved)):
+            entry.levels = [LevelReport(**level) for level in one["levels"]]
+            entry.trace = {name: list(values) for name, values in one["trace"].items()}
+            entry.rollbacks, entry.failed = one["rollbacks"], one["failed"]
 
     def to_json(self) -> list[dict[str, Any]]:
         """Everything, for each image."""
@@ -129,13 +121,14 @@ class History:
             result: of its minimizer.
             seconds: of the level.
         """
-        iterations, failed = result.iterations.tolist(), result.failed.tolist()
-        rollbacks = result.rollbacks.tolist()
-        for i, table in enumerate(result.trace.tables(len(iterations))):
-            entry = self._entries[i]
-            entry.levels.append(LevelReport(*size, iterations[i], seconds))
-            entry.rollbacks += rollbacks[i]
-            entry.failed |= failed[i]
+        tables = result.trace.tables(len(self._entries))
+        numbers = (result.iterations.tolist(), result.rollbacks.tolist(), result.failed.tolist())
+        for entry, table, iterations, rollbacks, failed in zip(
+            self._entries, tables, *numbers, strict=True
+        ):
+            entry.levels.append(LevelReport(*size, iterations, seconds))
+            entry.rollbacks += rollbacks
+            entry.failed |= failed
             for column, values in zip(TRACE_COLUMNS, table.T.tolist(), strict=True):
                 offset = done if column == "iteration" else 0
                 entry.trace.setdefault(column, []).extend(offset + value for value in values)

@@ -31,13 +31,19 @@ def gram_matrix(features: Tensor) -> Tensor:
     Returns:
         (N, C, C), symmetric and positive semi-definite.
     """
+    return gram_and_mean(features)[0]
+
+
+def gram_and_mean(features: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`gram_matrix` and :func:`channel_mean` of activations (N, C, H, W), in one go."""
     n, c, h, w = features.shape
     if _through_convolutions(features):
-        return gram_and_mean(features)[0]
+        gram, total = _ConvolutionSums.apply(features)
+        return gram / (h * w), total / (h * w)
     # Activations come in channels_last; (N, M, C) is a view of that memory, so nothing is copied.
     flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
     # (N, C, M) @ (N, M, C) -> (N, C, C).  Scaling one factor first keeps sums small in half precision.
-    return (flat / (h * w)).mT @ flat
+    return (flat / (h * w)).mT @ flat, channel_mean(features)
 
 
 class _ConvolutionSums(torch.autograd.Function):
@@ -74,38 +80,12 @@ class _ConvolutionSums(torch.autograd.Function):
 
 def _correlations(first: Tensor, second: Tensor) -> Tensor:
     """Sums over positions of products of channels, (C, C), of two (1, C, H, W) on the CPU."""
-    channels = first.shape[1]
-    _, gram, _ = torch.ops.aten.convolution_backward(
-        first,
-        second,
-        first.new_empty(channels, channels, 1, 1),
-        None,
-        [1, 1],
-        [0, 0],
-        [1, 1],
-        False,
-        [0, 0],
-        1,
-        [False, True, False],
-    )
-    found: Tensor = gram.flatten(1)
-    return found
-
-
-def gram_and_mean(features: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`gram_matrix` and :func:`channel_mean` of the same activations, in one go.
-
-    Args:
-        features: (N, C, H, W) activations.
-
-    Returns:
-        (N, C, C) and (N, C).
-    """
-    if not _through_convolutions(features):
-        return gram_matrix(features), channel_mean(features)
-    positions = features.shape[-2] * features.shape[-1]
-    gram, total = _ConvolutionSums.apply(features)
-    return gram / positions, total / positions
+    kernel = first.new_empty(first.shape[1], first.shape[1], 1, 1)
+    settings = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    gram: Tensor = torch.ops.aten.convolution_backward(
+        first, second, kernel, None, *settings, [False, True, False]
+    )[1]
+    return gram.flatten(1)
 
 
 def guided_gram_and_mean(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,8 +103,8 @@ def guided_gram_and_mean(features: Tensor, weights: Tensor) -> tuple[Tensor, Ten
     Returns:
         (N, R, C, C) and (N, R, C).
     """
-    gram, mean = _GuidedSums.apply(features, weights)
-    return gram, mean
+    sums: tuple[Tensor, Tensor] = _GuidedSums.apply(features, weights)
+    return sums
 
 
 class _GuidedSums(torch.autograd.Function):
@@ -234,18 +214,13 @@ def style_moments(
     layers: Iterable[str],
     guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Moments]:
-    """Moments of the chosen layers, in the encoder's own channels (before any adapter).
+    """Moments of some layers for images (N, 3, H, W), in the encoder's own channels (before any adapter).
 
-    Args:
-        encoder: the network.
-        image: (N, 3, H, W) in [0, 1].
-        layers: their names.
-        guides: layer -> guide, for moments of each region.
+    With ``guides`` (layer -> guide) they are those of each region.
     """
-    features = encoder(image, layers)
     return {
         name: layer_moments(value, None if guides is None else guides[name])
-        for name, value in features.items()
+        for name, value in encoder(image, layers).items()
     }
 
 
@@ -294,7 +269,13 @@ class LossSpace:
         """Matrices (N, K', K') with the distances of Gram matrices in the space."""
         if self.adapter is None:
             return moments.gram
-        return self.affine @ affine_moments(moments.gram, moments.mean) @ self.affine.mT
+        # Of F with a constant channel of ones: [[G, mu], [mu^T, 1]], (N, C + 1, C + 1).
+        n, c = moments.mean.shape
+        extended = moments.gram.new_ones(n, c + 1, c + 1)
+        extended[:, :c, :c] = moments.gram
+        extended[:, :c, c] = moments.mean
+        extended[:, c, :c] = moments.mean
+        return self.affine @ extended @ self.affine.mT
 
     def channels(self, moments: Moments) -> int:
         """Number of channels in the space."""
@@ -326,10 +307,8 @@ def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     .. math:: A G A^T + A \mu b^T + b \mu^T A^T + b b^T
 
     Args:
-        gram: (N, C, C) averaged Gram matrix of F.
-        mean: (N, C) mean of F.
-        weight: A, (K, C).
-        bias: b, (K,).
+        gram, mean: averaged Gram matrix (N, C, C) and mean (N, C) of F.
+        weight, bias: A, (K, C), and b, (K,).
 
     Returns:
         (N, K, K).
@@ -338,36 +317,13 @@ def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     return weight @ gram @ weight.T + cross + cross.mT + bias.unsqueeze(-1) * bias
 
 
-def affine_moments(gram: Tensor, mean: Tensor) -> Tensor:
-    r"""The averaged Gram matrix of F with a constant channel of ones: :math:`[[G, \mu], [\mu^T, 1]]`.
-
-    Args:
-        gram: (N, C, C) averaged Gram matrix of F.
-        mean: (N, C) mean of F.
-
-    Returns:
-        (N, C + 1, C + 1).
-    """
-    n, c = mean.shape
-    moments = gram.new_ones(n, c + 1, c + 1)
-    moments[:, :c, :c] = gram
-    moments[:, :c, c] = mean
-    moments[:, c, :c] = mean
-    return moments
-
-
 def qr_factor(weight: Tensor) -> Tensor:
     r"""R with :math:`R^T R = W^T W`, of the smallest size.
 
     For every d and every symmetric M it keeps lengths, :math:`\|R d\| = \|W d\|` and
     :math:`\|R M R^T\|_F = \|W M W^T\|_F`: a network with few channels C is compared in a space of many
     channels K without ever going there.
-
-    Args:
-        weight: W, (K, C).
-
-    Returns:
-        (min(K, C), C), the triangular factor of W.
+    Of W (K, C) that is the triangular factor, (min(K, C), C).
     """
     factor: Tensor = torch.linalg.qr(weight.double(), mode="r").R
     return factor.to(weight.dtype)

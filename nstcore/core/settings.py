@@ -337,9 +337,10 @@ class Settings(SettingsFields):
         if (self.init == "file") != (self.init_file is not None):
             raise ValueError("`init: file` and `init_file` need each other")
         if self.normalization not in STYLE_LOSSES[self.statistic].normalizations:
+            able = (n for n, s in STYLE_LOSSES.items() if self.normalization in s.normalizations)
             raise ValueError(
                 f"`normalization: {self.normalization}` has no `statistic: {self.statistic}`; use "
-                "`statistic: gram`"
+                f"`statistic: {' or '.join(able)}`"
             )
         if self.content_weight == 0 and self.style_weight == 0:
             raise ValueError("content_weight and style_weight cannot both be 0")

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,16 +96,19 @@ def stylize(
     Raises:
         ValueError: if the tasks cannot share a batch.
     """
-    _check_batch(tasks)
+    if len({(batch_key(t.settings), t.content.shape, t.region_names) for t in tasks}) > 1:
+        raise ValueError(
+            "the images of a batch must agree in size, regions and all settings but weights"
+        )
     settings = tasks[0].settings
     height, width = tasks[0].content.shape[:2]
     weights = {name: _values(tasks, name).to(device) for name in PER_IMAGE}
-    evaluator = _evaluator(settings, tile)
+    evaluator = partial(_evaluator, tile=tile, grey=settings.color == "luminance")
     pyramid = levels(settings, (width, height))
     total = sum(iterations for _, iterations in pyramid)
     first = len(settings.level_sizes()) - len(pyramid)  # coarser ones are too small for the encoder
     saved = None if checkpointer is None else checkpointer.load()
-    history = History.of(len(tasks), None if saved is None else saved.history)
+    history = History(len(tasks), None if saved is None else saved.history)
     if saved is None:
         images = _start(tasks, pyramid[0][0]).to(device)
     else:
@@ -128,8 +132,8 @@ def stylize(
             images,
             iterations,
             tolerance=settings.tolerance,
-            select=_selector(objective, evaluator),
-            callback=_callback(progress, done, total),
+            select=partial(_selected, objective, evaluator),
+            callback=None if progress is None else partial(_report, progress, done, total),
         )
         minimizer = OPTIMIZERS[settings.optimizer](
             problem, settings, weights["learning_rate"], carry_over
@@ -147,13 +151,6 @@ def stylize(
         done += iterations
     finished = images.clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return history.results(finished)
-
-
-def _check_batch(tasks: Sequence[StylizeTask]) -> None:
-    if len({(batch_key(t.settings), t.content.shape, t.region_names) for t in tasks}) > 1:
-        raise ValueError(
-            "the images of a batch must agree in size, regions and all settings but weights"
-        )
 
 
 def _values(tasks: Sequence[StylizeTask], name: str) -> Tensor:
@@ -232,10 +229,8 @@ def _level_objective(
     tile: int | None,
 ) -> Objective:
     settings = tasks[0].settings
-    targets = [task.styles[level] for task in tasks]
-    if tasks[0].regions is None:
-        guides = None
-    else:
+    targets, guides = [task.styles[level] for task in tasks], None
+    if tasks[0].regions is not None:
         targets, guides = _regional_targets(tasks, targets, size, device)
     if all(target is targets[0] for target in targets):
         targets = targets[:1]
@@ -313,39 +308,26 @@ def _regional_targets(
 # --- How an objective is evaluated ---
 
 
-def _evaluator(settings: Settings, tile: int | None) -> Callable[[Objective], Evaluate]:
-    """Evaluation in tiles, and among grey images for ``color: luminance``."""
-
-    def evaluator(objective: Objective) -> Evaluate:
-        evaluate = TiledObjective(objective, tile).evaluate
-        return _among_grey_images(evaluate) if settings.color == "luminance" else evaluate
-
-    return evaluator
-
-
-def _among_grey_images(evaluate: Evaluate) -> Evaluate:
-    """An objective among grey images: the gradient is projected onto equal channels.
+def _evaluator(objective: Objective, tile: int | None, grey: bool) -> Evaluate:
+    """Evaluation in tiles; among grey images the gradient is projected onto equal channels.
 
     Images that are not grey count as their first channel.  A network's channels do not see red, green
     and blue alike, so that a grey image would get colours even where content and style are grey.
     """
+    evaluate = TiledObjective(objective, tile).evaluate
 
     def projected(images: Tensor) -> tuple[Losses, Tensor]:
         losses, gradient = evaluate(images[:, :1].expand_as(images).contiguous())
         return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
 
-    return projected
+    return projected if grey else evaluate
 
 
-def _selector(
-    objective: Objective, evaluator: Callable[[Objective], Evaluate]
-) -> Callable[[Tensor], Evaluate]:
-    return lambda rows: evaluator(objective.select(rows))
+def _selected(
+    objective: Objective, evaluator: Callable[[Objective], Evaluate], rows: Tensor
+) -> Evaluate:
+    return evaluator(objective.select(rows))
 
 
-def _callback(
-    progress: Progress | None, done: int, total: int
-) -> Callable[[int, Losses], None] | None:
-    if progress is None:
-        return None
-    return lambda iteration, losses: progress(done + iteration, total, losses)
+def _report(progress: Progress, done: int, total: int, iteration: int, losses: Losses) -> None:
+    progress(done + iteration, total, losses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,7 @@ def style_size(width: int, height: int, size: int, by: SizeBy = "long") -> tuple
 
     Args:
         width, height: its own, in pixels.
-        size: the wanted size; see ``fit_size``.
-        by: ``"long"``, ``"short"`` or ``"area"``.
+        size, by: the wanted size; see ``fit_size``.
     """
     fitted = fit_size((width, height), size, by)
     if fitted[0] > width or fitted[1] > height:
@@ -60,11 +59,10 @@ def image_moments(
     Args:
         encoder: on ``device``.
         pixels: (H, W, 3) in [0, 1], at the image's own size.
-        size: to which it is resized; see :func:`style_size`.
+        size, by: to which it is resized; see :func:`style_size`.
         layers: whose moments are taken.
         device: where the encoder is.
         tile: side of the tiles in px in which a large style is computed; None for the whole at once.
-        by: what the size is the size of; see :func:`style_size`.
         regions: of the image, whose moments are added.
         propagation: how the regions reach the layers; see :func:`~nstcore.core.guidance.propagate`.
 
@@ -86,25 +84,20 @@ def image_moments(
 
 
 def regional_target(parts: Mapping[str, Mapping[str, Moments]]) -> dict[str, Moments]:
-    """One target from a style for each region.
+    """One target from a style for each region, by region.
 
-    Args:
-        parts: region -> target of a style; where its image has a guide, the region of the same name is
-            taken.
+    Where a style's image has a guide, its region of the same name is taken.
     """
-    found: dict[str, Moments] = {}
-    for region, moments in parts.items():
-        for layer in (name for name in moments if "/" not in name):
-            (found[f"{layer}/{region}"],) = _of_regions(moments, layer, [region])
-    return found
+    return {
+        f"{layer}/{region}": _of_regions(moments, layer, [region])[0]
+        for region, moments in parts.items()
+        for layer in moments
+        if "/" not in layer
+    }
 
 
 def _of_regions(target: Mapping[str, Moments], layer: str, names: Sequence[str]) -> list[Moments]:
-    """The moments of each region at one layer; a target without regions is the same for all.
-
-    Raises:
-        ConfigError: if the target has regions, but not these.
-    """
+    """The moments of each region at one layer; a target without regions is the same for all."""
     known = sorted({name.partition("/")[2] for name in target} - {""})
     missing = [name for name in names if name not in known]
     if known and missing:
@@ -157,11 +150,13 @@ def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> d
     """
     if len(parts) == 1:
         return dict(parts[0])
+
+    def mean(values: Iterable[Tensor]) -> Tensor:
+        weighted = (weight * value for weight, value in zip(weights, values, strict=True))
+        return sum(weighted, torch.zeros(()))
+
     return {
-        layer: Moments(
-            sum((w * p[layer].gram for w, p in zip(weights, parts, strict=True)), torch.zeros(())),
-            sum((w * p[layer].mean for w, p in zip(weights, parts, strict=True)), torch.zeros(())),
-        )
+        layer: Moments(mean(p[layer].gram for p in parts), mean(p[layer].mean for p in parts))
         for layer in parts[0]
     }
 
@@ -170,10 +165,8 @@ def save_moments(
     path: Path | str, moments: Mapping[str, Moments], metadata: Mapping[str, Any]
 ) -> None:
     """Write moments atomically as ``.safetensors``, with metadata for JSON."""
-    tensors = {}
-    for layer, value in moments.items():
-        tensors[f"{layer}.gram"] = value.gram.contiguous()
-        tensors[f"{layer}.mean"] = value.mean.contiguous()
+    tensors = {f"{layer}.gram": value.gram.contiguous() for layer, value in moments.items()}
+    tensors |= {f"{layer}.mean": value.mean.contiguous() for layer, value in moments.items()}
     # safetensors keeps no order among its metadata keys; one JSON text makes the file reproducible.
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"facts": json.dumps(metadata, sort_keys=True)})

@@ -25,7 +25,7 @@ from nstcore.core.encoders.registry import EncoderSpec
 from nstcore.core.geometry import Tile, Window, tile_grid, window_of
 from nstcore.core.guidance import Guide
 from nstcore.core.losses.base import Losses
-from nstcore.core.moments import Moments, guided_gram_and_mean, layer_moments
+from nstcore.core.moments import Moments, gram_and_mean, guided_gram_and_mean
 from nstcore.core.objective import Objective
 
 
@@ -42,25 +42,38 @@ def _crop(tensor: Tensor, window: Window) -> Tensor:
     return tensor[..., window[0], window[1]]
 
 
-def _share_of_moments(
-    core: Tensor, positions: int, guide: Guide | None, window: Window
+def _moments_of_tile(
+    encoder: Encoder,
+    features: Mapping[str, Tensor],
+    guides: Mapping[str, Guide | None],
+    tile: Tile,
+    image: Tensor,
 ) -> list[Tensor]:
-    """What a core's activations (N, C, h, w) add to averages over an image with M positions.
+    """What a tile's core adds to averages over the whole image, or over regions where there is a guide.
 
     Args:
-        core: the activations.
-        positions: M.
-        guide: the regions over which averages are taken; None for the whole image.
-        window: the core in the activations of the whole image.
+        encoder: the network.
+        features: layer -> activations of the tile's outer window.
+        guides: layer -> guide or None, of the layers that are wanted.
+        tile: the tile.
+        image: the whole image, for its size.
 
     Returns:
-        To the Gram matrix, (N, C, C), and to the mean, (N, C); with a guide (N, R, C, C) and (N, R, C).
+        For each layer Gram matrix, (N, C, C), and mean, (N, C); with a guide (N, R, C, C) and (N, R, C).
     """
-    if guide is not None:
-        return list(guided_gram_and_mean(core, _crop(guide.weights, window)))
-    share = core.shape[-2] * core.shape[-1] / positions
-    moments = layer_moments(core)
-    return [moments.gram * share, moments.mean * share]
+    height, width = image.shape[-2:]
+    parts: list[Tensor] = []
+    for layer, guide in guides.items():
+        stride = encoder.spec.stride(layer)
+        core = _crop(features[layer], tile.within(stride))
+        if guide is not None:
+            parts += guided_gram_and_mean(core, _crop(guide.weights, tile.at(stride)))
+        else:
+            positions = encoder.spec[layer].positions(width, height)
+            share = core.shape[-2] * core.shape[-1] / positions
+            gram, mean = gram_and_mean(core)
+            parts += [gram * share, mean * share]
+    return parts
 
 
 def _add_up(parts: Iterable[Sequence[Tensor]]) -> list[Tensor]:
@@ -69,14 +82,11 @@ def _add_up(parts: Iterable[Sequence[Tensor]]) -> list[Tensor]:
     They are accumulated in float64 where the device has it, so that the number of tiles does not matter.
     """
     totals: list[Tensor] = []
-    dtypes: list[torch.dtype] = []
+    part: Sequence[Tensor] = []
     for part in parts:
         doubles = [value if value.device.type == "mps" else value.double() for value in part]
-        if not totals:
-            totals, dtypes = doubles, [value.dtype for value in part]
-        else:
-            totals = [total + value for total, value in zip(totals, doubles, strict=True)]
-    return [total.to(dtype) for total, dtype in zip(totals, dtypes, strict=True)]
+        totals = list(map(torch.add, totals, doubles)) if totals else doubles
+    return [total.to(value.dtype) for total, value in zip(totals, part, strict=True)]
 
 
 class TiledObjective:
@@ -114,7 +124,12 @@ class TiledObjective:
             )
         leaf = image.detach().requires_grad_()
         totals = [total.requires_grad_() for total in totals]
-        losses = self._losses(totals, self.objective.tv(leaf))
+        remaining = iter(totals)
+        moments = {
+            layer: Moments(next(remaining), next(remaining)) for layer in self.objective.style
+        }
+        squares = {layer: next(remaining) for layer in self.objective.content}
+        losses = self.objective.losses(moments, squares, self.objective.tv(leaf))
         # The images are independent: the gradient of the sum holds each one's own.
         # Means are unused by Gram matrices without adapters.
         gradient, *slopes = torch.autograd.grad(
@@ -130,39 +145,20 @@ class TiledObjective:
         return losses.detach(), gradient
 
     def _statistics(self, outer: Tensor, tile: Tile, image: Tensor) -> list[Tensor]:
-        """What one tile adds to the statistics from which the losses are computed.
-
-        Args:
-            outer: the pixels of the tile's outer window.
-            tile: the tile.
-            image: the whole image, for its size.
+        """What one tile, with pixels ``outer``, adds to the statistics of ``image``.
 
         Returns:
             Gram matrix and mean for each style layer, then squares for each content layer.
         """
-        spec, (height, width) = self.objective.encoder.spec, image.shape[-2:]
-        features = self.objective.encoder(outer, self.objective.layers)
-        cores = {
-            name: _crop(value, tile.within(spec.stride(name))) for name, value in features.items()
-        }
-        parts: list[Tensor] = []
-        for layer, style in self.objective.style.items():
-            positions = spec[layer].positions(width, height)
-            parts += _share_of_moments(
-                cores[layer], positions, style.guide, tile.at(spec.stride(layer))
-            )
+        encoder = self.objective.encoder
+        features = encoder(outer, self.objective.layers)
+        guides = {layer: loss.guide for layer, loss in self.objective.style.items()}
+        parts = _moments_of_tile(encoder, features, guides, tile, image)
         for layer, content in self.objective.content.items():
-            parts.append(content.squares(cores[layer], tile.at(spec.stride(layer))))
+            stride = encoder.spec.stride(layer)
+            core = _crop(features[layer], tile.within(stride))
+            parts.append(content.squares(core, tile.at(stride)))
         return parts
-
-    def _losses(self, totals: Sequence[Tensor], tv: Tensor) -> Losses:
-        """The objective's losses from statistics in the order of :meth:`_statistics`."""
-        remaining = iter(totals)
-        moments = {
-            layer: Moments(next(remaining), next(remaining)) for layer in self.objective.style
-        }
-        squares = {layer: next(remaining) for layer in self.objective.content}
-        return self.objective.losses(moments, squares, tv)
 
 
 @torch.no_grad()
@@ -173,31 +169,16 @@ def tiled_moments(
     tile: int | None,
     guides: Mapping[str, Guide] | None = None,
 ) -> dict[str, Moments]:
-    """:func:`~nstcore.core.moments.style_moments` in the memory of one tile, without history.
-
-    Args:
-        encoder: the network.
-        image: (N, 3, H, W) in [0, 1].
-        layers: their names.
-        tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
-        guides: layer -> guide, for moments of each region.
-    """
-    spec, (height, width) = encoder.spec, image.shape[-2:]
-
-    def measure(part: Tile) -> list[Tensor]:
-        features = encoder(_crop(image, part.outer), layers)
-        return [
-            value
-            for layer in layers
-            for value in _share_of_moments(
-                _crop(features[layer], part.within(spec.stride(layer))),
-                spec[layer].positions(width, height),
-                None if guides is None else guides[layer],
-                part.at(spec.stride(layer)),
+    """:func:`~nstcore.core.moments.style_moments` in the memory of one tile, without history."""
+    of_layers = {layer: None if guides is None else guides[layer] for layer in layers}
+    totals = iter(
+        _add_up(
+            _moments_of_tile(
+                encoder, encoder(_crop(image, part.outer), layers), of_layers, part, image
             )
-        ]
-
-    totals = iter(_add_up(map(measure, _tiles(image, encoder.spec, layers, tile))))
+            for part in _tiles(image, encoder.spec, layers, tile)
+        )
+    )
     return {layer: Moments(next(totals), next(totals)) for layer in layers}
 
 
@@ -210,11 +191,8 @@ def tiled_features(
     Args:
         encoder: the network.
         image: (N, 3, H, W) in [0, 1].
-        layers: their names; few and deep ones, since all of their activations are kept.
-        tile: greatest side of a core in px (see :func:`tile_grid`); None for the whole at once.
-
-    Returns:
-        name -> (N, C, H // stride, W // stride).
+        layers: few and deep ones, since all of their activations are kept.
+        tile: greatest side of a core in px; None for the whole at once.
     """
     tiles = _tiles(image, encoder.spec, layers, tile)
     if len(tiles) == 1:
@@ -222,19 +200,14 @@ def tiled_features(
     height, width = image.shape[-2:]
     found: dict[str, Tensor] = {}
     for part in tiles:
-        features = encoder(_crop(image, part.outer), layers)
-        for layer, value in features.items():
+        for layer, value in encoder(_crop(image, part.outer), layers).items():
             step = encoder.spec.stride(layer)
             if layer not in found:
-                n, channels = value.shape[:2]
-                size = (height // step, width // step)
+                (n, c), size = value.shape[:2], (height // step, width // step)
                 # In the layout of the encoder's own activations, which they will be compared with.
-                last = value.is_contiguous(memory_format=torch.channels_last)
-                found[layer] = torch.empty(
-                    (n, channels, *size),
-                    dtype=value.dtype,
-                    device=value.device,
-                    memory_format=torch.channels_last if last else torch.contiguous_format,
-                )
+                if value.is_contiguous(memory_format=torch.channels_last):
+                    found[layer] = value.new_empty(n, *size, c).permute(0, 3, 1, 2)
+                else:
+                    found[layer] = value.new_empty(n, c, *size)
             _crop(found[layer], part.at(step)).copy_(_crop(value, part.within(step)))
     return found
