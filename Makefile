@@ -54,6 +54,7 @@ BENCH_ARGS ?=
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/kernels.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/evaluation.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/estimate.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/roofline.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/report.py $(BENCH_ARGS)

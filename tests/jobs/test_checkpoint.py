@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
+import tracemalloc
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import save
@@ -68,20 +67,14 @@ def test_a_file_is_as_the_package_writes_it(tmp_path: Path):
 def test_saving_takes_no_copy_of_the_state(tmp_path: Path):
     size = 64 << 20
     batch = torch.rand(2, size // 4)
-    peak = resident = psutil.Process().memory_info().rss
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not stop.wait(0.001):
-            peak = max(peak, psutil.Process().memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    write_state(tmp_path, (0, 1), {"x": batch[1]}, {})
-    stop.set()
-    watcher.join()
-    assert peak - resident < size / 2
+    with torch.profiler.profile(profile_memory=True) as profile:
+        write_state(tmp_path, (0, 1), {"x": batch[1]}, {})
+    tracemalloc.start()
+    write_state(tmp_path, (0, 2), {"x": batch[1]}, {})
+    _, by_python = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    by_torch = sum(max(event.self_cpu_memory_usage, 0) for event in profile.events())
+    assert by_python + by_torch < size / 2
 
 
 def test_the_two_newest_are_kept(tmp_path: Path):
