@@ -16,7 +16,6 @@ from typing import Any
 
 from nstcore.contact_sheet.axes import Titles
 from nstcore.contact_sheet.source_images import Sources, find_sources
-from nstcore.report.failures import find_failures
 from nstcore.report.html_page import (
     SingleFile,
     embed_images,
@@ -26,8 +25,8 @@ from nstcore.report.html_page import (
     render_html,
 )
 from nstcore.report.payload import cells_payload, loss_curves, reproduction, settings_payload
-from nstcore.report.provenance import provenance
 from nstcore.report.thumbnails import Thumbnails
+from nstcore.report.views import find_failures, provenance
 from nstcore.results.tables import metrics_table, read_grid, read_records
 from nstcore.store.files import write_text
 
@@ -110,7 +109,7 @@ def build_report(
         "settings": settings_payload(records),
         "sources": _sources(find_sources(run_dir) if sources is None else sources, thumbnails),
         "about": provenance(metrics, records),
-        "failures": find_failures(metrics, records, batches, run_dir, folder),
+        "failures": find_failures(records, batches, run_dir, folder),
         "files": [f"{root}/{name}" for name in _files(run_dir, expected_files)],
         "config": _text(run_dir / "config.yaml"),
         **{name: {"perFile": count} for name, count in CHUNKS.items()},

@@ -56,9 +56,8 @@ def render_html(
     """Render a page from its template.
 
     Args:
-        template: file name of the page's template.
-        styles: file names of its style sheets; the last wins.
-        scripts: file names of the parts of its program, in the order in which they build on each other.
+        template, styles, scripts: file names; styles in an order in which the last wins, scripts in one
+            in which they build on each other.
         libraries: programs of others, which run before the page's own.
         data: what the program reads from the element ``data``.
         folders: where all these files are looked for, in this order.

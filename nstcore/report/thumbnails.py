@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from nstcore.contact_sheet.source_images import SourceImage, load
 from nstcore.errors import ImageError
 from nstcore.plan.record import CellRecord
 from nstcore.report.html_page import VIEWABLE
+from nstcore.store.files import atomic_path
 
 log = logging.getLogger(__name__)
 
@@ -83,21 +83,14 @@ class Thumbnails:
         return name
 
     def _save(self, name: str, read: Callable[[], Image.Image], quality: int = 82) -> str | None:
-        """Save what ``read`` returns; None if it raises ImageError.
-
-        It does not wait for the disk: a thumbnail that is lost in a crash is made again.
-        """
+        """Save what ``read`` returns; None if it raises ImageError."""
         try:
             image = read()
         except ImageError as error:
             log.warning("report: %s", error)
             return None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{secrets.token_hex(6)}.tmp"
-        try:
+        # It need not wait for the disk: a thumbnail that is lost in a crash is made again.
+        with atomic_path(self.folder / name, sync=False) as temporary:
             image.save(temporary, "WEBP", quality=quality, method=2)
-            os.replace(temporary, self.folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
         self._used.add(name)
         return name

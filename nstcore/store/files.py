@@ -51,12 +51,13 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, mode: int | None = None, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success sync it and rename it to ``path``.
 
     So a reader sees the old file or the new one, never half of one. The temporary file keeps the
     suffix, by which libraries choose a format. On an exception it is removed and ``path`` stays as
     it was. Missing parent folders are created. ``mode`` are permission bits (default: by the umask).
+    Without ``sync`` a crash of the machine may lose the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,11 +69,12 @@ def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
             mode = _usual_mode(temporary)
         if mode is not None:
             temporary.chmod(mode)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if sync:
+            descriptor = os.open(temporary, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -21,9 +21,9 @@ from nstcore.errors import StoreError
 from nstcore.plan.record import CellRecord
 from nstcore.report import html_page
 from nstcore.report.build import build_report, render_report
-from nstcore.report.failures import TAIL_LINES, job_log, last_lines
 from nstcore.report.html_page import escaped_json, library_credits, library_scripts
 from nstcore.report.payload import reproduce_command, settings_yaml
+from nstcore.report.views import TAIL_LINES, job_log, last_lines
 from nstcore.results.tables import collect, write_metrics
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>&lt;\u2028"
