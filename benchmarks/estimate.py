@@ -22,7 +22,7 @@ from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import make_targets
 from nstcore.plan.plan import Plan
 from nstcore.resources.estimate import JOB_SECONDS, InputSizes, Machine, estimate_batch
-from nstcore.resources.microbenchmark import measure_throughput
+from nstcore.resources.throughput import measure_throughput
 
 
 def measure(statistic: str, size: int, threads: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def measure(statistic: str, size: int, threads: int) -> dict[str, Any]:
         def expect() -> float:
             throughput = measure_throughput(
                 [cell.settings for cell in cells],
-                [plan.evaluation_settings],
+                plan.evaluation_settings,
                 torch.device("cpu"),
                 threads=threads,
             )

@@ -2,7 +2,7 @@
 
 Operations are counted from the encoder's shape, so that the same configuration gives the same batches
 on every machine, whatever computes there.  (What *this* machine takes is measured by
-``nstcore.resources.microbenchmark``.)  Time is that of all iterations: a picture that converges early
+``nstcore.resources.throughput``.)  Time is that of all iterations: a picture that converges early
 takes less.
 """
 

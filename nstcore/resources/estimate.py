@@ -1,7 +1,7 @@
 """What a run will take in time and memory, before it is started.
 
 Memory is counted (:mod:`nstcore.resources.memory_model`).  Time follows from the settings and from what
-:mod:`nstcore.resources.microbenchmark` measured on a machine.  It is that of all iterations: a picture
+:mod:`nstcore.resources.throughput` measured on a machine.  It is that of all iterations: a picture
 that converges early takes less.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,12 +40,12 @@ FORWARD = 1 / 3
 
 @dataclass(frozen=True)
 class InputSizes:
-    """Native sizes of a run's pictures, upright.
+    """Native sizes of a run's images, upright.
 
     Attributes:
         contents: content -> size.
-        styles: style -> size of each of its pictures.
-        problems: one line for each picture that cannot be read; it is in neither of the others.
+        styles: style -> size of each of its images.
+        problems: one line for each image that cannot be read; it is in neither of the others.
     """
 
     contents: Mapping[str, Size]
@@ -56,19 +56,22 @@ class InputSizes:
     def of(cls, plan: Plan) -> InputSizes:
         """Read them from the headers of the files."""
         problems: list[str] = []
-        contents: dict[str, Size] = {}
-        styles: dict[str, list[Size]] = {}
-        for content, one in plan.contents.items():
-            try:
-                contents[content] = upright_size(one.path)
-            except ImageError as error:
-                problems.append(f"contents.{content}: {error}")
-        for style, source in plan.styles.items():
-            for path in source.paths:
+
+        def read(where: str, files: Iterable[str]) -> Iterator[Size]:
+            for path in files:
                 try:
-                    styles.setdefault(style, []).append(upright_size(path))
+                    yield upright_size(path)
                 except ImageError as error:
-                    problems.append(f"styles.{style}: {error}")
+                    problems.append(f"{where}: {error}")
+
+        contents = {
+            name: size
+            for name, content in plan.contents.items()
+            for size in read(f"contents.{name}", [content.path])
+        }
+        styles = {
+            name: list(read(f"styles.{name}", style.paths)) for name, style in plan.styles.items()
+        }
         return cls(contents, styles, problems)
 
 
@@ -150,21 +153,12 @@ def estimate_batch(
 
     def describe(cell: Cell) -> BatchInput:
         size = image_size(sizes.contents[cell.content], cell.settings)
-        return BatchInput(
-            cell.settings, size, cell.settings.weights, _region_names(plan, cell.content)
-        )
+        regions = _region_names(plan, cell.content)
+        return BatchInput(cell.settings, size, cell.settings.weights, regions)
 
     readable = [cell for cell in cells if cell.content in sizes.contents]
-    micro_batches = list(
-        split_batches(
-            readable,
-            describe,
-            machine.kind,
-            machine.free,
-            most=plan.config.batch_size,
-            tile=plan.config.tile,
-        )
-    )
+    limits = {"most": plan.config.batch_size, "tile": plan.config.tile}
+    micro_batches = list(split_batches(readable, describe, machine.kind, machine.free, **limits))
     most = max((batch.bytes for batch in micro_batches), default=0.0)
     if machine.kind != "cuda":
         most += PROCESS_BYTES if rates is None else rates.process_bytes
@@ -227,9 +221,8 @@ def tiles_factor(size: Size, tile: int | None, settings: Settings) -> float:
     tiles = tile_grid(height, width, tile, spec.margin(layers), spec.stride(*layers))
     if len(tiles) == 1:
         return 1.0
-    seen = 0
-    for rows, columns in (one.outer for one in tiles):
-        seen += (rows.stop - rows.start) * (columns.stop - columns.start)
+    outer = (one.outer for one in tiles)
+    seen: int = sum((y.stop - y.start) * (x.stop - x.start) for y, x in outer)
     return (1 + FORWARD) * seen / (width * height)
 
 
@@ -260,14 +253,13 @@ def estimate_overhead(
         ]
         if written:
             parallel += file_job + area(native) * rates.load + sum(map(area, written)) * rates.save
-    requests = plan.targets
     for style, images in sizes.styles.items():
         for index, native in enumerate(images):
             if missing(paths.STYLE, style=style, index=index):
                 parallel += file_job + area(native) * (rates.load + rates.save)
         targets = [
             request
-            for name, request in requests.items()
+            for name, request in plan.targets.items()
             if missing(paths.TARGET, style=style, target=name)
         ]
         serial += torch_job if targets else 0.0
@@ -275,9 +267,7 @@ def estimate_overhead(
             # No style is enlarged.
             pixels = sum(min(area(i), area(fit_size(i, size, settings.size_by))) for i in images)
             serial += FORWARD * pixels * _seconds_per_pixel(rates, settings)
-    for encoder in plan.encoders:
-        if missing(paths.ENCODER, encoder=encoder):
-            serial += torch_job
+    serial += torch_job * sum(missing(paths.ENCODER, encoder=name) for name in plan.encoders)
     results = sum(
         area(image_size(sizes.contents[cell.content], cell.settings))
         for cell in plan.cells()

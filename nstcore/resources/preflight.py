@@ -1,14 +1,15 @@
-"""What would go wrong late in a run, told before it is started: one line each."""
+"""What would go wrong late in a run, found before it starts: one line each."""
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ RECORD_BYTES, ENTRY_BYTES = 4000, 350
 """Of a cell's record: without its trace, and each of the trace's entries, one in ten iterations."""
 
 THUMBNAIL_SIDE = 320
-"""Of the report's pictures, in pixels; no pixel of theirs takes more than a byte."""
+"""Of the report's images, in pixels; none of their pixels takes more than a byte."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Disk:
     """Most bytes that a run's files take, by what they are.
 
     Attributes:
-        pictures: of the cells.
+        pictures: images of the cells.
         records: of the cells, in the run's folder and in the store.
-        inputs: prepared pictures, weights and style targets.
+        inputs: prepared images, weights and style targets.
         report: with its thumbnails.
-        states: of what is under way, until it is finished.
+        states: checkpoints of the cells that are being computed.
         sheets: contact sheets.
     """
 
@@ -70,48 +71,42 @@ def estimate_disk(
 
     Args:
         plan: the run.
-        cells: those that are still to be made.
-        sizes: of the run's pictures.
-        batches: how the cells are divided.
+        cells: those that are still to be made, divided into ``batches``.
+        sizes: of the run's images.
+        batches: see ``cells``.
         sheets: bytes of the contact sheets.
     """
     pictures = records = 0.0
     for cell in cells:
         if cell.content not in sizes.contents:
             continue
-        settings = cell.settings
-        size = image_size(sizes.contents[cell.content], settings)
+        size = image_size(sizes.contents[cell.content], cell.settings)
         pictures += area(size) * picture_bytes(plan.config.output)
-        entries = sum(iterations // 10 + 1 for iterations in settings.level_iterations())
+        entries = sum(iterations // 10 + 1 for iterations in cell.settings.level_iterations())
         records += 2 * (RECORD_BYTES + entries * ENTRY_BYTES)
-    # A picture of 16 bits stays one when it is prepared.
-    inputs = 6.0 * sum(
-        area(size)
-        for native in sizes.contents.values()
-        for size in prepared_sizes(plan, native).values()
-    )
-    inputs += 6.0 * sum(area(native) for style in sizes.styles.values() for native in style)
+    styles = [native for images in sizes.styles.values() for native in images]
+    contents = [prepared_sizes(plan, native).values() for native in sizes.contents.values()]
+    # An image of 16 bits stays one when it is prepared.
+    inputs = 6.0 * sum(map(area, [*styles, *chain.from_iterable(contents)]))
     for settings, layers, _ in plan.targets.values():
         values = sum(settings.encoder_spec[layer].channels ** 2 for layer in layers)
-        inputs += 4.0 * values * sum(len(pictures) for pictures in sizes.styles.values())
+        inputs += 4.0 * values * len(styles)
     inputs += sum(ENCODERS[name].file_bytes for name, _ in plan.encoders.values())
     report = float(len(cells) * THUMBNAIL_SIDE**2)
-    # A state is written before the one before it goes.
-    states = max((2 * len(batch.items) * _state_bytes(batch) for batch in batches), default=0.0)
+    states = 0.0
+    for batch in batches:
+        optimizer = OPTIMIZERS[batch.settings.optimizer]
+        copies = len(batch.items) * optimizer.saved_copies(batch.settings, batch.history)
+        # A state is written before the one before it goes.
+        states = max(states, 2 * 12.0 * area(batch.size) * copies)
     return Disk(pictures, records, inputs, report, states, sheets)
-
-
-def _state_bytes(batch: MicroBatch[Cell]) -> float:
-    """Size of the saved state of one image."""
-    optimizer = OPTIMIZERS[batch.settings.optimizer]
-    return 12.0 * area(batch.size) * optimizer.saved_copies(batch.settings, batch.history)
 
 
 @lru_cache
 def picture_bytes(output: Output) -> float:
-    """Most bytes that a pixel of a finished picture takes: those of white noise.
+    """Most bytes that a pixel of a finished image takes: those of white noise.
 
-    Painted pictures take about two thirds of it as PNG.
+    Paintings take about two thirds of it as PNG.
     """
     side = 128
     noise = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
@@ -123,7 +118,7 @@ def picture_bytes(output: Output) -> float:
 
 
 def existing(folder: Path | str) -> Path:
-    """The nearest folder above, or this one, that exists already."""
+    """The folder itself, or the nearest one above it that exists."""
     path = Path(os.path.abspath(folder))
     return next(parent for parent in (path, *path.parents) if os.path.isdir(parent))
 
@@ -135,15 +130,7 @@ def preflight_warnings(
     machine: Machine | None,
     disk: Disk,
 ) -> list[str]:
-    """Every warning.
-
-    Args:
-        plan: the run.
-        sizes: of its pictures.
-        batches: how the cells that are not finished are divided.
-        machine: where; None if the configuration's device is not there.
-        disk: what their files take.
-    """
+    """Every warning; none about memory without a ``machine``, where the device is not there."""
     found = [*too_many_pixels(plan, sizes), *too_narrow(plan, sizes), *long_names(plan)]
     if machine is not None:
         found += too_little_memory(batches, machine)
@@ -156,7 +143,7 @@ def too_many_pixels(plan: Plan, sizes: InputSizes) -> Iterator[str]:
         for label, (size, by) in {**plan.sizes, **plan.refined_sizes}.items():
             width, height = fit_size(native, size, by)
             if width * height > MAX_PIXELS:
-                most = _largest(native, by)
+                most = _first_size(native, by, lambda at: area(at) > MAX_PIXELS) - 1
                 yield (
                     f"contents.{content}: at size {label} it has {width} x {height} = "
                     f"{width * height / 1e6:.0f} megapixels, more than the {MAX_PIXELS / 1e6:.0f} that "
@@ -164,57 +151,44 @@ def too_many_pixels(plan: Plan, sizes: InputSizes) -> Iterator[str]:
                 )
 
 
-def _measure(native: Size, by: SizeBy) -> float:
-    """What the size of a picture is, by its long side, its short side or its area."""
-    if by == "area":
-        return math.sqrt(area(native))
-    return float(max(native) if by == "long" else min(native))
-
-
-def _largest(native: Size, by: SizeBy) -> int:
-    """The greatest size at which a picture of this shape can still be read."""
-    size = int(_measure(native, by) * (MAX_PIXELS / area(native)) ** 0.5) + 1
-    while area(fit_size(native, size, by)) > MAX_PIXELS:
-        size -= 1
-    return size
+def _first_size(native: Size, by: SizeBy, reached: Callable[[Size], bool]) -> int:
+    """The least size at which an image of this shape reaches something, as all larger ones do."""
+    sizes = range(1, MAX_PIXELS)
+    return sizes[bisect_left(sizes, True, key=lambda size: reached(fit_size(native, size, by)))]
 
 
 def too_narrow(plan: Plan, sizes: InputSizes) -> Iterator[str]:
-    """Panoramas whose short side vanishes in the encoder: not to be made, or not to be judged."""
+    """Panoramas whose short side vanishes in the encoder: not to be made, or not to be evaluated."""
     judged_at, spec = plan.evaluation["size"], ENCODERS[plan.evaluation["encoder"]]
     needed = spec.stride(*spec.evaluation_layers)
+
+    def least_size(native: Size, short: int, by: SizeBy) -> int:
+        return _first_size(native, by, lambda at: min(at) >= short)
+
     for content, native in sizes.contents.items():
         width, height = fit_size(native, judged_at)
         if min(width, height) < needed:
             yield (
                 f"contents.{content}: at evaluation.size {judged_at} it has {width} x {height} px, too "
                 f"narrow to be judged, and its cells get no metrics; set `evaluation.size` to "
-                f"{_least(native, needed, 'long')} or more"
+                f"{least_size(native, needed, 'long')} or more"
             )
-        told: set[str] = set()
+        seen: set[str] = set()
         for settings in (cell.settings for cell in plan.cells(content=content)):
             width, height = image_size(native, settings)
             least = settings.encoder_spec.stride(*settings.layers)
             label = paths.size_label(settings)
-            if min(width, height) < least and label not in told:
-                told.add(label)
+            if min(width, height) < least and label not in seen:
+                seen.add(label)
                 yield (
                     f"contents.{content}: at size {label} it has {width} x {height} px, too "
                     f"narrow for the encoder, and no such cell can be made; set `size` to "
-                    f"{_least(native, least, settings.size_by)} or more"
+                    f"{least_size(native, least, settings.size_by)} or more"
                 )
 
 
-def _least(native: Size, short: int, by: SizeBy) -> int:
-    """The least size at which a picture's short side reaches a length."""
-    size = max(1, int((short - 1) * _measure(native, by) / min(native)))
-    while min(fit_size(native, size, by)) < short:
-        size += 1
-    return size
-
-
 def too_little_memory(batches: Iterable[MicroBatch[Cell]], machine: Machine) -> Iterator[str]:
-    """Pictures that do not fit even in tiles, and those for which the history has to be cut."""
+    """Images that do not fit even in tiles, and those for which the history has to be cut."""
     warned: set[tuple[Size, bool]] = set()
     for batch in batches:
         settings, reduced = batch.settings, batch.history < batch.settings.history
@@ -239,26 +213,27 @@ def too_little_memory(batches: Iterable[MicroBatch[Cell]], machine: Machine) -> 
 
 def long_names(plan: Plan) -> Iterator[str]:
     """Names of files and paths beyond what the file system holds."""
-    config = plan.config
+
+    def size(name: str) -> int:
+        return len(os.fsencode(name))
+
     for key, root, files in (
-        ("results", config.run_dir, (cell.image for cell in plan.cells())),
-        ("store", config.store_dir, iter(["cells/00/" + "0" * 64 + ".00000000.json"])),
+        ("results", plan.config.run_dir, [cell.image for cell in plan.cells()]),
+        ("store", plan.config.store_dir, ["cells/00/" + "0" * 64 + ".00000000.json"]),
     ):
-        folder = existing(root)
+        folder, base = existing(root), os.path.abspath(root)
         longest_name = os.pathconf(folder, "PC_NAME_MAX")
         longest_path = os.pathconf(folder, "PC_PATH_MAX")
-        base = os.path.abspath(root)
-        longest = max(files, key=lambda file: len(os.fsencode(file)))
-        parts = [*Path(base).parts, *Path(longest).parts]
-        name = max(parts, key=lambda part: len(os.fsencode(part)))
-        length = len(os.fsencode(name))
+        longest = max(files, key=size)
+        name = max([*Path(base).parts, *Path(longest).parts], key=size)
+        length = size(name)
         if length > longest_name:
             yield (
                 f"{key}: the name {name[:40]}... has {length} bytes, longer than the {longest_name} "
                 f"that {folder} holds; shorten it"
             )
         # A file is written under a temporary name of up to 130 bytes first.
-        length = len(os.fsencode(base)) + len(os.fsencode(longest)) + 132
+        length = size(base) + size(longest) + 132
         if length > longest_path:
             yield (
                 f"{key}: paths like {longest[:60]} come to {length} bytes, longer than the "
@@ -269,15 +244,12 @@ def long_names(plan: Plan) -> Iterator[str]:
 def too_little_disk(plan: Plan, disk: Disk) -> Iterator[str]:
     """File systems on which less is free than the run may take."""
     store, results = existing(plan.config.store_dir), existing(plan.config.run_dir)
-    run_only = disk.inputs + disk.report + disk.sheets
-    both = disk.pictures + disk.records
-    if store.stat().st_dev == results.stat().st_dev:
-        needs = [("results", results, disk.total)]
-    else:
-        # Across file systems there are no links: every picture is there twice.
+    needs = [("results", results, disk.total)]
+    if store.stat().st_dev != results.stat().st_dev:
+        # Across file systems there are no links: every image is there twice.
         needs = [
-            ("results", results, run_only + both),
-            ("store", store, both + disk.inputs + disk.states),
+            ("results", results, disk.total - disk.states),
+            ("store", store, disk.pictures + disk.records + disk.inputs + disk.states),
         ]
     for key, folder, need in needs:
         free = shutil.disk_usage(folder).free

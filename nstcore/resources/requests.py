@@ -1,6 +1,7 @@
 """What jobs ask a cluster for: time and memory, counted from what they will do.
 
-Nothing here needs torch or opens a picture: a scheduler's front end asks for every job of a run.
+Nothing here needs torch or opens an image: a scheduler's front end asks for every job of a run.  Each
+``attempt`` to do a job, from 1 on, asks for more.
 """
 
 from __future__ import annotations
@@ -62,12 +63,7 @@ Snakemake stands beside it; larger styles are seen in tiles."""
 
 
 def expected_seconds(plan: Plan, cells: Sequence[Cell]) -> float:
-    """How long a job is expected to take with the speed that the configuration names.
-
-    Args:
-        plan: the run.
-        cells: of one batch.
-    """
+    """How long a job of one batch's cells is expected to take with the configuration's speed."""
     judge = plan.evaluation["encoder"]
     return job_seconds(cell_seconds(plan.config, cell.settings, judge) for cell in cells)
 
@@ -84,13 +80,7 @@ def runtime_minutes(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
 
 
 def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
-    """Memory of the host that a job asks for, in MB.
-
-    Args:
-        plan: the run.
-        cells: of one batch.
-        attempt: 1, and one more each time that the job is tried again.
-    """
+    """Memory of the host that a job asks for, in MB."""
     batches = _micro_batches(plan, cells)
     held = PIXEL_BYTES * _held_pixels(batches) + SNAKEMAKE_BYTES
     growth = MEMORY_GROWTH ** (attempt - 1)
@@ -103,7 +93,7 @@ def host_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
 
 
 def gpu_mb(plan: Plan, cells: Sequence[Cell], attempt: int = 1) -> int:
-    """Memory of the GPU that a job needs, in MB; 0 for a job without one.  Arguments as above."""
+    """Memory of the GPU that a job needs, in MB; 0 for a job without one."""
     if plan.config.device == "cpu":
         return 0
     growth = MEMORY_GROWTH ** (attempt - 1)

@@ -29,13 +29,13 @@ from nstcore.resources.estimate import (
     tiles_factor,
 )
 from nstcore.resources.memory_model import peak_bytes
-from nstcore.resources.microbenchmark import measure_throughput
 from nstcore.resources.preflight import estimate_disk
 from nstcore.resources.throughput import (
     IterationTime,
     Throughput,
     evaluation_key_of_encoder,
     iteration_key,
+    measure_throughput,
 )
 from nstcore.store.cells import Store
 
@@ -185,19 +185,17 @@ def bytes_below(folder: Path, suffix: str = "") -> int:
 @pytest.mark.slow
 def test_a_measurement_is_kept_only_in_a_store_that_exists(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    settings, device = [Settings(history=2)], torch.device("cpu")
-    measure_throughput(settings, settings, device, threads=1, store=store)
+    settings, judge, device = [Settings(history=2)], Settings(), torch.device("cpu")
+    measure_throughput(settings, judge, device, threads=1, store=store)
     assert not store.root.exists()
     store.root.mkdir()
-    first = measure_throughput(settings, settings, device, threads=1, store=store)
+    first = measure_throughput(settings, judge, device, threads=1, store=store)
     files = [path for path in store.root.rglob("*") if path.is_file()]
     assert len(files) == 1
-    again = measure_throughput(settings, settings, device, threads=1, store=store)
+    again = measure_throughput(settings, judge, device, threads=1, store=store)
     assert again == first, "times are never twice the same unless they are kept"
-    more = measure_throughput([Settings(history=3)], settings, device, threads=1, store=store)
+    more = measure_throughput([Settings(history=3)], judge, device, threads=1, store=store)
     assert more.start == first.start
     assert len(more.iterations) == 2
     files[0].write_text('{"measured": 0, "rates": {}}')
-    assert (
-        measure_throughput(settings, settings, device, threads=1, store=store).start != first.start
-    )
+    assert measure_throughput(settings, judge, device, threads=1, store=store).start != first.start
