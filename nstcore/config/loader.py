@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -115,45 +115,45 @@ def _without_empty_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
 # --- Checks of several keys against each other. ---
 
 
-def _check_axes(axes: Mapping[Any, Any]) -> list[str]:
+def _check_axes(axes: Mapping[Any, Any]) -> Iterator[str]:
     """Each axis names a setting, and each of its values is valid by itself."""
-    problems: list[str] = []
     for name, spec in axes.items():
-        where = f"sweep.axes.{name}"
-        kind = axis_type(spec)
+        where, kind = f"sweep.axes.{name}", axis_type(spec)
         is_setting = name in SettingsSpec.model_fields
-        if kind == BUNDLE:
-            if is_setting:
-                problems.append(
-                    f"{where}: is a setting and needs a list of values or a range; a bundle of "
-                    "settings needs another name"
-                )
-            elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name)) is None:
-                problems.append(f"{where}: a bundle's name may have letters, digits and _ only")
-            elif name in RESERVED or is_metric_name(str(name)):
-                problems.append(f"{where}: is a reserved name; choose another one")
-            continue
-        if not is_setting:
-            meant = did_you_mean(name, SettingsSpec.model_fields)
-            problems.append(f"{where}: unknown setting; {meant}")
-            continue
-        if kind == VALUES:
-            values = spec if isinstance(spec, list) else []
-        else:
-            try:
-                interval = INTERVALS[kind].model_validate(spec)
-            except ValidationError:
-                continue  # is described already
-            values = interval.values(integer=takes_integers(name)) or list(interval.bounds)
-        for index, value in enumerate(values):
-            try:
-                read_setting(name, value)
-            except ValidationError as error:
-                place = f"{where}[{index}]" if kind == VALUES else where
-                problems += [f"{place}: {_message(detail)}" for detail in error.errors()]
-                if kind != VALUES:
-                    break
-    return problems
+        if kind == BUNDLE and is_setting:
+            yield (
+                f"{where}: is a setting and needs a list of values or a range; a bundle of "
+                "settings needs another name"
+            )
+        elif kind == BUNDLE and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", str(name)) is None:
+            yield f"{where}: a bundle's name may have letters, digits and _ only"
+        elif kind == BUNDLE and (name in RESERVED or is_metric_name(str(name))):
+            yield f"{where}: is a reserved name; choose another one"
+        elif kind != BUNDLE and not is_setting:
+            yield f"{where}: unknown setting; {did_you_mean(name, SettingsSpec.model_fields)}"
+        elif kind == VALUES:
+            for index, value in enumerate(spec if isinstance(spec, list) else []):
+                yield from _value_problems(f"{where}[{index}]", name, value)
+        elif kind != BUNDLE:
+            yield from _interval_problems(where, name, kind, spec)
+
+
+def _interval_problems(where: str, name: str, kind: str, spec: Any) -> list[str]:
+    """What is wrong with the first value of an interval that the setting cannot have."""
+    try:
+        interval = INTERVALS[kind].model_validate(spec)
+    except ValidationError:
+        return []  # is described already
+    values: Sequence[Any] = interval.values(integer=takes_integers(name)) or interval.bounds
+    found = (list(_value_problems(where, name, value)) for value in values)
+    return next(filter(None, found), [])
+
+
+def _value_problems(where: str, name: str, value: Any) -> Iterator[str]:
+    try:
+        read_setting(name, value)
+    except ValidationError as error:
+        yield from (f"{where}: {_message(detail)}" for detail in error.errors())
 
 
 def _check_sweep(sweep: Sweep) -> Iterator[str]:

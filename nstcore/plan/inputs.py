@@ -113,7 +113,7 @@ def expand_contents(spec: ContentsSpec) -> dict[str, ContentSource]:
         entry = ContentEntry(path=value) if isinstance(value, str) else value
         found[name] = ContentSource(entry.path, entry.settings.explicit, entry.guide)
         problems += _missing(places[name], entry.path)
-        problems += _missing_guides(places[name], entry.guide)
+        problems += _missing(f"{places[name]}.guide", entry.guide)
     if problems:
         raise ConfigError(problems)
     return found
@@ -149,7 +149,7 @@ def expand_styles(spec: StylesSpec) -> dict[str, StyleSource]:
         for path in source.paths:
             problems += _missing(places[name], path)
         for guide in source.guides:
-            problems += _missing_guides(places[name], guide)
+            problems += _missing(f"{places[name]}.guide", guide)
     if problems:
         raise ConfigError(problems)
     return found
@@ -208,18 +208,17 @@ def _fractions(weights: list[float]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-def _missing_guides(where: str, guide: Guide | None) -> Iterator[str]:
-    if isinstance(guide, str):
-        yield from _missing(f"{where}.guide", guide)
-    for name, path in guide.items() if isinstance(guide, Mapping) else ():
-        yield from _missing(f"{where}.guide.{name}", path)
-
-
-def _missing(where: str, path: str) -> Iterator[str]:
-    if Path(path).is_dir():
-        yield f"{where}: {path} is a folder; a map or a table needs files"
-    elif not Path(path).is_file():
-        yield f"{where}: there is no file {path} (paths start from {Path.cwd()})"
+def _missing(where: str, files: Guide | None) -> Iterator[str]:
+    """One line for each of some files that does not exist."""
+    if files is None:
+        return
+    if isinstance(files, Mapping):
+        for name, path in files.items():
+            yield from _missing(f"{where}.{name}", path)
+    elif Path(files).is_dir():
+        yield f"{where}: {files} is a folder; a map or a table needs files"
+    elif not Path(files).is_file():
+        yield f"{where}: there is no file {files} (paths start from {Path.cwd()})"
 
 
 def _name_files(kind: str, spec: str | list[str]) -> dict[str, str]:

@@ -160,6 +160,13 @@ def display_text(axis: str, value: Any) -> str:
 
 # --- Estimates in words, no more exact than they are. ---
 
+_DURATIONS: tuple[tuple[float, float, str, float], ...] = (
+    *((25, 1, "s", 5), (115, 1, "s", 10)),
+    *((10, 60, "min", 1), (90, 60, "min", 5)),
+    *((10, 3600, "h", 0.5), (48, 3600, "h", 1)),
+)
+"""Below so many units a duration is a multiple of a step of them: limit, seconds, name, step."""
+
 
 def format_duration(seconds: float) -> str:
     """A time: ``under 10 s``, ``40 s``, ``25 min``, ``7 h``, ``3 days``.
@@ -170,21 +177,10 @@ def format_duration(seconds: float) -> str:
     """
     if seconds < 10:
         return "under 10 s"
-    if seconds < 25:
-        return f"{5 * round(seconds / 5)} s"
-    if seconds < 115:
-        return f"{round(seconds, -1):.0f} s"
-    minutes = seconds / 60
-    if minutes < 10:
-        return f"{minutes:.0f} min"
-    if minutes < 90:
-        return f"{5 * round(minutes / 5)} min"
-    hours = minutes / 60
-    if hours < 10:
-        return f"{round(2 * hours) / 2:g} h"
-    if hours < 48:
-        return f"{hours:.0f} h"
-    return f"{hours / 24:.0f} days"
+    for limit, unit, name, step in _DURATIONS:
+        if seconds < limit * unit:
+            return f"{step * round(seconds / unit / step):g} {name}"
+    return f"{seconds / 86400:.0f} days"
 
 
 def format_size(count: float) -> str:
