@@ -51,13 +51,7 @@ def color_style(settings: Settings, style: Pixels, content: Pixels) -> Pixels:
 
 
 def restore_color(settings: Settings, result: Pixels, content: Pixels) -> Pixels:
-    """The final image: the result, with the content's chroma for ``color: luminance``.
-
-    Args:
-        settings: of the cell.
-        result: of the optimization, (H, W, 3), grey for ``color: luminance``.
-        content: of the same size.
-    """
+    """The final image (H, W, 3): the result, with the content's chroma for ``color: luminance``."""
     if settings.color == "luminance":
         return with_luminance(content, result[..., 0], settings.luminance_space)
     return result
@@ -66,13 +60,7 @@ def restore_color(settings: Settings, result: Pixels, content: Pixels) -> Pixels
 def colored_style_digest(
     settings: Settings, style: str, content: str, alpha: str | None = None
 ) -> str:
-    """Digest of :func:`color_style` of two images with these digests.
-
-    Args:
-        settings: of the cell.
-        style, content: digests of the images.
-        alpha: digest of the content's alpha channel; None without one.
-    """
+    """Digest of :func:`color_style` of images with these digests; ``alpha`` is the content's, if any."""
     how = settings.color_match if settings.color == "match_content" else settings.luminance_space
     parts = {"style": style, "content": content, "alpha": alpha}
     return digest({**parts, "color": settings.color, "how": how})

@@ -65,14 +65,7 @@ def propagate(
 
     Padding beyond the image's border is ignored.
 
-    Args:
-        spec: the encoder.
-        masks: (R, H, W) in [0, 1].
-        layers: their names.
-        propagation: how.
-
-    Returns:
-        layer -> (R, h, w) in [0, 1], of the size of the layer's activations.
+    Masks (R, H, W) in [0, 1] give layer -> (R, h, w) in [0, 1], of the size of the layer's activations.
     """
     wanted = set(layers)
     if not wanted:
@@ -104,13 +97,8 @@ def layer_guides(
 
     A region that covers less than one position of a layer is left out there, with a warning.
 
-    Args:
-        spec, layers, propagation: see :func:`propagate`.
-        masks: (R, H, W) in [0, 1], at the image's size.
-        names: of the R regions.
-
-    Returns:
-        layer -> guide, with shares of the image's area whatever the propagation.
+    Masks are (R, H, W) in [0, 1], with R names.  The shares are of the image's area, whatever the
+    propagation.
     """
     shares = masks.mean((1, 2))
     found: dict[str, Guide] = {}

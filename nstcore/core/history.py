@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -99,11 +100,10 @@ class History:
     """
 
     def __init__(self, count: int, saved: Sequence[Mapping[str, Any]] | None = None) -> None:
-        self._entries = [_ImageHistory() for _ in range(count)]
-        for entry, one in zip(self._entries, saved or [], strict=bool(saved)):
-            entry.levels = [LevelReport(**level) for level in one["levels"]]
-            entry.trace = {name: list(values) for name, values in one["trace"].items()}
-            entry.rollbacks, entry.failed = one["rollbacks"], one["failed"]
+        self._entries = [
+            _ImageHistory(**{**one, "levels": [LevelReport(**level) for level in one["levels"]]})
+            for one in copy.deepcopy(saved or [])
+        ] or [_ImageHistory() for _ in range(count)]
 
     def to_json(self) -> list[dict[str, Any]]:
         """Everything, for each image."""
@@ -112,15 +112,7 @@ class History:
     def end_level(
         self, level: int, done: int, size: tuple[int, int], result: MinimizeResult, seconds: float
     ) -> None:
-        """Add a finished level.
-
-        Args:
-            level: of the pyramid.
-            done: most iterations of the levels before.
-            size: width and height.
-            result: of its minimizer.
-            seconds: of the level.
-        """
+        """Add a finished level of a width and height; ``done`` iterations were in the levels before."""
         tables = result.trace.tables(len(self._entries))
         numbers = (result.iterations.tolist(), result.rollbacks.tolist(), result.failed.tolist())
         for entry, table, iterations, rollbacks, failed in zip(

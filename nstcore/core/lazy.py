@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 
 class _LazyModule(ModuleType):
@@ -27,16 +27,28 @@ def lazy_import(name: str) -> ModuleType:
     return _LazyModule(name)
 
 
-def discover(package: str, path: Iterable[str], base: type[Any]) -> dict[str, Any]:
-    """Import every module of a package and collect the subclasses of ``base`` that they define.
+class Discovered:
+    """A class of which every subclass with a ``name`` is found by :func:`discover`.
+
+    Attributes:
+        name: the value of the setting that chooses it.
+        label: the name that people read.
+        formula: what it computes, or its source, in one line.
+        own_settings: fields of ``Settings`` that no other of its kind reads.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    formula: ClassVar[str]
+    own_settings: ClassVar[tuple[str, ...]] = ()
+
+
+def discover(package: str, path: Iterable[str], base: type[Discovered]) -> dict[str, Any]:
+    """Import every module of a package and collect the subclasses of ``base`` that they define, by name.
 
     Args:
-        package: its ``__name__``.
-        path: its ``__path__``.
-        base: a class whose concrete subclasses have the class attribute ``name``.
-
-    Returns:
-        name -> class, sorted by name.
+        package, path: its ``__name__`` and ``__path__``.
+        base: their base class.
 
     Raises:
         TypeError: if two classes have the same name.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.batched import BatchedState, ImageState
-from nstcore.core.lazy import lazy_import
+from nstcore.core.lazy import Discovered, lazy_import
 
 if TYPE_CHECKING:
     import torch
@@ -77,14 +77,14 @@ class MinimizeResult:
     failed: Tensor
 
 
-class Minimizer(BatchedState, ABC):
+class Minimizer(BatchedState, Discovered, ABC):
     """What all optimizers share: the active images, the trace, and convergence.
 
     An image that has converged leaves the batch, which gets faster for the others.  No decision about an
     image depends on the others.
 
     To add an optimizer, write a module in ``nstcore/core/optimizers/`` with a class derived from this
-    one: it is found by its ``name``.
+    one: the setting ``optimizer`` finds it by its ``name``.
 
     Args:
         problem: what to minimize.
@@ -93,19 +93,11 @@ class Minimizer(BatchedState, ABC):
         previous: ``carry_over`` of the level before, None at the first.
 
     Attributes:
-        name: the value of the setting ``optimizer``.
-        label: the name that people read.
-        formula: the source of the method, in one line.
         default_learning_rate: where the settings have none.
-        own_settings: fields of ``Settings`` that no other optimizer reads.
         optimizer: what computes the steps.
     """
 
-    name: ClassVar[str]
-    label: ClassVar[str]
-    formula: ClassVar[str]
     default_learning_rate: ClassVar[float]
-    own_settings: ClassVar[tuple[str, ...]] = ()
     tensors: ClassVar[tuple[str, ...]] = ("x",)
     optimizer: BatchedState
 

@@ -180,11 +180,6 @@ def balance_gradients(
 
     Then the ratio of the weights as given is, at white noise, that of
     :math:`\|w_s \nabla L_s\|` to :math:`\|w_c \nabla L_c\|`.
-
-    Args:
-        objective: with weights as given.
-        height, width: of its images.
-        evaluator: how an objective is evaluated: in tiles, among grey images.
     """
     ratio = gradient_ratio(objective, height, width, evaluator)
     return replace(objective, style_weight=objective.style_weight * ratio)
@@ -195,12 +190,13 @@ def gradient_ratio(
 ) -> Tensor:
     r""":math:`\|\nabla L_c\| / \|\nabla L_s\|` of every image, with respect to the pixels: (N,).
 
-    It is taken at white noise, the start of Gatys et al.  At the start of ``init: content`` the content's
-    gradient is zero, and near it as small as the distance, so that weights would mean what
-    ``init_noise`` happens to be.  The noise depends on nothing but the size: after continuing from a
-    saved state the ratio is the same.
+    It is taken at white noise of the images' size, the start of Gatys et al.  At the start of
+    ``init: content`` the content's gradient is zero, and near it as small as the distance, so that
+    weights would mean what ``init_noise`` happens to be.  The noise depends on nothing but the size:
+    after continuing from a saved state the ratio is the same.  Where a gradient vanishes even there, as
+    that of a black content, the ratio is 1.
 
-    Where a gradient vanishes even there, as that of a black content, the ratio is 1.
+    ``evaluator`` says how an objective is evaluated: in tiles, among grey images.
     """
     one = torch.ones_like(objective.content_weight)
     noise = white_noise(height, width, generator(NOISE_SEED)).to(one)

@@ -142,11 +142,7 @@ def blend(parts: Sequence[Mapping[str, Moments]], weights: Sequence[float]) -> d
     """Moments of several styles as if they were one image.
 
     First and second moments are averages over positions, so those of images laid side by side are the
-    mean of the images' own, weighted by their areas; here the weights take that place.
-
-    Args:
-        parts: layer -> moments of each style.
-        weights: of each style; they add up to 1.
+    mean of the images' own, weighted by their areas; here weights that add up to 1 take that place.
     """
     if len(parts) == 1:
         return dict(parts[0])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.batched import Selectable
-from nstcore.core.lazy import lazy_import
+from nstcore.core.lazy import Discovered, lazy_import
 
 if TYPE_CHECKING:
     import torch
@@ -43,11 +43,11 @@ class Losses:
         )
 
 
-class StyleLoss(Selectable, ABC):
+class StyleLoss(Selectable, Discovered, ABC):
     """The style loss of one layer, of the whole image or of one region.
 
-    To add one, write a module in this package with a class derived from this one: it is found by its
-    ``name``.
+    To add one, write a module in this package with a class derived from this one: the setting
+    ``statistic`` finds it by its ``name``.
 
     Args:
         style: moments of the style in the encoder's channels.
@@ -55,11 +55,7 @@ class StyleLoss(Selectable, ABC):
         settings: a ``Settings``, of which ``normalization`` and ``own_settings`` are read.
 
     Attributes:
-        name: the value of the setting ``statistic``.
-        label: the name that people read.
-        formula: what it computes, in one line.
         normalizations: the values of the setting ``normalization`` that it supports.
-        own_settings: fields of ``Settings`` that only this loss reads.
         matrices: matrices of the size of a layer's Gram matrix that are in memory at the same time:
             statistics, targets, products and slopes.
 
@@ -67,11 +63,7 @@ class StyleLoss(Selectable, ABC):
         ValueError: for a normalization that the loss does not support.
     """
 
-    name: ClassVar[str]
-    label: ClassVar[str]
-    formula: ClassVar[str]
     normalizations: ClassVar[tuple[str, ...]]
-    own_settings: ClassVar[tuple[str, ...]] = ()
     matrices: ClassVar[int] = 8
 
     def __init__(self, style: Moments, space: LossSpace, settings: Any) -> None:
@@ -92,13 +84,7 @@ def relative_error(value: Tensor, target: Tensor) -> Tensor:
 
     0 is a perfect match and 1 what an all-zero value would have.  It has no unit, so one weight
     means the same for every image, size, layer and encoder.
-
-    Args:
-        value: (N, ...).
-        target: (N, ...), or (1, ...) when all images share it.
-
-    Returns:
-        (N,), none negative.
+    (N, ...) and (N, ...), or (1, ...) for all images, -> (N,), none negative.
     """
     return over_energy(squares(value - target), squares(target))
 

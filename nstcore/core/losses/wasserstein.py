@@ -91,12 +91,9 @@ class Gaussian(Selectable):
 
 
 def target_gaussian(mean: Tensor, covariance: Tensor, floor: Tensor) -> Gaussian:
-    """A Gaussian to measure distances to.
+    """A Gaussian to measure distances to, of mean (N, C) and covariance (N, C, C).
 
-    Args:
-        mean: (N, C).
-        covariance: (N, C, C).
-        floor: (N,), variance to be added to every direction; see :data:`FLOOR`.
+    ``floor`` (N,) is the variance to be added to every direction; see :data:`FLOOR`.
     """
     # On the CPU, in float64, once: not every device has a decomposition, or that precision.
     values, vectors = torch.linalg.eigh(covariance.detach().cpu().double())
@@ -144,8 +141,8 @@ def decomposed_overlap(covariance: Tensor, root: Tensor, floor: Tensor) -> tuple
     product = factor @ _raised(covariance.double(), least[:, 0]) @ factor
     # LAPACK raises on what is not finite, which would take the whole batch along.
     sound = torch.isfinite(product).flatten(1).all(1)
-    eye = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
-    values, vectors = torch.linalg.eigh(torch.where(sound[:, None, None], product, eye))
+    finite = torch.where(sound[:, None, None], product, _identity(product))
+    values, vectors = torch.linalg.eigh(finite)
     # Both covariances are at least the floor, their product is at least its square.
     singular = values.clamp_min(least.square()).sqrt()
     across = factor @ vectors
@@ -183,13 +180,10 @@ def sqrt_newton_schulz(matrices: Tensor, steps: int = ROOT_STEPS) -> tuple[Tenso
         matrices: (N, C, C), symmetric and positive definite.
         steps: as many as by default suffice for a condition number of 1e4; the root of smaller
             eigenvalues comes out too small, never too large.
-
-    Returns:
-        The roots (N, C, C) and their inverses.
     """
     size = _norm(matrices)
-    y, z = matrices / size, _identity(matrices)
-    eye = z
+    eye = _identity(matrices)
+    y, z = matrices / size, eye
     for scale in _scales(_LOWEST[ROOT_STEPS], steps):
         # a (3 I - a² Z Y) / 2
         correction = torch.baddbmm(eye, z, y, beta=1.5 * scale, alpha=-0.5 * scale**3)
@@ -202,12 +196,7 @@ def polar_newton_schulz(matrices: Tensor, steps: int = POLAR_STEPS) -> Tensor:
 
     Higham (2008), eq. 8.20: every singular value x becomes a x (3 - a² x²) / 2 and tends to 1.
 
-    Args:
-        matrices: X, (N, C, C).
-        steps: as many as by default suffice for a condition number of 3000.
-
-    Returns:
-        (N, C, C).
+    For X (N, C, C) the steps by default suffice for a condition number of 3000.
     """
     x = matrices / _norm(matrices)
     eye = _identity(matrices)
@@ -237,9 +226,7 @@ def _trace(matrices: Tensor) -> Tensor:
 
 def _raised(matrices: Tensor, amount: Tensor) -> Tensor:
     """(N, C, C) plus (N,) or (1,) times the identity."""
-    return matrices + amount[:, None, None] * torch.eye(
-        matrices.shape[-1], dtype=matrices.dtype, device=matrices.device
-    )
+    return matrices + amount[:, None, None] * _identity(matrices)
 
 
 def _identity(like: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class BatchedLBFGS(BatchedState):
         curvature = (step * difference).sum(1)
         squared = (difference * difference).sum(1)
         least = self.relative_curvature * (squared * (step * step).sum(1)).sqrt()
-        accepted = moved & (curvature > 0) & (curvature > least)
+        accepted = moved & (curvature > least)
         index = torch.arange(len(self.count), device=step.device)
         slot = self.count % self.history
         mask = accepted.unsqueeze(1)
