@@ -1,16 +1,19 @@
 """The plan of a contact sheet: where each header, label and cell goes.
 
-Nothing is read and nothing is drawn here.  Widths are those of the images; every label is wrapped
-to the width that it has, and every row and column is made as tall as its labels need, so that no
-text can overlap another or be cut.
+Of images only the sizes are read, and nothing is drawn.  Every label is wrapped to the width that it
+has, and every row and column is made as tall as its labels need, so that no text can overlap another
+or be cut.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -42,8 +45,9 @@ from nstcore.contact_sheet.page import (
     text_width,
     wrap,
 )
-from nstcore.errors import UserError
-from nstcore.plan.values import display_text
+from nstcore.errors import ImageError, UserError
+from nstcore.images.reading import SourceImage, upright_size
+from nstcore.plan.values import INPUT_AXES, display_text
 
 SMALLEST_THUMB = 64
 """Where a page still is too large with images of this size, it is split."""
@@ -105,8 +109,7 @@ def plan_pages(
             continue
         cells = {place: rows[n] for place, n in arrangement.places.items()}
         legend = _legend(metrics, spec, arrangement)
-        sheet = _Sheet(spec, arrangement, cells, sizes or {}, legend)
-        pages.append(_fit(sheet))
+        pages.append(_fit(_Sheet(spec, arrangement, cells, sizes or {}, legend)))
     return pages
 
 
@@ -131,11 +134,11 @@ def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) ->
         backgrounds.append("diverged: the last good state of a picture that went wrong")
     if len(here) < len(arrangement.row_keys) * len(arrangement.col_keys):
         backgrounds.append("Pale grey: not in the grid")
-    lines = (
+    lines = [
         " · ".join(what),
-        f"The same for all cells: {pairs}" if pairs else "",
+        pairs and f"The same for all cells: {pairs}",
         " · ".join(backgrounds),
-    )
+    ]
     return [line for line in lines if line]
 
 
@@ -146,9 +149,8 @@ def _fit(sheet: _Sheet) -> Page:
     floor = min(SMALLEST_THUMB, thumb)
     part = _lay_out(sheet, rows, cols, thumb, "")
     while thumb > floor and not _fits(part, limit):
-        excess = max(
-            part.width / limit, part.height / limit, math.sqrt(part.width * part.height / MAX_AREA)
-        )
+        too_large = math.sqrt(part.width * part.height / MAX_AREA)
+        excess = max(part.width / limit, part.height / limit, too_large)
         thumb = max(floor, min(thumb - 1, round(thumb / excess)))
         part = _lay_out(sheet, rows, cols, thumb, "")
     parts = [part]
@@ -273,9 +275,9 @@ def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Dimensions) -> SheetCe
         width, top = text_width(tag[0], size), box.bottom - pad - line
         note = text_at(box.x + pad, top, width, tag, size, "alert")
         return SheetCell(box, status, str(cell["image"]), (note,))
-    room = (box.height - 2 * pad) // line if inner >= 3 * size else 0
     notes: list[Text] = []
     x, y = box.x + pad, box.y + pad
+    room = (box.height - 2 * pad) // line if inner >= 3 * size else 0  # lines
     if room >= 1:
         notes.append(text_at(x, y, inner, wrap(status, inner, size, limit=1), size, "alert"))
     if cell["reason"] and room >= 2:
@@ -312,3 +314,42 @@ def _footer(sheet: _Sheet, y: int, width: int, m: Dimensions) -> tuple[list[Text
         texts.append(text_at(m.margin, y, room, wrap(entry, room, size, limit=most), size, "muted"))
         y = texts[-1].box.bottom
     return texts, rule, y + m.margin * 2 // 3
+
+
+# --- Source images ---
+
+Sources = Mapping[str, Mapping[str, SourceImage]]
+"""The images of each style and content: axis, then id."""
+
+_SMALLEST_SIZE = 32  # pixels; what a configuration may ask for
+
+
+def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
+    """Width and height of all source images that can be read, by axis and id."""
+    sizes: dict[tuple[str, str], tuple[int, int]] = {}
+    for axis, images in sources.items():
+        for name, source in images.items():
+            with suppress(ImageError):
+                sizes[axis, name] = upright_size(source if isinstance(source, Path) else source[0])
+    return sizes
+
+
+def find_sources(run_dir: Path) -> dict[str, dict[str, list[Path]]]:
+    """The prepared images that a run left under ``inputs/``, the largest size of each.
+
+    ``<id>/<size>.png`` is an image at one of its sizes, perhaps with a word after the number that names
+    the side that it measures; ``<id>/<index>.png``, with numbers smaller than any size, are the images
+    of a blend.
+    """
+    sources: dict[str, dict[str, list[Path]]] = {axis: {} for axis in INPUT_AXES}
+    for axis in INPUT_AXES:
+        for folder in sorted((run_dir / "inputs" / f"{axis}s").glob("*/")):
+            numbered = {
+                int(name[1]): path
+                for path in sorted(folder.glob("*.png"))
+                if (name := re.fullmatch(r"(\d+)(short|area)?", path.stem))
+            }
+            parts = [numbered[n] for n in sorted(numbered) if n < _SMALLEST_SIZE]
+            if numbered:
+                sources[axis][folder.name] = parts or [numbered[max(numbered)]]
+    return sources

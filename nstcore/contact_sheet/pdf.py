@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from nstcore.contact_sheet.page import FONT_FILE, font_face
@@ -57,10 +58,6 @@ class Document:
         }
         return self._stream(entries, jpeg)
 
-    def page(self, width: float, height: float, heading: str) -> PdfPage:
-        """Begin a page; ``heading`` stands for it in the outline."""
-        return PdfPage(self, width, height, heading)
-
     def add(self, page: PdfPage) -> None:
         """Write a page that is drawn."""
         content = self._packed({}, b"\n".join(page.operators))
@@ -105,8 +102,7 @@ class Document:
         info = self._object(_dictionary(entries))
         start, count = self._size, len(self._offsets) + 1
         self._write(f"xref\n0 {count}\n0000000000 65535 f \n".encode())
-        for offset in self._offsets:
-            self._write(f"{offset:010d} 00000 n \n".encode())
+        self._write("".join(f"{offset:010d} 00000 n \n" for offset in self._offsets).encode())
         trailer = {"Size": str(count), "Root": f"{root} 0 R", "Info": f"{info} 0 R"}
         self._write(f"trailer\n{_dictionary(trailer)}\nstartxref\n{start}\n%%EOF\n".encode())
 
@@ -191,19 +187,16 @@ class Document:
         self._object(_dictionary(font), number)
 
 
+@dataclass
 class PdfPage:
-    """A page under way; `Document.add` writes it.
+    """A page under way, with its heading in the outline; `Document.add` writes it."""
 
-    Args:
-        document: what it belongs to.
-        width, height: in points.
-        heading: what stands for it in the outline.
-    """
-
-    def __init__(self, document: Document, width: float, height: float, heading: str) -> None:
-        self.document, self.width, self.height, self.heading = document, width, height, heading
-        self.operators: list[bytes] = []
-        self.images: set[int] = set()
+    document: Document
+    width: float
+    height: float
+    heading: str
+    operators: list[bytes] = field(default_factory=list)
+    images: set[int] = field(default_factory=set)
 
     def fill(self, x: float, y: float, width: float, height: float, color: str) -> None:
         """Fill a rectangle with a colour ``#rrggbb``."""

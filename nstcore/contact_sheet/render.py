@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from nstcore.contact_sheet.axes import SheetSpec
-from nstcore.contact_sheet.layout import MAX_AREA, plan_pages
+from nstcore.contact_sheet.layout import MAX_AREA, Sources, plan_pages, source_sizes
 from nstcore.contact_sheet.page import (
     Box,
     Header,
@@ -36,8 +36,8 @@ from nstcore.contact_sheet.page import (
     pixel_font,
 )
 from nstcore.contact_sheet.pdf import Document, PdfPage
-from nstcore.contact_sheet.source_images import SourceImage, Sources, load, source_sizes
 from nstcore.errors import ImageError, UserError
+from nstcore.images.reading import SourceImage, read_thumbnail
 from nstcore.store.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def _thumbnail(
     if source is None:
         return None
     try:
-        image = load(source, (round(width * density), round(height * density)))
+        image = read_thumbnail(source, (round(width * density), round(height * density)))
     except ImageError as error:
         log.warning("contact sheet: %s", error)
         return None
@@ -238,7 +238,7 @@ class _Drawing:
         for part in parts:
             self.drawn += 1
             heading = self.page.title + (f" · part {self.drawn} of {count}" if count > 1 else "")
-            pdf_page = self.document.page(part.width * scale, part.height * scale, heading)
+            pdf_page = PdfPage(self.document, part.width * scale, part.height * scale, heading)
             self._part(part, _Pen(canvas, top, pdf_page, part, scale))
             self.document.add(pdf_page)
             top += part.height

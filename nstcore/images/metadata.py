@@ -66,12 +66,9 @@ def _to_json(record: dict[str, Any]) -> str:
 def exif_block(text: str) -> bytes:
     """EXIF data with ``text`` as UserComment and sRGB as colour space."""
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif).update(
-        {
-            ExifTags.Base.UserComment: _ASCII + text.encode("ascii"),
-            ExifTags.Base.ColorSpace: 1,
-        }
-    )
+    fields = exif.get_ifd(ExifTags.IFD.Exif)
+    fields[ExifTags.Base.UserComment] = _ASCII + text.encode("ascii")
+    fields[ExifTags.Base.ColorSpace] = 1
     return exif.tobytes()
 
 

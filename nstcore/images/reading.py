@@ -1,15 +1,17 @@
-"""From an image file to upright, opaque sRGB pixels."""
+"""From an image file to upright, opaque sRGB pixels, or to a small image for display."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from nstcore.errors import ImageError
 from nstcore.images import color
@@ -20,9 +22,11 @@ from nstcore.images.image import (
     IntegerPixels,
     RawImage,
     is_opaque,
+    quantize,
     to_float,
 )
 from nstcore.images.png import SIGNATURE
+from nstcore.images.resize import fit_size, resize
 
 _WANTED = "give a PNG, JPEG, WebP or TIFF image"
 
@@ -32,6 +36,13 @@ _READERS: dict[str, Callable[[bytes, Path], RawImage]] = {
     "WEBP": lambda data, path: read_with_pillow(data, "WEBP", path),
     "TIFF": read_tiff,
 }
+
+_SIGNATURES = (
+    (SIGNATURE, "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"RIFF", "WEBP"),
+    *((start, "TIFF") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+)
 
 # What people hand in by mistake, to name it for them.
 _OTHER_KINDS: tuple[tuple[bytes, str], ...] = (
@@ -100,16 +111,10 @@ def read_file(path: Path) -> bytes:
 
 def identify(data: bytes, path: Path) -> str:
     """The format, by the file's first bytes: "PNG", "JPEG", "WEBP" or "TIFF"; else ImageError."""
-    if data.startswith(SIGNATURE):
-        return "PNG"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    signatures = (SIGNATURE, b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*")
-    if any(signature.startswith(data) for signature in signatures):
+    for signature, kind in _SIGNATURES:
+        if data.startswith(signature) and (kind != "WEBP" or data[8:12] == b"WEBP"):
+            return kind
+    if any(signature.startswith(data) for signature, _ in _SIGNATURES):
         raise ImageError(f"{path}: {DAMAGED}")
     raise ImageError(f"{path}: is {_name_kind(data)}; {_WANTED}")
 
@@ -156,3 +161,72 @@ def upright_size(path: Path | str) -> tuple[int, int]:
         decoded = decode(path)
         return decoded.width, decoded.height
     return (height, width) if turned else (width, height)
+
+
+# --- Small images of large ones ---
+
+SourceImage = Path | Sequence[Path]
+"""One image file, or those of a blend, which are shown side by side."""
+
+_LARGE = 16_000_000  # pixels
+_large_lock = threading.Lock()
+"""Several threads read small images at the same time, but one large image after the other."""
+
+
+def read_thumbnail(source: SourceImage, box: tuple[int, int]) -> Image.Image:
+    """Read an image at about the size that ``box`` can show, as 8-bit sRGB.
+
+    Args:
+        source: PNG, JPEG, WebP or TIFF of any bit depth; several are shown as strips side by side.
+        box: width and height; the image is no larger than needed to fill it, and never enlarged.
+
+    Raises:
+        ImageError: a file is missing or damaged.
+    """
+    paths = [source] if isinstance(source, Path) else source
+    first = _read_small(paths[0], box)
+    if len(paths) == 1:
+        return first
+    width, height = first.size
+    strips = Image.new("RGB", first.size, "white")
+    for number, path in enumerate(paths):
+        left, right = (width * n // len(paths) for n in (number, number + 1))
+        if right > left:
+            room = (right - left, height)
+            part = ImageOps.fit(_read_small(path, box), room, Image.Resampling.LANCZOS)
+            strips.paste(part, (left, 0))
+    return strips
+
+
+def _read_small(path: Path, box: tuple[int, int]) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * box[0], 2 * box[1]))
+            with _large_lock if image.width * image.height > _LARGE else nullcontext():
+                rgb = _to_rgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with _large_lock:
+            rgb = _decode_small(path, error)
+    rgb.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return rgb
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        levels = np.asarray(image, dtype=np.uint32) >> 8
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        background = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(background, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _decode_small(path: Path, error: Exception) -> Image.Image:
+    """Read what Pillow alone cannot, such as a TIFF with 16 bits a channel."""
+    if not path.is_file():
+        raise ImageError(f"{path}: this image is missing") from error
+    decoded = decode(path)
+    native = decoded.width, decoded.height
+    small = resize(to_float(decoded.pixels), fit_size(native, min(2048, max(native))))
+    return Image.fromarray(quantize(small, 8))

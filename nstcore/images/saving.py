@@ -58,19 +58,17 @@ def write_image(
 ) -> None:
     """Write an image in the format of its suffix, atomically, as sRGB with the profile embedded.
 
-    PNG, TIFF (deflate) and WebP are lossless; JPEG keeps full colour resolution (4:4:4).  Values
-    are rounded to the nearest level, and clipped where they leave [0, 1].
+    PNG, TIFF (deflate) and WebP are lossless; JPEG keeps full colour resolution (4:4:4).
 
     The record is embedded as JSON: in PNG as compressed iTXt with the keyword ``nst``, in JPEG and
     WebP as EXIF UserComment, in TIFF as ImageDescription.  One that is too long for its place loses
-    its ``trace``; see ``metadata.record_text``.
+    its ``trace``; see ``metadata.record_text``.  ``read_record`` gives it back.
 
     Args:
         path: ends in .png, .jpg, .jpeg, .tif, .tiff or .webp.
-        rgb: ``(H, W, 3)`` float, sRGB, nominally in [0, 1].
+        rgb: ``(H, W, 3)``; rounded to the nearest level, and clipped where it leaves [0, 1].
         bits: bits a channel: 8, or 16 for PNG and TIFF.
         quality: of JPEG, 1 to 100.
-        record: what to embed; ``read_record`` gives it back.
         alpha: ``(H, W)`` in [0, 1], 1 = opaque; colours are not multiplied by it.  Not for JPEG.
 
     Raises:

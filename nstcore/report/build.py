@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nstcore.contact_sheet.axes import Titles
-from nstcore.contact_sheet.source_images import Sources, find_sources
+from nstcore.contact_sheet.layout import Sources, find_sources
 from nstcore.report.html_page import (
     SingleFile,
     embed_images,

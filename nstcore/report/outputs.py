@@ -12,9 +12,8 @@ from typing import Any
 import pandas as pd
 
 from nstcore.contact_sheet.axes import SheetSpec, page_names
-from nstcore.contact_sheet.layout import MAX_AREA, plan_pages
+from nstcore.contact_sheet.layout import MAX_AREA, plan_pages, source_sizes
 from nstcore.contact_sheet.render import render_page, write_sheets
-from nstcore.contact_sheet.source_images import source_sizes
 from nstcore.core.geometry import image_size
 from nstcore.core.settings import Settings
 from nstcore.jobs.prepare import write_grid

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from nstcore.contact_sheet.source_images import SourceImage, load
 from nstcore.errors import ImageError
+from nstcore.images.reading import SourceImage, read_thumbnail
 from nstcore.plan.record import CellRecord
 from nstcore.report.html_page import VIEWABLE
 from nstcore.store.files import atomic_path
@@ -67,7 +67,9 @@ class Thumbnails:
 
     def of_source(self, axis: str, name: str, image: SourceImage) -> str | None:
         """Make the thumbnail of a style or content; None if it cannot be read."""
-        return self._save(f"{axis}-{name}.webp", lambda: load(image, (self.side, self.side)))
+        return self._save(
+            f"{axis}-{name}.webp", lambda: read_thumbnail(image, (self.side, self.side))
+        )
 
     def remove_unused(self) -> None:
         """Remove what an earlier report needed and this one does not."""
@@ -78,7 +80,7 @@ class Thumbnails:
     def _once(self, name: str, path: Path, side: int, quality: int = 82) -> str | None:
         """As `_save`, unless the file is there: its name changes with the image."""
         if not (self.folder / name).is_file():
-            return self._save(name, lambda: load(path, (side, side)), quality)
+            return self._save(name, lambda: read_thumbnail(path, (side, side)), quality)
         self._used.add(name)
         return name
 

@@ -9,9 +9,8 @@ from placed import check, check_limits, table, texts_of
 from synthetic import write_run
 
 from nstcore.contact_sheet.axes import SheetSpec
-from nstcore.contact_sheet.layout import plan_pages
+from nstcore.contact_sheet.layout import find_sources, plan_pages, source_sizes
 from nstcore.contact_sheet.page import Part
-from nstcore.contact_sheet.source_images import find_sources, source_sizes
 from nstcore.errors import UserError
 from nstcore.results.tables import collect
 

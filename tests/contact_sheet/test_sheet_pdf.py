@@ -14,7 +14,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from nstcore.contact_sheet.page import legible, text_width
-from nstcore.contact_sheet.pdf import Document, format_number
+from nstcore.contact_sheet.pdf import Document, PdfPage, format_number
 
 
 def jpeg(color: str, size: tuple[int, int]) -> bytes:
@@ -27,7 +27,7 @@ def written(*lines: str, title: str = "t") -> bytes:
     file = io.BytesIO()
     document = Document(file, title)
     for line in lines:
-        leaf = document.page(300, 200, f"about {line}")
+        leaf = PdfPage(document, 300, 200, f"about {line}")
         leaf.fill(0, 0, 300, 200, "#faf9f6")
         leaf.text(line, 10.5, 100, 14, "#1f1e1b")
         document.add(leaf)
@@ -77,7 +77,7 @@ def test_an_image_is_written_once_and_shown_where_it_is_wanted() -> None:
     document = Document(file, "t")
     number = document.image(jpeg("#c04020", (30, 20)), 30, 20)
     for _ in range(2):
-        leaf = document.page(300, 200, "p")
+        leaf = PdfPage(document, 300, 200, "p")
         leaf.image(number, 0, 0, 150, 100)
         leaf.image(number, 150, 100, 150, 100)
         document.add(leaf)
@@ -102,7 +102,7 @@ def test_memory_does_not_grow_with_the_document(tmp_path: Path) -> None:
         tracemalloc.start()
         document = Document(file, "t")
         for _ in range(40):
-            leaf = document.page(300, 200, "p")
+            leaf = PdfPage(document, 300, 200, "p")
             leaf.image(document.image(picture, 1000, 1000), 0, 0, 300, 200)
             document.add(leaf)
         document.close()

@@ -10,10 +10,10 @@ from pypdf import PdfReader
 from synthetic import painting, write_run
 
 from nstcore.contact_sheet.axes import SheetSpec, page_names
-from nstcore.contact_sheet.layout import plan_pages
+from nstcore.contact_sheet.layout import find_sources, plan_pages, source_sizes
 from nstcore.contact_sheet.render import FLAWED, PAPER, write_sheets
-from nstcore.contact_sheet.source_images import find_sources, load, source_size
 from nstcore.errors import ImageError, UserError
+from nstcore.images.reading import read_thumbnail
 from nstcore.results.tables import collect
 
 
@@ -197,7 +197,7 @@ def test_sources_are_found_with_blends_in_order(tmp_path: Path) -> None:
         Image.new("RGB", (90, 30), color).save(folder / f"{number}.png")
     paths = find_sources(tmp_path)["style"]["mix"]
     assert [path.name for path in paths] == ["0.png", "1.png", "10.png"]
-    strips = load(paths, (90, 90))
+    strips = read_thumbnail(paths, (90, 90))
     row = [strips.getpixel((x, 15)) for x in (15, 45, 75)]
     assert row == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     assert find_sources(tmp_path / "nowhere") == {"style": {}, "content": {}}
@@ -215,16 +215,17 @@ def test_pictures_of_all_kinds_can_be_read(tmp_path: Path) -> None:
     picture = painting(1, (80, 40))
     for suffix in ("png", "jpg", "webp", "tif"):
         picture.save(tmp_path / f"a.{suffix}")
-        assert load(tmp_path / f"a.{suffix}", (40, 40)).size == (40, 20)
+        assert read_thumbnail(tmp_path / f"a.{suffix}", (40, 40)).size == (40, 20)
     deep = np.full((4, 4), 0x8000, dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert load(tmp_path / "deep.png", (4, 4)).getpixel((0, 0)) == (128, 128, 128)
+    assert read_thumbnail(tmp_path / "deep.png", (4, 4)).getpixel((0, 0)) == (128, 128, 128)
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert load(tmp_path / "clear.png", (4, 4)).getpixel((0, 0)) == (255, 255, 255)
+    assert read_thumbnail(tmp_path / "clear.png", (4, 4)).getpixel((0, 0)) == (255, 255, 255)
     turned = Image.Exif()
     turned[0x0112] = 6
     picture.save(tmp_path / "turned.jpg", exif=turned)
-    assert load(tmp_path / "turned.jpg", (80, 80)).size == (40, 80)
-    assert source_size(tmp_path / "turned.jpg") == (40, 80)
+    assert read_thumbnail(tmp_path / "turned.jpg", (80, 80)).size == (40, 80)
+    sizes = source_sizes({"style": {"s": tmp_path / "turned.jpg"}})
+    assert sizes == {("style", "s"): (40, 80)}
     with pytest.raises(ImageError, match="missing"):
-        load(tmp_path / "no.png", (4, 4))
+        read_thumbnail(tmp_path / "no.png", (4, 4))
