@@ -59,9 +59,11 @@ class Cell:
         }
 
 
-@dataclass(frozen=True)
 class Selection:
-    """The points of every style with every content.
+    """The cells of a run as points of every style with every content.
+
+    `exclude` and `where` remove cells from the product of the axes, or from the sample of it; those of
+    `include` are added and stay.
 
     Attributes:
         axes: the axes of the sweep.
@@ -69,55 +71,26 @@ class Selection:
         points: every point that some cell has, in grid order.
         pairs: style and content -> their points, in grid order, for every pair that has any.
         sample: the points that `sweep.sample` drew, as the configuration would have them.
-    """
-
-    axes: Axes
-    seeds: tuple[int, ...]
-    points: tuple[Point, ...]
-    pairs: Mapping[Pair, tuple[Point, ...]]
-    sample: list[Values] | None
-
-
-def select_cells(config: Config, overrides: Overrides) -> Selection:
-    """Find the cells of a run.
-
-    `exclude` and `where` remove cells from the product of the axes, or from the sample of it; those of
-    `include` are added and stay.
 
     Raises:
         ConfigError: one line for every mistake.
     """
-    return _Selector(config, overrides).run()
 
-
-class _Selector:
     def __init__(self, config: Config, overrides: Overrides) -> None:
-        self.sweep = config.sweep
-        self.overrides = overrides
         self.axes = Axes(config)
-        self.styles: Collection[str] = overrides.styles
-        self.contents: Collection[str] = overrides.contents
-        self.seeds = list(self.sweep.seed_list)
-        self.problems: list[str] = []
-        self.points: dict[str, Point] = {}
-        """Stem -> point, in grid order."""
-        self.pairs: dict[Pair, dict[str, Point]] = {
-            (style, content): {} for style in self.styles for content in self.contents
-        }
+        self.seeds = list(config.sweep.seed_list)
         self.sample: list[Values] | None = None
-
-    def run(self) -> Selection:
-        for dimension in self.axes.dimensions:
-            rows = dimension_rows(dimension)
-            counts = Counter(map(digest, rows))
-            if len(counts) < len(rows):
-                row = next(row for row in rows if counts[digest(row)] > 1)
-                self.problems.append(
-                    f"sweep.axes.{dimension[0].name}: two values give the same setting "
-                    f"{format_values(row)}; remove one"
-                )
-        self._raise_problems()
-        if self.sweep.sample is None:
+        self._sweep, self._overrides = config.sweep, overrides
+        self._styles: Collection[str] = overrides.styles
+        self._contents: Collection[str] = overrides.contents
+        self._problems: list[str] = []
+        self._points: dict[str, Point] = {}
+        """Stem -> point, in grid order."""
+        self._pairs: dict[Pair, dict[str, Point]] = {
+            (style, content): {} for style in self._styles for content in self._contents
+        }
+        self._check_values()
+        if self._sweep.sample is None:
             self._take_product()
         else:
             self._take_sample()
@@ -125,28 +98,40 @@ class _Selector:
         self._exclude()
         self._filter()
         self._raise_problems()
-        if not any(self.pairs.values()) and not self.sweep.include:
-            which = "sweep.where" if self.sweep.where is not None else "sweep.exclude"
+        if not any(self._pairs.values()) and not self._sweep.include:
+            which = "sweep.where" if self._sweep.where is not None else "sweep.exclude"
             raise ConfigError([f"{which}: no cell is left"])
         self._include()
         self._raise_problems()
-        rank = {stem: number for number, stem in enumerate(self.points)}
-        pairs = {
+        rank = {stem: number for number, stem in enumerate(self._points)}
+        self.pairs: dict[Pair, tuple[Point, ...]] = {
             pair: tuple(points[stem] for stem in sorted(points, key=rank.__getitem__))
-            for pair, points in self.pairs.items()
+            for pair, points in self._pairs.items()
             if points
         }
-        used = {stem for points in self.pairs.values() for stem in points}
-        points = tuple(point for stem, point in self.points.items() if stem in used)
-        return Selection(self.axes, tuple(self.seeds), points, pairs, self.sample)
+        used = {stem for points in self._pairs.values() for stem in points}
+        self.points = tuple(point for stem, point in self._points.items() if stem in used)
+        self._points, self._pairs = {}, {}  # large, and needed no more
+
+    def _check_values(self) -> None:
+        for dimension in self.axes.dimensions:
+            rows = dimension_rows(dimension)
+            counts = Counter(map(digest, rows))
+            if len(counts) < len(rows):
+                row = next(row for row in rows if counts[digest(row)] > 1)
+                self._problems.append(
+                    f"sweep.axes.{dimension[0].name}: two values give the same setting "
+                    f"{format_values(row)}; remove one"
+                )
+        self._raise_problems()
 
     def _raise_problems(self) -> None:
-        if self.problems:
-            raise ConfigError(list(dict.fromkeys(self.problems)))
+        if self._problems:
+            raise ConfigError(list(dict.fromkeys(self._problems)))
 
     def _point(self, values: Values, seed: int) -> Point:
         point = self.axes.point(values, seed)
-        return self.points.setdefault(point.stem, point)
+        return self._points.setdefault(point.stem, point)
 
     # --- the product, or a sample of it -----------------------------------------------------------
 
@@ -154,24 +139,24 @@ class _Selector:
         for values in self.axes.product([dimension_rows(d) for d in self.axes.dimensions]):
             for seed in self.seeds:
                 point = self.axes.point(values, seed)
-                if point.stem in self.points:
-                    self.problems.append(
+                if point.stem in self._points:
+                    self._problems.append(
                         f"sweep.axes: two values give the same setting {point.name}; remove one"
                     )
-                self.points[point.stem] = point
-        count = len(self.points) * len(self.pairs)
+                self._points[point.stem] = point
+        count = len(self._points) * len(self._pairs)
         if count > LARGEST:
-            self.problems.append(f"sweep: has {count:,} cells; at most {LARGEST:,} are possible")
+            self._problems.append(f"sweep: has {count:,} cells; at most {LARGEST:,} are possible")
             return
-        for points in self.pairs.values():
-            points.update(self.points)
+        for points in self._pairs.values():
+            points.update(self._points)
 
     def _take_sample(self) -> None:
-        sample = self.sweep.sample
+        sample = self._sweep.sample
         assert sample is not None
         names = sample.axes if sample.axes is not None else list(self.axes.by_name)
         if not names:
-            self.problems.append("sweep.sample: no axis to draw from; give `sweep.axes`")
+            self._problems.append("sweep.sample: no axis to draw from; give `sweep.axes`")
             return
         drawn = [d for d in self.axes.dimensions if any(axis.name in names for axis in d)]
         others = {name: self._cell_values(name) for name in CELL_AXES if name in names}
@@ -180,7 +165,7 @@ class _Selector:
         else:
             self.sample = [dict(point) for point in sample.points]
             points = self._frozen_sample({axis.name for d in drawn for axis in d} | set(others))
-        if self.problems:
+        if self._problems:
             return
         rest = [dimension_rows(d) for d in self.axes.dimensions if d not in drawn]
         for point in points:
@@ -188,8 +173,8 @@ class _Selector:
             for values in self.axes.product([[swept], *rest]):
                 for seed in [point["seed"]] if "seed" in point else self.seeds:
                     new = self._point(values, seed)
-                    for pair in self._pairs(point):
-                        self.pairs[pair][new.stem] = new
+                    for pair in self._pairs_of(point):
+                        self._pairs[pair][new.stem] = new
 
     def _frozen_sample(self, expected: set[str]) -> list[Values]:
         """The points that a frozen configuration has."""
@@ -200,7 +185,7 @@ class _Selector:
             if point is not None:
                 points.append(point)
             if set(partial) != expected:
-                self.problems.append(
+                self._problems.append(
                     f"{where}: names {', '.join(partial)}; it must name {', '.join(sorted(expected))}"
                 )
         return points
@@ -214,13 +199,13 @@ class _Selector:
             dimensions: of the sweep.
             others: style, content or seed -> all their values, if they are drawn too.
         """
-        sample = self.sweep.sample
+        sample = self._sweep.sample
         assert sample is not None
         if all(axis.values for dimension in dimensions for axis in dimension):
             sizes = [len(dimension_rows(d)) for d in dimensions]
             count = math.prod([*sizes, *map(len, others.values())])
             if sample.n > count:
-                self.problems.append(
+                self._problems.append(
                     f"sweep.sample.n: there are only {count} points, not {sample.n}"
                 )
                 return []
@@ -242,10 +227,10 @@ class _Selector:
                 if len(found) == sample.n:
                     break
         except ValueError as error:  # the setting cannot have a value between the bounds
-            self.problems.append(f"sweep.sample: {error}")
+            self._problems.append(f"sweep.sample: {error}")
             return []
         if len(found) < sample.n:
-            self.problems.append(
+            self._problems.append(
                 f"sweep.sample.n: only {len(found)} different points were found, not {sample.n}"
             )
         return list(found.values())
@@ -254,19 +239,19 @@ class _Selector:
         """All values of the style, the content or the seed."""
         if name == "seed":
             return self.seeds
-        return list(self.styles if name == "style" else self.contents)
+        return list(self._styles if name == "style" else self._contents)
 
-    def _pairs(self, partial: Mapping[str, Any]) -> Iterator[Pair]:
+    def _pairs_of(self, partial: Mapping[str, Any]) -> Iterator[Pair]:
         """The pairs of style and content of a partial cell."""
-        for style in [partial["style"]] if "style" in partial else self.styles:
-            for content in [partial["content"]] if "content" in partial else self.contents:
+        for style in [partial["style"]] if "style" in partial else self._styles:
+            for content in [partial["content"]] if "content" in partial else self._contents:
                 yield style, content
 
     # --- filters ---------------------------------------------------------------------------------
 
     def _exclude(self) -> None:
         removed: list[tuple[Pair, str]] = []
-        for index, spec in enumerate(self.sweep.exclude):
+        for index, spec in enumerate(self._sweep.exclude):
             where = f"sweep.exclude[{index}]"
             partial = self._parse(where, spec)
             if partial is None:
@@ -274,34 +259,34 @@ class _Selector:
             swept = {n: digest(v) for n, v in partial.items() if n not in CELL_AXES}
             stems = [
                 stem
-                for stem, point in self.points.items()
+                for stem, point in self._points.items()
                 if all(digest(point.values[name]) == value for name, value in swept.items())
                 and partial.get("seed", point.seed) == point.seed
             ]
             matched = [
                 (pair, stem)
-                for pair in self._pairs(partial)
+                for pair in self._pairs_of(partial)
                 for stem in stems
-                if stem in self.pairs[pair]
+                if stem in self._pairs[pair]
             ]
-            if not matched and self.sweep.sample is None:
-                self.problems.append(f"{where}: {_listed(partial)} matches no cell")
+            if not matched and self._sweep.sample is None:
+                self._problems.append(f"{where}: {_listed(partial)} matches no cell")
             removed += matched
         for pair, stem in removed:
-            self.pairs[pair].pop(stem, None)
+            self._pairs[pair].pop(stem, None)
 
     def _filter(self) -> None:
-        if self.sweep.where is None:
+        if self._sweep.where is None:
             return
         names = {*CELL_AXES, *self.axes.by_name, *Settings.model_fields}
-        condition = FilterExpression(self.sweep.where, names)
+        condition = FilterExpression(self._sweep.where, names)
         needed = condition.names - {*CELL_AXES, *self.axes.by_name}
-        for (style, content), points in self.pairs.items():
+        for (style, content), points in self._pairs.items():
             for stem, point in list(points.items()):
                 values = {**point.values, "style": style, "content": content, "seed": point.seed}
                 if needed:
                     try:
-                        settings = self.overrides.settings(style, content, point)
+                        settings = self._overrides.settings(style, content, point)
                     except ConfigError:
                         continue  # reported when all cells are resolved
                     values = {**{name: getattr(settings, name) for name in needed}, **values}
@@ -309,13 +294,13 @@ class _Selector:
                     if not condition.holds(values.__getitem__):
                         del points[stem]
                 except ValueError as error:
-                    self.problems.append(f"sweep.where: {error}")
+                    self._problems.append(f"sweep.where: {error}")
                     return
 
     # --- additions -------------------------------------------------------------------------------
 
     def _include(self) -> None:
-        for index, spec in enumerate(self.sweep.include):
+        for index, spec in enumerate(self._sweep.include):
             where = f"sweep.include[{index}]"
             partial = self._parse(where, spec, new=True)
             if partial is None:
@@ -327,15 +312,17 @@ class _Selector:
             if len(rows) < len(options):
                 continue
             added = False
-            seeds = [partial["seed"]] if "seed" in partial else list(self.sweep.seed_list)
+            seeds = [partial["seed"]] if "seed" in partial else list(self._sweep.seed_list)
             for values in self.axes.product(rows):
                 for seed in seeds:
                     point = self._point(values, seed)
-                    for pair in self._pairs(partial):
-                        added |= point.stem not in self.pairs[pair]
-                        self.pairs[pair].setdefault(point.stem, point)
+                    for pair in self._pairs_of(partial):
+                        added |= point.stem not in self._pairs[pair]
+                        self._pairs[pair].setdefault(point.stem, point)
             if not added:
-                self.problems.append(f"{where}: the grid already has {_listed(partial)}; remove it")
+                self._problems.append(
+                    f"{where}: the grid already has {_listed(partial)}; remove it"
+                )
 
     def _options(self, where: str, dimension: Dimension, partial: Values) -> list[Values] | None:
         """The rows of a dimension that an included cell may have."""
@@ -343,7 +330,7 @@ class _Selector:
         rows = dimension_rows(dimension)
         if not values:
             if not rows:
-                self.problems.append(
+                self._problems.append(
                     f"{where}: give `{dimension[0].name}`, which has no list of values"
                 )
                 return None
@@ -353,7 +340,7 @@ class _Selector:
         fitting = [r for r in rows if all(digest(r[n]) == digest(v) for n, v in values.items())]
         if not fitting:
             missing = next(axis.name for axis in dimension if axis.name not in values)
-            self.problems.append(
+            self._problems.append(
                 f"{where}: {_listed(values)} is new; give `{missing}` too, which is zipped with it"
             )
             return None
@@ -364,13 +351,13 @@ class _Selector:
     def _parse(self, where: str, spec: Mapping[str, Any], *, new: bool = False) -> Values | None:
         """A partial cell with values as the settings hold them; None if there are problems."""
         found: Values = {}
-        before = len(self.problems)
+        before = len(self._problems)
         for name, value in spec.items():
             try:
                 found[name] = self._parse_value(name, value, new)
             except ValueError as error:
-                self.problems.append(f"{where}.{name}: {error}")
-        return found if len(self.problems) == before else None
+                self._problems.append(f"{where}.{name}: {error}")
+        return found if len(self._problems) == before else None
 
     def _parse_value(self, name: str, value: Any, new: bool) -> Any:
         if name in INPUT_AXES:

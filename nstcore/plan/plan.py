@@ -17,7 +17,7 @@ from nstcore.errors import ConfigError, collect_problems
 from nstcore.plan import paths
 from nstcore.plan.axes import Point, base_setting
 from nstcore.plan.batching import BatchGroup, BatchKey, BatchPlan, group_batches
-from nstcore.plan.cells import Cell, Selection, select_cells
+from nstcore.plan.cells import Cell, Selection
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.inputs import ContentSource, StyleSource, expand_contents, expand_styles
 from nstcore.plan.overrides import (
@@ -82,7 +82,7 @@ class Plan:
     def _select(self, config: Config, overrides: Overrides, problems: list[str]) -> None:
         """Find all cells and their settings."""
         with collect_problems(problems):
-            self.selection: Selection = select_cells(config, overrides)
+            self.selection = Selection(config, overrides)
             for (style, content), points in self.selection.pairs.items():
                 for point in points:
                     with collect_problems(problems):
