@@ -21,7 +21,7 @@ from nstcore.errors import ImageError, UserError
 from nstcore.jobs import prepare
 from nstcore.plan.plan import Cell, Plan, by_batch
 from nstcore.plan.snapshot import read_plan
-from nstcore.plan.values import format_duration, format_size, format_value
+from nstcore.plan.values import format_count, format_duration, format_size, format_value
 from nstcore.resources import requests
 from nstcore.store.cells import Store
 
@@ -271,9 +271,11 @@ def print_axes(console: Console, plan: Plan) -> None:
         table.add_row(axis, str(len(values)), ", ".join(map(format_value, values)))
     console.print(table)
     batches = by_batch(plan.cells())
-    console.print(f"{_count(plan.cell_count, 'cell')} in {_count(len(batches), 'batch')}")
+    console.print(
+        f"{format_count(plan.cell_count, 'cell')} in {format_count(len(batches), 'batch')}"
+    )
     if again := len(plan.most_refined):
-        console.print(f"up to {_count(again, 'cell')} refined when the grid is finished")
+        console.print(f"up to {format_count(again, 'cell')} refined when the grid is finished")
 
 
 def print_forecast(console: Console, forecast: RunForecast) -> None:
@@ -300,7 +302,7 @@ def print_forecast(console: Console, forecast: RunForecast) -> None:
     if batches:
         name, batch = max(batches, key=lambda pair: pair[1].bytes)
         most = max(cost.bytes for cost in forecast.costs.values())
-        how = f"{forecast.device}, {_count(len(batch.items), 'image')} at a time"
+        how = f"{forecast.device}, {format_count(len(batch.items), 'image')} at a time"
         how += f" in tiles of {batch.tile} px" if batch.tile else ""
         console.print(f"memory: at most about {format_size(most)} ({how}; {name})")
     if disk := forecast.disk:
@@ -313,7 +315,7 @@ def print_forecast(console: Console, forecast: RunForecast) -> None:
         f"{s.name} {width} x {height} px" for s in forecast.sheets for width, height in s.parts
     ]
     more = f", and {len(sheets) - 6} more" if len(sheets) > 6 else ""
-    console.print(f"{_count(len(sheets), 'contact sheet')}: {', '.join(sheets[:6])}{more}")
+    console.print(f"{format_count(len(sheets), 'contact sheet')}: {', '.join(sheets[:6])}{more}")
     for line in forecast.warnings:
         console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -327,8 +329,3 @@ def _cost_json(cost: BatchCost) -> dict[str, Any]:
         "tile": next((batch.tile for batch in cost.micro_batches if batch.tile), None),
         "history": min((batch.history for batch in cost.micro_batches), default=None),
     }
-
-
-def _count(number: int, thing: str) -> str:
-    ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
-    return f"{number} {thing}{ending}"

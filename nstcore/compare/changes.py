@@ -18,6 +18,7 @@ from scipy import stats
 
 from nstcore.compare.runs import Alignment
 from nstcore.config.run import SEED
+from nstcore.plan.values import format_count
 
 Values = NDArray[np.float64]
 
@@ -216,11 +217,6 @@ def _bootstrap(data: NDArray[np.generic], statistic: object) -> tuple[float, flo
 # --- In words, for terminals and logs. ---
 
 
-def count_text(count: int, thing: str) -> str:
-    """``1 pair``, ``12 pairs``."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
 def change_text(value: float, *, relative: bool) -> str:
     """A change with its sign: ``+5.3 %`` or ``-0.0123``; a dash where there is none."""
     if math.isnan(value):
@@ -238,7 +234,7 @@ def change_text(value: float, *, relative: bool) -> str:
 def interval_text(change: Change) -> str:
     """``-1.0 % … +2.0 % (12 cells)``; a dash where there is no interval."""
     what, count = change.over
-    over = count_text(count, what.removesuffix("s"))
+    over = format_count(count, what.removesuffix("s"))
     if change.interval is None:
         return f"– ({over})"
     low, high = (change_text(end, relative=True) for end in change.interval)

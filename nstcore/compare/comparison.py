@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nstcore.compare.changes import Change, change_of, count_text
-from nstcore.compare.runs import Alignment, Run, read_runs
+from nstcore.compare.changes import Change, change_of
+from nstcore.compare.runs import Alignment, ComparedRun, read_runs
 from nstcore.config.run import SEED
 from nstcore.core.metrics import metric_named
 from nstcore.errors import UserError, did_you_mean
 from nstcore.plan.record import ImageInfo
+from nstcore.plan.values import format_count
 
 BROKEN, MENDED, UNFINISHED, MISSING, BOTH = "broken", "mended", "unfinished", "missing", "both"
 GONE, ADDED = "gone", "added"
@@ -125,7 +126,7 @@ class RunComparison(Alignment):
         """What to say of the run before its metrics, line by line."""
         counts = self.counts
         yield (
-            f"{self.run.name} against {self.baseline.name}: {count_text(counts['pairs'], 'pair')} of "
+            f"{self.run.name} against {self.baseline.name}: {format_count(counts['pairs'], 'pair')} of "
             f"cells, {counts['identical']} with identical images"
         )
         for name, (before, after) in self.changed.items():
@@ -135,7 +136,7 @@ class RunComparison(Alignment):
         for state in STATES:
             count = counts["added"] if state == ADDED else self.states.count(state)
             if count:
-                yield f"{count_text(count, 'cell')} {self.state_text(state)}"
+                yield f"{format_count(count, 'cell')} {self.state_text(state)}"
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,15 @@ class Comparison:
     """Runs beside the first of them.
 
     Attributes:
-        baseline: the first run.
-        compared: the others.
         ignored: settings that may differ between cells that belong together.
     """
 
-    baseline: Run
+    baseline: ComparedRun
     compared: Sequence[RunComparison]
     ignored: Sequence[str]
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[ComparedRun]:
         """All runs, the baseline first."""
         return [self.baseline, *(one.run for one in self.compared)]
 
@@ -170,7 +169,7 @@ class Comparison:
         varying = [n for n in known if any(len(run.values.get(n, [])) > 1 for run in self.runs)]
         return sorted(varying, key=lambda name: name == SEED)
 
-    def cell_text(self, run: Run, cell: int, *, seed: bool = True) -> str:
+    def cell_text(self, run: ComparedRun, cell: int, *, seed: bool = True) -> str:
         """What a cell is, in words, perhaps without its seed."""
         own = run.settings[cell]
         rest = [
@@ -182,10 +181,10 @@ class Comparison:
 
 
 def compare_runs(folders: Sequence[Path], ignore: Collection[str] = ()) -> Comparison:
-    """Compare runs with the first of them.
+    """Compare runs, finished or not, with the first of them.
 
     Args:
-        folders: two or more folders of runs, finished or not.
+        folders: of two or more runs.
         ignore: settings in which cells that belong together may differ.
 
     Raises:
@@ -215,7 +214,7 @@ def _same_image(one: ImageInfo | None, other: ImageInfo | None) -> bool:
     return one.sha256 is not None and one.sha256 == other.sha256
 
 
-def _evaluations(run: Run) -> set[str]:
+def _evaluations(run: ComparedRun) -> set[str]:
     """How finished cells were measured, in words; the place of the weights' file does not matter."""
     found = set()
     for record in run.records:
@@ -225,7 +224,7 @@ def _evaluations(run: Run) -> set[str]:
     return found
 
 
-def _input_digests(run: Run) -> dict[tuple[str, str, str], list[str]]:
+def _input_digests(run: ComparedRun) -> dict[tuple[str, str, str], list[str]]:
     """``content`` or ``style``, id and size -> digests of the decoded images.
 
     A content is prepared at each size, which gives another image.
@@ -242,11 +241,11 @@ def _input_digests(run: Run) -> dict[tuple[str, str, str], list[str]]:
     return found
 
 
-def _versions(run: Run) -> dict[str, dict[str, None]]:
+def _versions(run: ComparedRun) -> dict[str, dict[str, None]]:
     """Program or ``device`` -> its versions, in the order of the cells."""
     found: dict[str, dict[str, None]] = {}
     for record in run.records:
-        device = record.optimization.device
-        for name, value in {**record.versions, **({"device": device} if device else {})}.items():
-            found.setdefault(name, {})[value] = None
+        for name, value in {**record.versions, "device": record.optimization.device}.items():
+            if value:
+                found.setdefault(name, {})[value] = None
     return found

@@ -18,7 +18,7 @@ from typing import Any
 
 from nstcore.compare.changes import CONFIDENCE, paired_values, relative_change
 from nstcore.compare.comparison import ADDED, STATES, Comparison, RunComparison, compare_runs
-from nstcore.compare.runs import Run
+from nstcore.compare.runs import ComparedRun
 from nstcore.compare.thresholds import ThresholdResult, check_thresholds, parse_thresholds
 from nstcore.config.run import SEED
 from nstcore.plan import paths
@@ -47,9 +47,6 @@ def make_comparison(plan: Plan, *, threads: int | None = None) -> None:
 
     Thresholds are for this run only.  Whether one is exceeded is written into the summary, so that
     everything is made before the run ends with an error.
-
-    Raises:
-        UserError: if a run cannot be read, or cells have the same identity.
     """
     config = plan.config.compare
     assert config is not None
@@ -70,12 +67,9 @@ def write_comparison(
     title: str | None = None,
     threads: int | None = None,
 ) -> None:
-    """Write the page, the table and the summary.
+    """Write the page, the table and the summary into a folder.
 
     Args:
-        comparison: of two or more runs.
-        folder: where to; created when needed.
-        results: of the thresholds.
         title: of the page (default: the names of the runs).
         threads: how many images are read at the same time (default: up to four).
     """
@@ -117,7 +111,7 @@ def _rows(
             for values in (a, b, b - a, relative_change(a, b))
         ]
 
-    def start(run: Run, cell: int, state: str) -> list[str]:
+    def start(run: ComparedRun, cell: int, state: str) -> list[str]:
         own = run.settings[cell]
         ids = [compared.run.name, state, run.style[cell], run.content[cell]]
         return ids + [own.get(name, "") for name in settings]
@@ -227,7 +221,9 @@ def _write_page(
     write_text(path, page)
 
 
-def _run_payload(comparison: Comparison, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:
+def _run_payload(
+    comparison: Comparison, run: ComparedRun, thumbnails: Thumbnails
+) -> dict[str, Any]:
     """A run's cells, as columns to keep the page small."""
     names, views = thumbnails.of_cells(run.folder, run.metrics, run.records)
     plain = run.metrics.astype(object).where(run.metrics.notna(), None)

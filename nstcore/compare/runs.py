@@ -21,12 +21,11 @@ Identity = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """One run, finished or not.
 
     Attributes:
         name: different for every run that is compared.
-        folder: where it is.
         style, content: ids of the inputs of each cell, in grid order.
         image: path of each cell's image, from the folder.
         status: ``ok``, ``diverged``, ``failed`` or ``missing``, for each cell.
@@ -71,7 +70,7 @@ class Run:
 # --- Reading. ---
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     """Read runs and give each a unique name: its folder's, or the path where folders have one name.
 
     Raises:
@@ -90,7 +89,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     ]
 
 
-def _read_run(folder: Path, name: str) -> Run:
+def _read_run(folder: Path, name: str) -> ComparedRun:
     table = folder / "grid.tsv"
     if not table.is_file():
         raise StoreError(
@@ -100,7 +99,7 @@ def _read_run(folder: Path, name: str) -> Run:
     if not grid.rows:
         raise StoreError(f"{table}: has no cells")
     records = [record.without_trace() for record, _ in read_records(grid, folder)]
-    return Run(
+    return ComparedRun(
         name=name,
         folder=folder,
         style=[row["style"] for row in grid.rows],
@@ -145,8 +144,6 @@ class Alignment:
     """The cells of a run beside those of the baseline.
 
     Attributes:
-        baseline: what is compared with.
-        run: what is compared.
         keys: the settings by which cells are matched: known to both runs, not ignored, not changed as a
             whole.
         changed: setting -> its only value in the baseline and its only value in the run.
@@ -154,15 +151,15 @@ class Alignment:
         added: the cells of the run that the baseline does not have.
     """
 
-    baseline: Run
-    run: Run
+    baseline: ComparedRun
+    run: ComparedRun
     keys: tuple[str, ...]
     changed: Mapping[str, tuple[str, str]]
     partners: Sequence[int | None]
     added: Sequence[int]
 
     @classmethod
-    def of(cls, baseline: Run, run: Run, ignore: Collection[str] = ()) -> Self:
+    def of(cls, baseline: ComparedRun, run: ComparedRun, ignore: Collection[str] = ()) -> Self:
         """Find the cells that belong together, though they may differ in settings to ignore.
 
         Raises:
@@ -203,7 +200,9 @@ class Alignment:
         ]
 
 
-def _by_identity(run: Run, keys: Sequence[str], ignore: Collection[str]) -> dict[Identity, int]:
+def _by_identity(
+    run: ComparedRun, keys: Sequence[str], ignore: Collection[str]
+) -> dict[Identity, int]:
     found: dict[Identity, list[int]] = {}
     for cell in range(len(run)):
         found.setdefault(run.identity(cell, keys), []).append(cell)
@@ -221,7 +220,7 @@ def _by_identity(run: Run, keys: Sequence[str], ignore: Collection[str]) -> dict
 
 
 def _ambiguity(
-    run: Run, cell: str, different: Mapping[str, Collection[str]], ignore: Collection[str]
+    run: ComparedRun, cell: str, different: Mapping[str, Collection[str]], ignore: Collection[str]
 ) -> str:
     listed = " and ".join(f"`{name}` ({', '.join(values)})" for name, values in different.items())
     ignored = [name for name in different if name in ignore]

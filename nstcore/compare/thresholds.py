@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nstcore.compare.changes import change_text, count_text
+from nstcore.compare.changes import change_text
 from nstcore.compare.comparison import Comparison, RunComparison
 from nstcore.config.expressions import COUNTS, Threshold, parse_threshold
 from nstcore.errors import ConfigError, UserError, did_you_mean
+from nstcore.plan.values import format_count
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ThresholdResult:
         threshold: what was checked.
         run: name of the run.
         exceeded: whether the run exceeds it.
-        value: the value and what it is of, in words.
+        value: what was compared with the threshold, in words.
         problem: why it cannot be checked, in which case it does not count as kept; None if it was.
     """
 
@@ -86,7 +87,7 @@ def _check(compared: RunComparison, threshold: Threshold) -> ThresholdResult:
         return result(False, problem="no two cells that belong together have it")
     if not compared.comparable(name):
         return result(False, problem="the runs were measured in different ways")
-    cells = count_text(change.count, "cell")
+    cells = format_count(change.count, "cell")
     if threshold.statistic == "any":
         values = change.known(relative=relative).tolist()
         beyond = [value for value in values if threshold.beyond(value)]

@@ -47,7 +47,7 @@ from nstcore.contact_sheet.page import (
 )
 from nstcore.errors import ImageError, UserError
 from nstcore.images.reading import SourceImage, upright_size
-from nstcore.plan.values import INPUT_AXES, display_text
+from nstcore.plan.values import INPUT_AXES, display_text, format_count
 
 SMALLEST_THUMB = 64
 """Where a page still is too large with images of this size, it is split."""
@@ -119,7 +119,7 @@ def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) ->
     run = spec.run or next((str(name) for name in metrics["run"].dropna()), "")
     counts = {status: statuses.count(status) for status in ("diverged", "failed", "missing")}
     what = [f"Run {run}"] if run else []
-    what.append(f"{len(here)} cell{'' if len(here) == 1 else 's'}")
+    what.append(format_count(len(here), "cell"))
     what.extend(f"{count} {status}" for status, count in counts.items() if count)
     same = {name: display_text(name, value) for name, value in spec.fixed.items()}
     for axis, found in axis_values(here).items():

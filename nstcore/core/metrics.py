@@ -3,7 +3,7 @@
 The weighted loss that was optimized cannot be compared across weights; these numbers can: they are
 unweighted, at one size, under one encoder.
 
-To add a metric, write a function of an `Evaluation` and register it with `@metric`.  Tables, the
+To add a metric, write a function of an `EvaluatedImage` and register it with `@metric`.  Tables, the
 report, comparisons, reserved names and the documentation follow `METRICS`.  Importing this module loads
 neither torch nor numpy.
 """
@@ -41,7 +41,7 @@ else:
     base = lazy_import("nstcore.core.losses.base")
     total_variation = lazy_import("nstcore.core.losses.total_variation")
 
-Compute = Callable[["Evaluation"], float]
+Compute = Callable[["EvaluatedImage"], float]
 Better = Literal["less", "more"] | None
 
 LAYER_PREFIX = "style_loss_"
@@ -166,7 +166,7 @@ def _tensor(image: Floats, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-class Evaluation:
+class EvaluatedImage:
     """One image under evaluation; what several metrics need is computed once, when first asked for.
 
     Args:
@@ -209,12 +209,12 @@ class Evaluation:
 
 
 def evaluate(encoder: Encoder, image: Floats, targets: MetricTargets) -> dict[str, float]:
-    """Every metric that is computed from a finished image; for the arguments see `Evaluation`.
+    """Every metric that is computed from a finished image; for the arguments see `EvaluatedImage`.
 
     Returns:
         Name -> value, in the order of `METRICS`; NaN where there is none.
     """
-    evaluation, layers = Evaluation(encoder, image, targets), encoder.spec.evaluation_style
+    evaluation, layers = EvaluatedImage(encoder, image, targets), encoder.spec.evaluation_style
     with torch.no_grad():
         return {
             name: one.compute(evaluation)
@@ -238,7 +238,7 @@ def _of_each_encoder(describe: Callable[[EncoderSpec], str]) -> str:
     "less",
     always=True,
 )
-def _content_loss(evaluation: Evaluation) -> float:
+def _content_loss(evaluation: EvaluatedImage) -> float:
     # An encoder with adapters compares in VGG-19's space, so that its numbers mean the same.
     pair = (evaluation.content_features, evaluation.targets.content_features)
     layer = evaluation.encoder.spec.evaluation_content
@@ -254,7 +254,7 @@ def _content_loss(evaluation: Evaluation) -> float:
     "less",
     always=True,
 )
-def _style_loss(evaluation: Evaluation) -> float:
+def _style_loss(evaluation: EvaluatedImage) -> float:
     return _mean_style_error(evaluation, evaluation.encoder.spec.evaluation_style)
 
 
@@ -282,12 +282,12 @@ for _spec in ENCODERS.values():
     + ", which the default settings do not optimize",
     "less",
 )
-def _style_loss_held_out(evaluation: Evaluation) -> float:
+def _style_loss_held_out(evaluation: EvaluatedImage) -> float:
     return _mean_style_error(evaluation, evaluation.encoder.spec.evaluation_held_out)
 
 
 @metric("tv", "total variation", "mean squared difference of neighbouring pixels", always=True)
-def _tv(evaluation: Evaluation) -> float:
+def _tv(evaluation: EvaluatedImage) -> float:
     return float(total_variation.total_variation(evaluation.tensor))
 
 
@@ -298,7 +298,7 @@ def _tv(evaluation: Evaluation) -> float:
     "more",
     always=True,
 )
-def _ssim(evaluation: Evaluation) -> float:
+def _ssim(evaluation: EvaluatedImage) -> float:
     return image_similarity.luma_ssim(evaluation.image, evaluation.targets.content)
 
 
@@ -310,13 +310,13 @@ def _ssim(evaluation: Evaluation) -> float:
     unit="ΔE*ab",
     always=True,
 )
-def _color_distance(evaluation: Evaluation) -> float:
+def _color_distance(evaluation: EvaluatedImage) -> float:
     targets = evaluation.targets
     return image_similarity.style_color_distance(evaluation.image, targets.style, targets.regions)
 
 
 @metric("clipped", "clipped", "share of channel values that are exactly 0 or 1")
-def _clipped(evaluation: Evaluation) -> float:
+def _clipped(evaluation: EvaluatedImage) -> float:
     return float(((evaluation.image <= 0) | (evaluation.image >= 1)).mean())
 
 
@@ -355,7 +355,7 @@ _recorded(
 # --- The computations -----------------------------
 
 
-def _mean_style_error(evaluation: Evaluation, layers: tuple[str, ...]) -> float:
+def _mean_style_error(evaluation: EvaluatedImage, layers: tuple[str, ...]) -> float:
     errors = [evaluation.style_errors[layer] for layer in layers]
     return sum(errors) / len(errors) if errors else math.nan
 

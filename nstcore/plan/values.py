@@ -158,6 +158,12 @@ def display_text(axis: str, value: Any) -> str:
     return format_value(value)
 
 
+def format_count(count: int, thing: str) -> str:
+    """``1 batch``, ``2 batches``."""
+    ending = "" if count == 1 else "es" if thing.endswith("ch") else "s"
+    return f"{count} {thing}{ending}"
+
+
 # --- Estimates in words, no more exact than they are. ---
 
 _DURATIONS: tuple[tuple[float, float, str, float], ...] = (

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from nstcore.plan.record import CellRecord
+from nstcore.plan.values import format_count
 from nstcore.results.tables import MISSING
 
 TAIL_LINES = 40
@@ -203,7 +204,7 @@ def _devices(records: Iterable[CellRecord]) -> list[str]:
                 totals[device, name] += value
     lines = []
     for device, count in cells.most_common():
-        line = f"{device} ({count} {'cell' if count == 1 else 'cells'}"
+        line = f"{device} ({format_count(count, 'cell')}"
         seconds = totals[device, "seconds"]
         if seconds > 0:
             rate = totals[device, "iterations"] / seconds

@@ -20,7 +20,7 @@ from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings, batch_key
-from nstcore.plan.values import format_size
+from nstcore.plan.values import format_count, format_size
 
 log = logging.getLogger(__name__)
 
@@ -306,8 +306,7 @@ class MicroBatch(Generic[Item]):
     fits: bool = True
 
     def __str__(self) -> str:
-        count = len(self.items)
-        images = "1 image" if count == 1 else f"{count} images"
+        images = format_count(len(self.items), "image")
         tiles = "" if self.tile is None else f" in tiles of {self.tile} px"
         return f"{images} at a time, history {self.history}{tiles}"
 
