@@ -121,10 +121,9 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def _without_profile(color: IntegerPixels) -> IntegerPixels:
-    channels = color.shape[2]
-    if channels == 3:
+    if color.shape[2] == 3:
         return color
-    if channels == 1:
+    if color.shape[2] == 1:
         return cast(IntegerPixels, np.repeat(color, 3, axis=2))
     # Each ink darkens what black leaves: (1 - C)(1 - K).
     full_scale = np.iinfo(color.dtype).max

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -45,13 +44,11 @@ class DecodedImage:
     Attributes:
         pixels: ``(H, W, 3)`` uint8, or uint16 where the source had more than 8 bits; read-only.
         source_format: ``"PNG"``, ``"JPEG"``, ``"WEBP"`` or ``"TIFF"``.
-        path: the file it came from.
         alpha: ``(H, W)`` of the same dtype, full scale = opaque; None where all is opaque.
     """
 
     pixels: IntegerPixels
     source_format: str
-    path: Path
     alpha: IntegerPixels | None = None
 
     def __post_init__(self) -> None:

@@ -90,7 +90,7 @@ def decode(path: Path | str, *, background: str = "#ffffff", flat: bool = True) 
     pixels = np.array(color.upright(rgb, raw.orientation), order="C")
     if alpha is not None:
         alpha = cast(IntegerPixels, np.array(color.upright(alpha, raw.orientation), order="C"))
-    return DecodedImage(cast(IntegerPixels, pixels), source_format, path, alpha)
+    return DecodedImage(cast(IntegerPixels, pixels), source_format, alpha)
 
 
 def read_file(path: Path) -> bytes:

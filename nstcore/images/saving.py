@@ -199,14 +199,13 @@ def prepare(
     pixels = image.pixels
     if target != native:
         pixels = quantize(resize(to_float(pixels), target), image.bits)
-    prepared = DecodedImage(pixels, "PNG", Path(destination))
     write_bytes(destination, _encode_png(pixels))
     metadata = {
         "path": str(source),
-        "digest": prepared.digest,
-        "width": prepared.width,
-        "height": prepared.height,
-        "bits": prepared.bits,
+        "digest": pixel_digest(pixels),
+        "width": target[0],
+        "height": target[1],
+        "bits": image.bits,
         "source_width": image.width,
         "source_height": image.height,
     }

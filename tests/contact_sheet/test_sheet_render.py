@@ -12,7 +12,7 @@ from synthetic import painting, write_run
 from nstcore.contact_sheet.axes import SheetSpec, page_names
 from nstcore.contact_sheet.layout import find_sources, plan_pages, source_sizes
 from nstcore.contact_sheet.render import FLAWED, PAPER, write_sheets
-from nstcore.errors import ImageError, UserError
+from nstcore.errors import UserError
 from nstcore.images.reading import read_thumbnail
 from nstcore.results.tables import collect
 
@@ -211,21 +211,9 @@ def test_a_source_of_several_sizes_is_the_largest(tmp_path: Path) -> None:
     assert [p.name for p in find_sources(tmp_path)["content"]["cat"]] == ["512short.png"]
 
 
-def test_pictures_of_all_kinds_can_be_read(tmp_path: Path) -> None:
-    picture = painting(1, (80, 40))
-    for suffix in ("png", "jpg", "webp", "tif"):
-        picture.save(tmp_path / f"a.{suffix}")
-        assert read_thumbnail(tmp_path / f"a.{suffix}", (40, 40)).size == (40, 20)
-    deep = np.full((4, 4), 0x8000, dtype=np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert read_thumbnail(tmp_path / "deep.png", (4, 4)).getpixel((0, 0)) == (128, 128, 128)
-    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert read_thumbnail(tmp_path / "clear.png", (4, 4)).getpixel((0, 0)) == (255, 255, 255)
+def test_sizes_of_sources_are_upright(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
-    picture.save(tmp_path / "turned.jpg", exif=turned)
-    assert read_thumbnail(tmp_path / "turned.jpg", (80, 80)).size == (40, 80)
+    painting(1, (80, 40)).save(tmp_path / "turned.jpg", exif=turned)
     sizes = source_sizes({"style": {"s": tmp_path / "turned.jpg"}})
     assert sizes == {("style", "s"): (40, 80)}
-    with pytest.raises(ImageError, match="missing"):
-        read_thumbnail(tmp_path / "no.png", (4, 4))
