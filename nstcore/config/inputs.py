@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from nstcore.config.strict import SettingsSpec, StrictModel
-from nstcore.core.settings import Region
+from nstcore.core.setting_types import Region
 
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -11,7 +11,8 @@ from nstcore.config.expressions import parse_threshold
 from nstcore.config.inputs import ContentSpec, StyleSpec
 from nstcore.config.strict import Folder, Id, SettingsSpec, StrictModel
 from nstcore.config.sweep import Sweep
-from nstcore.core.settings import EncoderName, Settings
+from nstcore.core.setting_types import EncoderName
+from nstcore.core.settings import Settings
 from nstcore.errors import did_you_mean
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]

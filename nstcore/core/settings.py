@@ -7,98 +7,26 @@ descriptions from here.  Keys of cells, batches and estimates of time follow fro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import PydanticKnownError
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from nstcore.core.effects import Effects, effects_of, setting
-from nstcore.core.encoders.registry import ENCODERS, EncoderSpec, all_layers
+from nstcore.core.encoders.registry import ENCODERS, EncoderSpec
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.optimizers import OPTIMIZERS
-
-
-def _layer_weights(value: Any) -> Any:
-    """A list of names means equal weights; a single name is a list of one."""
-    if isinstance(value, str):
-        value = [value]
-    return dict.fromkeys(value, 1.0) if isinstance(value, (list, tuple)) else value
-
-
-def _check_layers(value: dict[str, float]) -> dict[str, float]:
-    known = all_layers()
-    for name in value:
-        if name not in known:
-            raise ValueError(f"unknown layer {name!r}; the layers are {', '.join(known)}")
-    if not any(weight > 0 for weight in value.values()):
-        raise ValueError("give at least one layer with a weight above 0")
-    return {name: value[name] for name in known if name in value}
-
-
-def _check_iterations(value: int | list[int]) -> int | list[int]:
-    numbers = value if isinstance(value, list) else [value]
-    if not numbers or any(number < 1 for number in numbers):
-        raise ValueError("every level needs at least 1 iteration, for example 200")
-    return value
-
-
-Layers = Annotated[
-    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]],
-    BeforeValidator(_layer_weights),
-    AfterValidator(_check_layers),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}},
-                {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
-            ]
-        }
-    ),
-]
-"""Layer -> weight; one name or a list of names, all with the weight 1, mean the same."""
-Iterations = Annotated[int | list[int], AfterValidator(_check_iterations)]
-
-
-def one_of(table: Mapping[str, object]) -> BeforeValidator:
-    """A check that a name is in a table, with the error message of ``Literal``."""
-
-    def known(name: Any) -> Any:
-        if not isinstance(name, str) or name not in table:
-            raise PydanticKnownError(
-                "literal_error", {"expected": " or ".join(repr(known) for known in table)}
-            )
-        return name
-
-    return BeforeValidator(known)
-
-
-EncoderName = Annotated[
-    str, one_of(ENCODERS), WithJsonSchema({"enum": [*ENCODERS], "type": "string"})
-]
-StatisticName = Annotated[
-    str, one_of(STYLE_LOSSES), WithJsonSchema({"enum": [*STYLE_LOSSES], "type": "string"})
-]
-OptimizerName = Annotated[
-    str, one_of(OPTIMIZERS), WithJsonSchema({"enum": [*OPTIMIZERS], "type": "string"})
-]
-Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Region = Annotated[
-    str,
-    StringConstraints(pattern=r"^(#[0-9a-fA-F]{6}|[A-Za-z0-9][A-Za-z0-9._-]*)$", max_length=100),
-    AfterValidator(lambda name: name.lower() if name.startswith("#") else name),
-]
-"""Name of a region: the colour that it has in a guide, or a name of one's own."""
+from nstcore.core.setting_types import (
+    Effects,
+    EncoderName,
+    Iterations,
+    Layers,
+    Number,
+    OptimizerName,
+    Region,
+    StatisticName,
+    effects_of,
+    setting,
+)
 
 
 def _read_by_optimizer(name: str) -> Callable[[Settings], bool]:
@@ -397,12 +325,10 @@ class Settings(SettingsFields):
             sizes.append(smaller)
 
     def level_iterations(self) -> list[int]:
-        """Iterations of every level, in the order of :meth:`level_sizes`."""
+        """Iterations of every level, in the order of `level_sizes`."""
         count = len(self.level_sizes())
-        if isinstance(self.iterations, int):
-            return [self.iterations] * count
-        given = self.iterations
-        # A list longer than the pyramid keeps its fine end: that is where the picture is finished.
+        given = [self.iterations] if isinstance(self.iterations, int) else self.iterations
+        # A list longer than the pyramid keeps its fine end: that is where the image is finished.
         given = given[-count:]
         return given + [given[-1]] * (count - len(given))
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from nstcore.config.run import Output
-from nstcore.core.settings import EFFECTS, Settings, effects_of, setting
+from nstcore.core.setting_types import effects_of, setting
+from nstcore.core.settings import EFFECTS, Settings
 from nstcore.plan.keys import cell_key, target_key
 
 KNOWN = json.loads((Path(__file__).parent / "keys.json").read_text())

@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def __call__(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """See :meth:`forward`."""
+        """See `forward`."""
         features: dict[str, Tensor] = super().__call__(image, layers)
         return features
 
@@ -68,15 +68,14 @@ class Encoder(nn.Module):
             layers: names such as ``relu4_2``, none deeper than ``depth``.
 
         Returns:
-            name -> (N, C, H // stride, W // stride) activations.
+            Layer -> (N, C, H // stride, W // stride).
 
         Raises:
             ValueError: if a layer is unknown or was not built.
             ImageTooSmall: if the image is smaller than the deepest layer's stride.
         """
         wanted = set(layers)
-        unknown = wanted - set(self.layers)
-        if unknown:
+        if unknown := wanted - set(self.layers):
             raise ValueError(f"layer {min(unknown)!r} is not among those built: {self.layers}")
         last = self.spec.deepest(wanted)
         smallest = self.spec.stride(last)

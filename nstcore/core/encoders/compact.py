@@ -51,10 +51,7 @@ class CompactEncoder(VGG):
     """A narrow VGG-19 up to ``relu5_1`` with its adapters.
 
     Args:
-        widths: channels of the five stages.
-        depth: the deepest layer that will be asked for; the rest is not built.
-        pooling: how the resolution is halved between stages (see ``nstcore.core.encoders.vgg.pool``).
-        padding: how a picture is continued at its border.
+        widths, depth, pooling, padding: see `VGG`.
 
     Raises:
         ValueError: if ``depth`` is deeper than ``relu5_1``.
@@ -92,7 +89,7 @@ class CompactEncoder(VGG):
 
     @adapters.setter
     def adapters(self, value: dict[str, tuple[Tensor, Tensor]]) -> None:
-        """VGG's constructor sets an empty mapping; here the modules in ``lifts`` are the truth."""
+        """Ignore the empty mapping of the base class; they are in ``lifts``."""
 
     def lift(self, layer: str) -> Adapter:
         """The adapter of a layer.
@@ -150,19 +147,14 @@ def load_compact(
 ) -> CompactEncoder:
     """The compact encoder with trained weights, frozen, in float32 on the CPU.
 
-    Args:
-        path: a file that the distillation wrote (default: the packaged one).
-        depth: the deepest layer that will be asked for; the rest is not built.
-        pooling: how the resolution is halved; trained with ``max``.
-        padding: how a picture is continued at its border; trained with ``zeros`` and ``replicate``.
+    It was trained with ``max`` as pooling, and ``zeros`` and ``replicate`` as padding.
 
     Raises:
         WeightsError: if the file is missing or does not fit.
     """
     tensors, metadata = read_compact(path)
-    encoder = CompactEncoder(
-        tuple(json.loads(metadata["widths"])), depth=depth, pooling=pooling, padding=padding
-    )
+    widths = tuple(json.loads(metadata["widths"]))
+    encoder = CompactEncoder(widths, depth=depth, pooling=pooling, padding=padding)
     fill(encoder, tensors, str(path))
     return encoder
 
@@ -174,19 +166,15 @@ def fill(encoder: CompactEncoder, tensors: Mapping[str, Tensor], source: str) ->
     Raises:
         WeightsError: naming the first key that is missing or has another shape.
     """
-    for layer in encoder.layers:
-        for module, prefix in (
-            (encoder.convolutions[layer], layer),
-            (encoder.lift(layer), f"adapter.{layer}"),
-        ):
-            for part, target in module.named_parameters():
-                found = tensors.get(f"{prefix}.{part}")
-                if found is None or found.shape != target.shape:
-                    shape = None if found is None else tuple(found.shape)
-                    raise WeightsError(
-                        f"{source}: {prefix}.{part} has shape {shape}, not {tuple(target.shape)}"
-                    )
-                target.copy_(found)
+    modules = {layer: encoder.convolutions[layer] for layer in encoder.layers}
+    modules |= {f"adapter.{layer}": encoder.lift(layer) for layer in encoder.layers}
+    for prefix, module in modules.items():
+        for part, target in module.named_parameters():
+            key = f"{prefix}.{part}"
+            shape = tuple(tensors[key].shape) if key in tensors else None
+            if shape != target.shape:
+                raise WeightsError(f"{source}: {key} has shape {shape}, not {tuple(target.shape)}")
+            target.copy_(tensors[key])
 
 
 # --- As the registry asks for it. ---

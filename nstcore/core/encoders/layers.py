@@ -1,13 +1,11 @@
-"""The shape of VGG-19: names, order and geometry of its layers.
+"""The shape of VGG-19: names, order and geometry of its layers, without torch.
 
-This module knows no torch, so that a configuration can be checked where torch is not installed.
 Names follow the usual convention: ``relu4_2`` is the rectified output of the second convolution
 of the fourth stage (Simonyan & Zisserman 2015, table 1, column E).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 CONVOLUTIONS_PER_STAGE: tuple[int, ...] = (2, 2, 4, 4, 4)
@@ -66,9 +64,5 @@ def torchvision_index(layer: str) -> int:
     torchvision numbers convolutions, rectifiers and poolings through: ``relu1_1`` is 0, ``relu2_1``
     is 5, ``relu5_1`` is 28.
     """
-    match = re.fullmatch(r"relu(\d)_(\d)", layer)
-    if match is None or layer not in LAYERS:
-        raise ValueError(f"no layer {layer!r}; there are {LAYERS[0]} to {LAYERS[-1]}")
-    in_stage, position = int(match[1]), int(match[2])
-    before = sum(2 * count + 1 for count in CONVOLUTIONS_PER_STAGE[: in_stage - 1])
-    return before + 2 * (position - 1)
+    before = sum(2 * count + 1 for count in CONVOLUTIONS_PER_STAGE[: stage(layer) - 1])
+    return before + 2 * (int(layer[6]) - 1)

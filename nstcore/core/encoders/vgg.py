@@ -33,12 +33,10 @@ _L2_SCALE = 0.78
 
 
 def pool(features: Tensor, pooling: Pooling) -> Tensor:
-    """Halve the resolution of ``features`` (N, C, H, W); an odd last row or column is dropped.
+    """Halve the resolution of (N, C, H, W) activations; an odd last row or column is dropped.
 
-    Args:
-        features: activations (N, C, H, W), H and W at least 2.
-        pooling: ``max``; ``avg``, the mean (Gatys et al. 2015, section 2); ``l2``, the root of the
-            window's sum of squares, times 0.78.
+    By the maximum, the mean (Gatys et al. 2015, section 2), or the root of the window's sum of squares,
+    times 0.78.
     """
     if pooling == "max":
         return F.max_pool2d(features, 2)
@@ -56,13 +54,10 @@ def pad(x: Tensor, padding: Padding) -> Tensor:
     deterministic on CUDA.
     """
     inner = 0 if padding == "replicate" or min(x.shape[-2:]) < 2 else 1
-    last = -1 - inner
-    width = x.shape[-1]
-    x = torch.cat([x[..., inner : inner + 1], x, x[..., width + last : width + last + 1]], dim=-1)
-    height = x.shape[-2]
-    return torch.cat(
-        [x[..., inner : inner + 1, :], x, x[..., height + last : height + last + 1, :]], dim=-2
-    )
+    for dim in (-1, -2):
+        first, last = (x.narrow(dim, at, 1) for at in (inner, x.shape[dim] - 1 - inner))
+        x = torch.cat([first, x, last], dim=dim)
+    return x
 
 
 class VGG(Encoder):
@@ -71,8 +66,7 @@ class VGG(Encoder):
     Args:
         widths: channels of the five stages; (64, 128, 256, 512, 512) is VGG-19.
         depth: the deepest layer that will be asked for; the rest is not built.
-        pooling: how the resolution is halved between stages.
-        padding: how an image is continued at its border, before every convolution.
+        pooling, padding: see `Encoder`.
         spec: the encoder, whose layers get these widths.
 
     Example:
@@ -116,6 +110,7 @@ class VGG(Encoder):
                 found[layer.name] = x
         return found
 
+    @torch.no_grad()
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights from a state dict with torchvision's ``features.N.weight`` keys.
 
@@ -123,19 +118,13 @@ class VGG(Encoder):
             KeyError: naming the first key that is missing.
             ValueError: naming the first key whose shape is not the one expected.
         """
-        with torch.no_grad():
-            for layer in self.layers:
-                convolution = self.convolutions[layer]
-                for part in ("weight", "bias"):
-                    key = f"features.{torchvision_index(layer)}.{part}"
-                    if key not in state:
-                        raise KeyError(key)
-                    target = getattr(convolution, part)
-                    if state[key].shape != target.shape:
-                        raise ValueError(
-                            f"{key} has shape {tuple(state[key].shape)} instead of {tuple(target.shape)}"
-                        )
-                    target.copy_(state[key])
+        for layer in self.layers:
+            for part, target in self.convolutions[layer].named_parameters():
+                key = f"features.{torchvision_index(layer)}.{part}"
+                shape, wanted = tuple(state[key].shape), tuple(target.shape)
+                if shape != wanted:
+                    raise ValueError(f"{key} has shape {shape} instead of {wanted}")
+                target.copy_(state[key])
 
 
 # --- VGG-19, as the registry asks for it. ---

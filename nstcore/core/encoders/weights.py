@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> dict[str, Any]:
+def fetch(encoder: str, weights: str | None, destination: Path, info: Path) -> dict[str, Any]:
     """Bring an encoder's weights into a run: checked, without what no loss needs, quick to load.
 
     Args:
@@ -27,10 +27,10 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
         weights: a file: for ``vgg19`` a ``.pth`` or ``.safetensors`` file with torchvision's keys, for
             ``compact`` one that the distillation wrote; None for the packaged or downloaded one.
         destination: the ``.safetensors`` file to write.
-        facts: the JSON to write beside it: name, source and sha256 of the file the weights came from.
+        info: the JSON to write: name, source and sha256 of the file the weights came from.
 
     Returns:
-        What was written to ``facts``.
+        What was written to ``info``.
 
     Raises:
         WeightsError: if the weights are missing or are not the encoder's.
@@ -40,12 +40,8 @@ def fetch(encoder: str, weights: str | None, destination: Path, facts: Path) -> 
     path = Path(weights) if weights is not None else module.download()
     with atomic_path(destination) as temporary:
         module.prepare(path, temporary)
-    found = {
-        "name": encoder,
-        "source": weights or spec.source,
-        "sha256": file_sha256(path),
-    }
-    write_json(facts, found)
+    found = {"name": encoder, "source": weights or spec.source, "sha256": file_sha256(path)}
+    write_json(info, found)
     log.info("%s: weights from %s, sha256 %s", encoder, found["source"], found["sha256"])
     return found
 
@@ -87,12 +83,7 @@ def load_encoder(
 
     spec = ENCODERS[settings.encoder]
     encoder: Encoder = spec.load_module().load(
-        weights,
-        depth=spec.deepest(layers),
-        pooling=settings.pooling,
-        padding=settings.padding,
+        weights, depth=spec.deepest(layers), pooling=settings.pooling, padding=settings.padding
     )
     encoder.half_precision = half
-    encoder.to(device)
-    encoder.to(memory_format=torch.channels_last)
-    return encoder
+    return encoder.to(device).to(memory_format=torch.channels_last)
