@@ -100,17 +100,17 @@ def stylize(
         raise ValueError(
             "the images of a batch must agree in size, regions and all settings but weights"
         )
-    settings = tasks[0].settings
+    batch = _Batch(encoder, tasks, device, tile)
+    settings = batch.settings
     height, width = tasks[0].content.shape[:2]
     weights = {name: _values(tasks, name).to(device) for name in PER_IMAGE}
-    evaluator = partial(_evaluator, tile=tile, grey=settings.color == "luminance")
     pyramid = levels(settings, (width, height))
     total = sum(iterations for _, iterations in pyramid)
     first = len(settings.level_sizes()) - len(pyramid)  # coarser ones are too small for the encoder
     saved = None if checkpointer is None else checkpointer.load()
     history = History(len(tasks), None if saved is None else saved.history)
     if saved is None:
-        images = _start(tasks, pyramid[0][0]).to(device)
+        images = batch.start(pyramid[0][0]).to(device)
     else:
         log.info("continuing at level %d, iteration %d", saved.level, saved.iteration)
         images = torch.zeros(
@@ -124,15 +124,15 @@ def stylize(
             continue
         started = time.perf_counter()
         images = resample(images, size[1], size[0])
-        objective = _level_objective(encoder, tasks, level, size, weights, device, tile)
+        objective = batch.objective(level, size, weights)
         if settings.normalization == "gradient":
-            objective = balance_gradients(objective, size[1], size[0], evaluator)
+            objective = balance_gradients(objective, size[1], size[0], batch.evaluator)
         problem = Problem(
-            evaluator(objective),
+            batch.evaluator(objective),
             images,
             iterations,
             tolerance=settings.tolerance,
-            select=partial(_selected, objective, evaluator),
+            select=partial(batch.evaluator_of, objective),
             callback=None if progress is None else partial(_report, progress, done, total),
         )
         minimizer = OPTIMIZERS[settings.optimizer](
@@ -190,143 +190,128 @@ def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
     return values.permute(2, 0, 1).unsqueeze(0).to(device, non_blocking=pinned)
 
 
-# --- Where a level starts, and its targets ---
+@dataclass(frozen=True)
+class _Batch:
+    """Tasks that are optimized together: their start, and the objective of a level."""
 
+    encoder: Encoder
+    tasks: Sequence[StylizeTask]
+    device: torch.device | str
+    tile: int | None
 
-def _start(tasks: Sequence[StylizeTask], size: Size) -> Tensor:
-    """The images before the first iteration, (N, 3, H, W) on the CPU."""
-    width, height = size
-    starts: list[Tensor] = []
-    for task in tasks:
-        random = generator(task.seed)
-        kind = task.settings.init
-        if kind == "noise":
-            start = white_noise(height, width, random)
-        elif kind == "style":
-            if task.style_image is None:
-                raise ValueError("`init: style` needs the style's image")
-            start = style_noise(height, width, to_tensor(task.style_image)[0], random)
-        else:
-            source = task.start if kind == "file" else task.content
-            if source is None:
-                raise ValueError("`init: file` needs an image to start from")
-            start = to_tensor(resize(source, size))[0]
-        starts.append(add_noise(start, task.settings.init_noise, random))
-    images = torch.stack(starts)
-    if tasks[0].settings.color == "luminance":
-        # Contents and styles are grey there; noise has three channels, of which one is taken.
-        images = images[:, :1].expand_as(images).contiguous()
-    return images
+    @property
+    def settings(self) -> Settings:
+        """What all tasks agree in, and the first one's own weights."""
+        return self.tasks[0].settings
 
+    def start(self, size: Size) -> Tensor:
+        """The images before the first iteration, (N, 3, H, W) on the CPU."""
+        width, height = size
+        starts: list[Tensor] = []
+        for task in self.tasks:
+            random = generator(task.seed)
+            kind = task.settings.init
+            if kind == "noise":
+                start = white_noise(height, width, random)
+            elif kind == "style":
+                if task.style_image is None:
+                    raise ValueError("`init: style` needs the style's image")
+                start = style_noise(height, width, to_tensor(task.style_image)[0], random)
+            else:
+                source = task.start if kind == "file" else task.content
+                if source is None:
+                    raise ValueError("`init: file` needs an image to start from")
+                start = to_tensor(resize(source, size))[0]
+            starts.append(add_noise(start, task.settings.init_noise, random))
+        images = torch.stack(starts)
+        if self.settings.color == "luminance":
+            # Contents and styles are grey there; noise has three channels, of which one is taken.
+            images = images[:, :1].expand_as(images).contiguous()
+        return images
 
-def _level_objective(
-    encoder: Encoder,
-    tasks: Sequence[StylizeTask],
-    level: int,
-    size: Size,
-    weights: Mapping[str, Tensor],
-    device: torch.device | str,
-    tile: int | None,
-) -> Objective:
-    settings = tasks[0].settings
-    targets, guides = [task.styles[level] for task in tasks], None
-    if tasks[0].regions is not None:
-        targets, guides = _regional_targets(tasks, targets, size, device)
-    if all(target is targets[0] for target in targets):
-        targets = targets[:1]
-    return build_objective(
-        encoder,
-        settings,
-        content=_content_targets(encoder, tasks, size, device, tile),
-        style={
+    def objective(self, level: int, size: Size, weights: Mapping[str, Tensor]) -> Objective:
+        """The objective of one level; the weights are (N,)."""
+        targets, guides = [task.styles[level] for task in self.tasks], None
+        if self.tasks[0].regions is not None:
+            targets, guides = self._regional_targets(targets, size)
+        if all(target is targets[0] for target in targets):
+            targets = targets[:1]
+        style = {
             layer: Moments(
-                torch.cat([moments[layer].gram for moments in targets]).to(device),
-                torch.cat([moments[layer].mean for moments in targets]).to(device),
+                torch.cat([moments[layer].gram for moments in targets]).to(self.device),
+                torch.cat([moments[layer].mean for moments in targets]).to(self.device),
             )
-            for layer in settings.used_style_layers
-        },
-        guides=guides,
-        weights=weights,
-    )
+            for layer in self.settings.used_style_layers
+        }
+        content = self._content_targets(size)
+        return build_objective(
+            self.encoder,
+            self.settings,
+            content=content,
+            style=style,
+            guides=guides,
+            weights=weights,
+        )
 
+    def _content_targets(self, size: Size) -> dict[str, Tensor]:
+        """Content activations at one level: (1, ...) when all images share their content."""
+        layers = self.settings.used_content_layers
+        features: dict[int, dict[str, Tensor]] = {}
+        for content in {id(task.content): task.content for task in self.tasks}.values():
+            image = to_tensor(resize(content, size), self.device)
+            features[id(content)] = tiled_features(self.encoder, image, layers, self.tile)
+        if len(features) == 1:
+            return next(iter(features.values()))
+        each = [features[id(task.content)] for task in self.tasks]
+        return {layer: torch.cat([one[layer] for one in each]) for layer in layers}
 
-def _content_targets(
-    encoder: Encoder,
-    tasks: Sequence[StylizeTask],
-    size: Size,
-    device: torch.device | str,
-    tile: int | None,
-) -> dict[str, Tensor]:
-    """Content activations at one level: (1, ...) when all images share their content."""
-    layers = tasks[0].settings.used_content_layers
-    features = {
-        key: tiled_features(encoder, to_tensor(resize(content, size), device), layers, tile)
-        for key, content in {id(task.content): task.content for task in tasks}.items()
-    }
-    if len(features) == 1:
-        return next(iter(features.values()))
-    return {
-        layer: torch.cat([features[id(task.content)][layer] for task in tasks]) for layer in layers
-    }
-
-
-def _regional_targets(
-    tasks: Sequence[StylizeTask],
-    targets: Sequence[Mapping[str, Moments]],
-    size: Size,
-    device: torch.device | str,
-) -> tuple[list[Mapping[str, Moments]], dict[str, Guide]]:
-    """For each image the moments of every region, and the guides: (1, ...) when all share them."""
-    settings, names = tasks[0].settings, tasks[0].region_names
-    layers = settings.used_style_layers
-    regional = {id(target): regional_moments(target, layers, names) for target in targets}
-    masks: dict[int, dict[str, Guide]] = {}
-    guides: dict[tuple[object, ...], dict[str, Guide]] = {}
-    chosen = []
-    for task, target in zip(tasks, targets, strict=True):
-        assert task.regions is not None
-        if id(task.regions) not in masks:
-            scaled = torch.from_numpy(task.regions.scaled(size)).to(device)
-            masks[id(task.regions)] = layer_guides(
-                settings.encoder_spec, scaled, layers, settings.guide_propagation, names
-            )
-        factors = [task.settings.region_weights.get(name, 1.0) for name in names]
-        key = (id(task.regions), id(target), *factors)
-        if key not in guides:
-            _, present = regional[id(target)]
-            guides[key] = {
-                layer: guide.scaled(
-                    torch.tensor(factors, device=device) * present[layer].to(device)
+    def _regional_targets(
+        self, targets: Sequence[Mapping[str, Moments]], size: Size
+    ) -> tuple[list[Mapping[str, Moments]], dict[str, Guide]]:
+        """For each image the moments of every region, and the guides: (1, ...) when all share them."""
+        settings, names = self.settings, self.tasks[0].region_names
+        layers = settings.used_style_layers
+        regional = {id(target): regional_moments(target, layers, names) for target in targets}
+        masks: dict[int, dict[str, Guide]] = {}
+        guides: dict[tuple[object, ...], dict[str, Guide]] = {}
+        chosen = []
+        for task, target in zip(self.tasks, targets, strict=True):
+            assert task.regions is not None
+            if id(task.regions) not in masks:
+                scaled = torch.from_numpy(task.regions.scaled(size)).to(self.device)
+                masks[id(task.regions)] = layer_guides(
+                    settings.encoder_spec, scaled, layers, settings.guide_propagation, names
                 )
-                for layer, guide in masks[id(task.regions)].items()
-            }
-        chosen.append(guides[key])
-    stacked = stack_guides(chosen if len(guides) > 1 else chosen[:1])
-    return [regional[id(target)][0] for target in targets], stacked
+            factors = [task.settings.region_weights.get(name, 1.0) for name in names]
+            key = (id(task.regions), id(target), *factors)
+            if key not in guides:
+                _, present = regional[id(target)]
+                weights = torch.tensor(factors, device=self.device)
+                guides[key] = {
+                    layer: guide.scaled(weights * present[layer].to(self.device))
+                    for layer, guide in masks[id(task.regions)].items()
+                }
+            chosen.append(guides[key])
+        stacked = stack_guides(chosen if len(guides) > 1 else chosen[:1])
+        return [regional[id(target)][0] for target in targets], stacked
 
+    def evaluator(self, objective: Objective) -> Evaluate:
+        """Evaluation in tiles; for ``color: luminance`` the gradient is projected onto equal channels.
 
-# --- How an objective is evaluated ---
+        Images that are not grey count as their first channel then.  A network's channels do not see red,
+        green and blue alike: a grey image would get colours even where content and style are grey.
+        """
+        evaluate = TiledObjective(objective, self.tile).evaluate
 
+        def projected(images: Tensor) -> tuple[Losses, Tensor]:
+            losses, gradient = evaluate(images[:, :1].expand_as(images).contiguous())
+            return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
 
-def _evaluator(objective: Objective, tile: int | None, grey: bool) -> Evaluate:
-    """Evaluation in tiles; among grey images the gradient is projected onto equal channels.
+        return projected if self.settings.color == "luminance" else evaluate
 
-    Images that are not grey count as their first channel.  A network's channels do not see red, green
-    and blue alike, so that a grey image would get colours even where content and style are grey.
-    """
-    evaluate = TiledObjective(objective, tile).evaluate
-
-    def projected(images: Tensor) -> tuple[Losses, Tensor]:
-        losses, gradient = evaluate(images[:, :1].expand_as(images).contiguous())
-        return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
-
-    return projected if grey else evaluate
-
-
-def _selected(
-    objective: Objective, evaluator: Callable[[Objective], Evaluate], rows: Tensor
-) -> Evaluate:
-    return evaluator(objective.select(rows))
+    def evaluator_of(self, objective: Objective, rows: Tensor) -> Evaluate:
+        """The same for some of the images, (N',) indices."""
+        return self.evaluator(objective.select(rows))
 
 
 def _report(progress: Progress, done: int, total: int, iteration: int, losses: Losses) -> None:
