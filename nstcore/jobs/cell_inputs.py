@@ -119,12 +119,7 @@ class CellInputs:
         )
 
     def file(self, pattern: str, **parts: Any) -> Path:
-        """A file of the run by its pattern in :mod:`nstcore.plan.paths`.
-
-        Args:
-            pattern: its style, content, size and encoder are those of the cell.
-            parts: what else it has.
-        """
+        """A file by its pattern in :mod:`nstcore.plan.paths`, of the cell's style, content and so on."""
         return self.run / pattern.format(
             style=self.style_id,
             content=self.content_id,
@@ -135,11 +130,7 @@ class CellInputs:
 
 
 class RunInputs:
-    """The prepared inputs of a run: their metadata is read once.
-
-    Args:
-        plan: the run.
-    """
+    """The prepared inputs of a run: their metadata is read once."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.run = plan, Path(plan.config.run_dir)

@@ -146,7 +146,6 @@ class FileCheckpointer:
         folders: of each image of the batch.
         every: seconds between states; infinity to save only when the work has to end.
         stop: why the work has to end now, or None.
-        clock: seconds of a monotonic clock.
     """
 
     folders: Sequence[Path]

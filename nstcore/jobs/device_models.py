@@ -76,10 +76,9 @@ class DeviceModels:
         regions: Regions | None = None,
     ) -> None:
         """Compute the moments of one style image at one size, and of its regions, and write them."""
-        encoder = self.encoder(settings, weights, layers)
         # Tiles are exact, and a style that fits into one is not cut.
         found = image_moments(
-            encoder,
+            self.encoder(settings, weights, layers),
             pixels,
             size,
             layers,
@@ -102,13 +101,7 @@ class DeviceModels:
     ) -> Callable[[Pixels], dict[str, float]]:
         """A function that measures finished images of one content and one style.
 
-        Args:
-            settings: of the encoder that evaluates; ``size`` is the evaluation size.
-            weights: of that encoder.
-            content: prepared at the evaluation size.
-            styles: the style's images, at any size, with their weights.
-            target: the style's moments at the evaluation size.
-            regions: of the content, at the evaluation size.
+        Content, target and regions have the size of the settings, which are the evaluation's.
         """
         spec = settings.encoder_spec
         encoder = self.encoder(settings, weights, spec.evaluation_layers)

@@ -155,12 +155,8 @@ class Engine(DeviceModels):
     ) -> Iterator[tuple[int, StylizeResult]]:
         """Make all images, several at a time, and yield each with its index as it is finished.
 
-        An image that cannot be made is yielded with its reason; the others are still made.
-
-        Args:
-            requests: the images.
-            progress: called during the optimization.
-            claim: says which ones to make now; what has to wait comes after everything else.
+        An image that cannot be made is yielded with its reason; the others are still made.  ``claim``
+        says which ones to make now; what has to wait comes after everything else.
 
         Raises:
             Preempted: the work had to end early; the states of unfinished images are saved.

@@ -39,9 +39,6 @@ class InputCache:
     """The pixels of a batch's inputs; those used last are kept, and cells come in a suitable order.
 
     Several threads may ask at once: at worst both read the same file.
-
-    Args:
-        scratch: folder for copies on this node's disk; see :class:`Scratch`.
     """
 
     def __init__(self, scratch: str | None) -> None:

@@ -7,8 +7,10 @@ import logging
 import platform
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,15 +39,22 @@ PACKAGES = ("nstcore", "torch", "numpy", "pillow")
 """What computes here: their versions are in the record."""
 
 
-class Evaluator:
-    """Measures the finished images of a run, or finds their metrics in the store.
+@dataclass(frozen=True)
+class BatchCell:
+    """A cell of a batch, what it is made from, and its key."""
 
-    Args:
-        inputs: of the run.
-        images: give the pixels.
-        store: has the metrics of images that were measured before, and keeps new ones.
-        engine: measures.
-    """
+    cell: Cell
+    inputs: CellInputs
+    key: str
+
+    @property
+    def place(self) -> Path:
+        """Where its image belongs."""
+        return self.inputs.run / self.cell.image
+
+
+class Evaluator:
+    """Measures the finished images of a run, or finds their metrics in the store."""
 
     def __init__(
         self, inputs: RunInputs, images: InputCache, store: Store, engine: Callable[[], Engine]
@@ -112,21 +121,20 @@ def json_safe(value: float) -> float | None:
 def store_image(
     store: Store,
     images: InputCache,
-    inputs: CellInputs,
-    key: str,
+    cell: BatchCell,
     made: StylizeResult,
-    members: Sequence[tuple[str, CellInputs]] = (),
+    members: Sequence[BatchCell] = (),
 ) -> Callable[[], StoredCell]:
     """What puts a finished image into the store: files only, fit for a thread of its own.
 
     Args:
         store: where to.
         images: give the content, whose transparency and colors the image may have.
-        inputs, key: of the cell.
-        made: the result.
-        members: keys and inputs of everything in its batch, in order.
+        cell, made: the image's cell and the result.
+        members: everything in its batch, in order.
     """
     assert made.result is not None
+    inputs = cell.inputs
     output, settings = inputs.output, inputs.settings
     pixels, alpha = made.result.image, images.alpha(inputs)
     if settings.color != "style":
@@ -140,92 +148,76 @@ def store_image(
             None if alpha is None else levels_of(alpha, output.bits),
         )
     record = _new_record(
-        inputs,
-        key,
+        cell,
         made,
         seed=inputs.seed,
         image=ImageInfo(**image),
         output=output.model_dump(),
-        **_batch_members(key, inputs, members),
+        **_batch_members(cell, members),
     )
-    embedded = record.to_json(exclude={"trace"})
-    return lambda: store.put(
-        key,
-        f".{output.format}",
-        lambda path: write_image(
-            path,
-            pixels,
-            bits=output.bits,
-            quality=output.quality,
-            record=embedded,
-            alpha=alpha,
-        ),
-        record.to_json(),
+    write = partial(
+        write_image,
+        rgb=pixels,
+        bits=output.bits,
+        quality=output.quality,
+        record=record.to_json(exclude={"trace"}),
+        alpha=alpha,
     )
+    return lambda: store.put(cell.key, f".{output.format}", write, record.to_json())
 
 
 def write_record(
     run: str,
-    cell: Cell,
-    inputs: CellInputs,
+    cell: BatchCell,
     stored: StoredCell,
     metrics: dict[str, Any],
     evaluation: dict[str, Any],
 ) -> None:
     """Write the record of a finished cell beside its image in the run."""
-    destination = inputs.run / cell.image
     values = {
         **stored.record,
-        **_identity(run, cell),
+        **_identity(run, cell.cell),
         "status": "ok",
         "reason": None,
-        "inputs": inputs.record(),
-        "image": {**stored.record["image"], "file": destination.name},
-        "output": inputs.output.model_dump(),
+        "inputs": cell.inputs.record(),
+        "image": {**stored.record["image"], "file": cell.place.name},
+        "output": cell.inputs.output.model_dump(),
         "metrics": metrics,
         "evaluation": evaluation,
     }
     values.pop("seed", None)  # of the store; in a run it is part of `cell`
-    CellRecord.parse(values, stored.image).write(paths.record_path(destination))
+    CellRecord.parse(values, stored.image).write(paths.record_path(cell.place))
 
 
 def write_failure(
-    run: str,
-    cell: Cell,
-    inputs: CellInputs,
-    key: str,
-    made: StylizeResult,
-    evaluation: dict[str, Any],
+    run: str, cell: BatchCell, made: StylizeResult, evaluation: dict[str, Any]
 ) -> None:
     """Write the placeholder of a cell that could not be made, and the record that says why."""
-    destination = inputs.run / cell.image
-    reason = made.reason or "failed"
-    width, height = inputs.content.width or 1, inputs.content.height or 1
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    write_image(destination, placeholder(width, height, reason))
+    reason, content = made.reason or "failed", cell.inputs.content
+    cell.place.parent.mkdir(parents=True, exist_ok=True)
+    write_image(cell.place, placeholder(content.width or 1, content.height or 1, reason))
     record = _new_record(
-        inputs,
-        key,
+        cell,
         made,
-        **_identity(run, cell),
+        **_identity(run, cell.cell),
         status="failed" if made.result is None else made.result.status,
         reason=reason,
         image=None,
         metrics={},
         evaluation=evaluation,
     )
-    record.write(paths.record_path(destination))
+    record.write(paths.record_path(cell.place))
 
 
-def _new_record(inputs: CellInputs, key: str, made: StylizeResult, **more: Any) -> CellRecord:
+def _new_record(cell: BatchCell, made: StylizeResult, /, **more: Any) -> CellRecord:
     """The record of a cell that was just computed; ``more`` are its other fields."""
     trace = {} if made.result is None else made.result.trace
     return CellRecord(
         schema_version=SCHEMA,
         algorithm=ALGORITHM,
-        key=key,
-        settings=inputs.settings.model_dump(),
-        inputs=inputs.record(),
+        key=cell.key,
+        settings=cell.inputs.settings.model_dump(),
+        inputs=cell.inputs.record(),
         optimization=OptimizationInfo(**made.metadata),
         # A step that was taken back may be in the trace with an infinite loss.
         trace={name: [json_safe(value) for value in values] for name, values in trace.items()},
@@ -251,26 +243,25 @@ def _identity(run: str, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _batch_members(
-    key: str, inputs: CellInputs, members: Sequence[tuple[str, CellInputs]]
-) -> dict[str, Any]:
+def _batch_members(cell: BatchCell, members: Sequence[BatchCell]) -> dict[str, Any]:
     """What else was in a cell's batch, as far as it differs; the cell's own place is None.
 
     Empty where it was alone.
     """
     if len(members) < 2:
         return {}
-    settings, own = inputs.settings.model_dump(), inputs.record().to_json()
+    settings, own = cell.inputs.settings.model_dump(), cell.inputs.record().to_json()
     found: list[dict[str, Any] | None] = []
-    for other_key, other in members:
-        if other_key == key:
+    for other in members:
+        if other.key == cell.key:
             found.append(None)
             continue
+        inputs = other.inputs
         parts = {
-            "settings": _differing(settings, other.settings.model_dump()),
-            "inputs": _differing(own, other.record().to_json()),
+            "settings": _differing(settings, inputs.settings.model_dump()),
+            "inputs": _differing(own, inputs.record().to_json()),
         }
-        found.append({"seed": other.seed, **{name: part for name, part in parts.items() if part}})
+        found.append({"seed": inputs.seed, **{name: part for name, part in parts.items() if part}})
     return {"together": found}
 
 

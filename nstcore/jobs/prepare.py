@@ -179,12 +179,7 @@ def check_regions(plan: Plan) -> None:
 
 
 def write_grid(plan: Plan, path: Path, cells: Iterable[Cell] | None = None) -> None:
-    """Write ``grid.tsv``: one row a cell, with its key, its batch and its image's path.
-
-    Args:
-        plan: the run.
-        path: of the table.
-        cells: which; None for those of the grid.
+    """Write ``grid.tsv``: one row a cell (None: of the grid), with its key, batch and image's path.
 
     Raises:
         ConfigError: contents and styles do not have the same regions.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from nstcore.errors import UserError
 from nstcore.jobs.background import BackgroundWriter
-from nstcore.jobs.cell_inputs import CellInputs, RunInputs
+from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.heartbeat import scheduler_job
 from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.job import ShutdownSignal
-from nstcore.jobs.output import Evaluator, store_image, write_failure, write_record
+from nstcore.jobs.output import BatchCell, Evaluator, store_image, write_failure, write_record
 from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
@@ -35,25 +35,13 @@ BACKGROUND_WRITE_MAX_PIXELS = 2**22
 """Larger images are written before the next is begun, whose memory is planned without them."""
 
 
-@dataclass(frozen=True)
-class BatchCell:
-    """A cell of the batch, what it is made from, and its key."""
-
-    cell: Cell
-    inputs: CellInputs
-    key: str
-
-
 Duplicates = Sequence[BatchCell]
 """Cells with one key, such as those of two ids of one file: the first is computed and stands for all."""
 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """How many cells of a batch were linked, computed, and failed.
-
-    Those that another job made meanwhile count as linked.
-    """
+    """How many cells were linked (also those that another job made meanwhile), computed, and failed."""
 
     linked: int
     computed: int
@@ -74,8 +62,7 @@ def stylize_batch(
     their metrics, torch is not even imported.
 
     Args:
-        plan: the run.
-        cells: of one batch.
+        plan, cells: the run, and the cells of one batch.
         threads: how many the job was granted; None for all.
         progress: called during the optimization.
         waits: called from time to time while the job waits for another that makes the same cells.
@@ -166,7 +153,7 @@ def make_batch_member(
     made = next(made for i, made in own.engine.make(requests, progress) if i == position)
     if made.result is None or made.result.status != "ok":
         raise UserError(f"no image was made: {made.reason or 'failed'}")
-    return store_image(own.store, own.images, cells[position].inputs, cells[position].key, made)()
+    return store_image(own.store, own.images, cells[position], made)()
 
 
 class BatchJob:
@@ -260,12 +247,11 @@ class BatchJob:
                     failed += len(duplicates)
                     continue
                 computed += len(duplicates)
-                first = duplicates[0]
-                members = [(missing[i][0].key, missing[i][0].inputs) for i in made.members]
+                members = [missing[i][0] for i in made.members]
                 height, width = made.result.image.shape[:2]
                 small = height * width <= BACKGROUND_WRITE_MAX_PIXELS
                 writer.submit(
-                    store_image(self.store, self.images, first.inputs, first.key, made, members),
+                    store_image(self.store, self.images, duplicates[0], made, members),
                     partial(self._finish, duplicates, claims),
                     pending=PENDING_WRITES if small else 0,
                 )
@@ -288,13 +274,13 @@ class BatchJob:
 
     def link(self, cell: BatchCell, stored: StoredCell) -> None:
         """Link a stored cell to its place and write its record."""
-        link(stored.image, cell.inputs.run / cell.cell.image)
+        link(stored.image, cell.place)
         metrics, evaluation = self.evaluator.metrics(cell.cell, stored), self.evaluator.info()
-        write_record(self.plan.config.run, cell.cell, cell.inputs, stored, metrics, evaluation)
+        write_record(self.plan.config.run, cell, stored, metrics, evaluation)
 
     def _fail(self, duplicates: Duplicates, made: StylizeResult) -> None:
         """Write the record and the placeholder of cells that could not be made."""
         evaluation = self.evaluator.info()
         for cell in duplicates:
             log.error("%s: %s", cell.cell.image, made.reason or "failed")
-            write_failure(self.plan.config.run, cell.cell, cell.inputs, cell.key, made, evaluation)
+            write_failure(self.plan.config.run, cell, made, evaluation)

@@ -31,14 +31,7 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class TargetImage:
-    """One image whose statistics are a target.
-
-    Attributes:
-        digest: identity of its pixels.
-        metadata: what the target tells of it.
-        guide: its regions.
-        load, load_regions: give its pixels and its regions.
-    """
+    """One image whose statistics are a target, which tells its ``metadata``."""
 
     digest: str
     metadata: Mapping[str, Any]
@@ -86,12 +79,6 @@ def cell_targets(
 
     Where the style's colors depend on the content they are computed here, and kept in the store for
     the next job that needs the same.
-
-    Args:
-        inputs: of the cell.
-        images: give the pixels.
-        store: has, and gets, such targets.
-        engine: computes them.
     """
     settings = inputs.settings
     levels = paths.level_targets(settings)
@@ -229,15 +216,7 @@ def write_combined(
     regions: Sequence[str],
     style: str,
 ) -> None:
-    """Write the target of a style from those of its images: of a blend, or for each region.
-
-    Args:
-        destination: the file to write.
-        files: the targets of the images, in the style's order.
-        weights: their shares, of the blend or of their region.
-        regions: theirs; empty for a blend.
-        style: its id, for the log.
-    """
+    """Write the target of a style from those of its images: for each region, without any a blend."""
     from nstcore.core.targets import blend, load_moments, regional_target, save_moments
 
     loaded = [load_moments(file) for file in files]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nstcore.errors import StoreError, UserError
 from nstcore.plan import paths
-from nstcore.plan.paths import COMPARE_FOLDER, COMPARE_SUMMARY
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
 from nstcore.results.select_refined import selected_cells
@@ -45,22 +44,16 @@ def finalize(plan: Plan, summary: Path) -> None:
         )
         problems += [f"  {line}" for line in failures[:20]]
     if plan.config.compare is not None:
-        problems += _exceeded_thresholds(
-            Path(plan.config.run_dir) / COMPARE_FOLDER / COMPARE_SUMMARY
-        )
+        folder = Path(plan.config.run_dir, paths.COMPARE_FOLDER)
+        limits = json.loads((folder / paths.COMPARE_SUMMARY).read_text(encoding="utf-8"))["limits"]
+        problems += [
+            f"compare.fail_if: {limit['limit']}: {limit['problem'] or limit['says']}"
+            for limit in limits
+            if limit["exceeded"] or limit["problem"] is not None  # or it cannot be checked
+        ]
     if problems:
         raise UserError("\n".join(problems))
     write_json(summary, {**counts, "failed": failures})
-
-
-def _exceeded_thresholds(comparison: Path) -> list[str]:
-    """A line for each threshold of the comparison that is exceeded, or that cannot be checked."""
-    limits = json.loads(comparison.read_text(encoding="utf-8"))["limits"]
-    return [
-        f"compare.fail_if: {limit['limit']}: {limit['problem'] or limit['says']}"
-        for limit in limits
-        if limit["exceeded"] or limit["problem"] is not None
-    ]
 
 
 def _failure(image: Path) -> str | None:

@@ -126,10 +126,8 @@ def missing_inputs(record: FinishedRecord, root: Path) -> list[str]:
 
 def _files(record: FinishedRecord) -> list[tuple[str, str]]:
     """Name and recorded path of every input, without weights that are packaged or downloaded."""
-    parts: list[tuple[str, ContentInput | StyleInput]] = [("content", record.inputs.content)]
-    parts += _named_styles(record.inputs)
     found: list[tuple[str, str | None]] = []
-    for name, part in parts:
+    for name, part in _parts(record.inputs):
         found.append((name, part.path))
         guides = {} if part.guide is None else _guide_files(part.guide.path)
         found += [(".".join(filter(None, [name, "guide", r])), p) for r, p in guides.items()]
@@ -138,22 +136,10 @@ def _files(record: FinishedRecord) -> list[tuple[str, str]]:
 
 
 def changed_inputs(record: FinishedRecord, now: Inputs) -> list[str]:
-    """One line for every prepared input that is not what the image was made from.
-
-    Args:
-        record: of the image.
-        now: the inputs as they are now.
-    """
+    """One line for every prepared input that is not what the image was made from."""
     was = record.inputs
-    pairs: list[tuple[str, ContentInput | StyleInput, ContentInput | StyleInput]] = [
-        ("content", was.content, now.content),
-        *(
-            (what, before, after)
-            for (what, before), after in zip(_named_styles(was), now.style, strict=True)
-        ),
-    ]
     digests = []
-    for what, before, after in pairs:
+    for (what, before), (_, after) in zip(_parts(was), _parts(now), strict=True):
         digests.append((what, after.path, before.digest, after.digest))
         if before.guide is not None and after.guide is not None:
             path = " and ".join(_guide_files(after.guide.path).values())
@@ -197,11 +183,11 @@ def _changed(what: str, path: str, was: str, now: str) -> str:
     )
 
 
-def _named_styles(inputs: Inputs) -> list[tuple[str, StyleInput]]:
-    parts = inputs.style
-    if len(parts) == 1:
-        return [("style", parts[0])]
-    return [(f"style {n} of {len(parts)}", part) for n, part in enumerate(parts, start=1)]
+def _parts(inputs: Inputs) -> list[tuple[str, ContentInput | StyleInput]]:
+    """The content and the images of the style, by their names in messages."""
+    count = len(inputs.style)
+    names = [f"style {n} of {count}" for n in range(1, count + 1)] if count > 1 else ["style"]
+    return [("content", inputs.content), *zip(names, inputs.style, strict=True)]
 
 
 def _guide_files(guide: Guide) -> Mapping[str, str]:
@@ -217,8 +203,9 @@ def _weights(record: FinishedRecord) -> str | None:
 
 def _start(record: FinishedRecord) -> str | None:
     """The image of ``init: file``."""
-    start = record.inputs.start
-    found: str | None = record.settings.get("init_file") if start is None else start.path
+    if record.inputs.start is not None:
+        return record.inputs.start.path
+    found: str | None = record.settings.get("init_file")
     return found
 
 
@@ -247,8 +234,7 @@ def plan_again(
         original: the image; all its files exist.
         root: folder that the recorded paths start from.
         results: folder for the run, with a store of its own: the first image must not be found.
-        run: name of the run.
-        batch_size: how many are computed together.
+        run, batch_size: as in the configuration.
         device: where to compute; None for where it was.
 
     Raises:
@@ -292,13 +278,9 @@ def plan_again(
     try:
         return Plan(parse_config(given))
     except ConfigError as error:
-        version = record.versions.get("nstcore", "?")
-        raise ConfigError(
-            [
-                f"{original.file}: {problem} (its record is of nstcore {version})"
-                for problem in error.problems
-            ]
-        ) from None
+        of = f"(its record is of nstcore {record.versions.get('nstcore', '?')})"
+        problems = [f"{original.file}: {problem} {of}" for problem in error.problems]
+        raise ConfigError(problems) from None
 
 
 def output_of(original: Original) -> dict[str, Any]:

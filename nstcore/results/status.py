@@ -8,7 +8,7 @@ import datetime
 import platform
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from nstcore.errors import StoreError, UserError
@@ -87,49 +87,35 @@ class _ReadRecord:
     created: float
 
 
-@dataclass
 class Watcher:
-    """Watches one run: each record is read once, however often it looks.
-
-    Args:
-        run: the run's folder.
+    """Watches the run of a folder: each record is read once, however often it looks.
 
     Raises:
         UserError: no run has started there.
     """
 
-    run: Path
-    _records: dict[str, _ReadRecord] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not (self.run / SNAPSHOT).is_file():
+    def __init__(self, run: Path) -> None:
+        if not (run / SNAPSHOT).is_file():
             raise UserError(
-                f"{self.run}: no run has started there (it has no {SNAPSHOT}); give a run's folder, "
+                f"{run}: no run has started there (it has no {SNAPSHOT}); give a run's folder, "
                 "such as results/demo"
             )
+        self.run = run
+        self._records: dict[str, _ReadRecord] = {}
         self._plan_of: tuple[int, Plan] | None = None
 
     def look(self, now: float | None = None) -> Status:
-        """How far the run is now.
-
-        Args:
-            now: seconds since 1970; None for the clock's.
-        """
+        """How far the run is at a time in seconds since 1970; None for the present."""
         now = time.time() if now is None else now
         plan = self._plan()
         cells = self._cells(plan)
         self._read(cells)
-        known = self._records
         jobs = [self._job(beat, cells, now) for beat in read_heartbeats(self.run)]
         live = {job.beat.batch for job in jobs if job.state == "running"}
-        missing = [cell for cell in cells if cell.image not in known]
+        missing = [cell for cell in cells if cell.image not in self._records]
         running = [cell for cell in missing if cell.batch in live]
         waiting = [cell for cell in missing if cell.batch not in live]
-        failures = [
-            (cell.image, known[cell.image].reason)
-            for cell in cells
-            if cell.image in known and not known[cell.image].ok
-        ]
+        failures = [(image, one.reason) for image, one in self._records.items() if not one.ok]
         stored = self._stored(plan, waiting)
         left = [*running, *(cell for cell in waiting if cell.image not in stored)]
         per_hour, seconds_left = self._rate(plan, cells, left, now)
@@ -173,7 +159,10 @@ class Watcher:
                 changed = path.stat().st_mtime_ns
                 known = before.get(cell.image)
                 if known is None or known.changed != changed:
-                    known = _read_record(path, changed)
+                    record = CellRecord.read(path)
+                    created = datetime.datetime.fromisoformat(record.created or "").timestamp()
+                    reason = record.reason or record.status
+                    known = _ReadRecord(changed, record.status == "ok", reason, created)
             except (OSError, StoreError, ValueError):
                 continue  # missing or damaged
             self._records[cell.image] = known
@@ -219,9 +208,3 @@ class Watcher:
             return sum(cell_seconds(plan.config, cell.settings, evaluation) for cell in some)
 
         return 3600 * len(recent) / passed, passed * cost(left) / cost(recent)
-
-
-def _read_record(path: Path, changed: int) -> _ReadRecord:
-    record = CellRecord.read(path)
-    created = datetime.datetime.fromisoformat(record.created or "").timestamp()
-    return _ReadRecord(changed, record.status == "ok", record.reason or record.status, created)
