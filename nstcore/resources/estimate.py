@@ -144,11 +144,9 @@ def estimate_batch(
     """Time and memory of one job.
 
     Args:
-        plan: the run.
+        plan, sizes, machine: the run, its images, and where the job runs.
         cells: of one batch that are not finished; those of unreadable images are left out.
-        sizes: of the run's images.
-        machine: where the job runs.
-        rates: how fast that is; None to leave time out.
+        rates: how fast the machine is; None to leave time out.
     """
 
     def describe(cell: Cell) -> BatchInput:
@@ -232,9 +230,7 @@ def estimate_overhead(
     """Seconds of all jobs before and after the batches.
 
     Args:
-        plan: the run.
-        sizes: of its images.
-        rates: of this machine.
+        plan, sizes, rates: see `estimate_batch`.
         cores: how many jobs that only handle files run at the same time.
         from_scratch: whether to count also what is in the run's folder already.
     """
@@ -307,12 +303,6 @@ def measured_tflops(
     """What the cells of this run reach on a machine: encoder -> 10^12 operations a second.
 
     Small images and small batches use a device badly, so the run's own batches are what counts.
-
-    Args:
-        plan: the run.
-        sizes: of its pictures.
-        machine: the machine.
-        rates: measured of it.
     """
     flops, seconds = defaultdict[str, float](float), defaultdict[str, float](float)
     for cells in by_batch(plan.cells()).values():

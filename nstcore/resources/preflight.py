@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -57,7 +57,7 @@ class Disk:
     @property
     def total(self) -> float:
         """All of them."""
-        return self.pictures + self.records + self.inputs + self.report + self.states + self.sheets
+        return float(sum(astuple(self)))
 
 
 def estimate_disk(
@@ -70,10 +70,8 @@ def estimate_disk(
     """Most bytes that a run's files take.
 
     Args:
-        plan: the run.
-        cells: those that are still to be made, divided into ``batches``.
-        sizes: of the run's images.
-        batches: see ``cells``.
+        plan, sizes: the run and its images.
+        cells, batches: those that are still to be made, and how they are divided.
         sheets: bytes of the contact sheets.
     """
     pictures = records = 0.0

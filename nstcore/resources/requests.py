@@ -12,12 +12,7 @@ from collections.abc import Sequence
 from nstcore.core.geometry import area
 from nstcore.plan.cost_model import SHAPES, cell_seconds, job_seconds
 from nstcore.plan.plan import Cell, Plan
-from nstcore.resources.estimate import (
-    PROCESS_BYTES,
-    InputSizes,
-    Machine,
-    estimate_batch,
-)
+from nstcore.resources.estimate import PROCESS_BYTES, InputSizes, Machine, estimate_batch
 from nstcore.resources.memory_model import MEMORY_SHARE, MicroBatch
 
 IMAGES_KEPT = 4

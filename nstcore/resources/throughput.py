@@ -73,12 +73,12 @@ _LIGHT = "import nstcore.jobs.job, nstcore.jobs.prepare"
 
 @dataclass(frozen=True)
 class IterationTime:
-    """Seconds of one iteration of N pictures of M pixels: ``fixed + N * (picture + pixel * M)``.
+    """Seconds of one iteration of N images of M pixels: ``fixed + N * (picture + pixel * M)``.
 
     Attributes:
         fixed: for each iteration, whatever is in it: calls, kernels' starts.
-        picture: for each picture, whatever its size: Gram matrices and what is computed from them.
-        pixel: for each pixel of each picture.
+        picture: for each image, whatever its size: Gram matrices and what is computed from them.
+        pixel: for each pixel of each image.
     """
 
     fixed: float
@@ -86,7 +86,7 @@ class IterationTime:
     pixel: float
 
     def seconds(self, pixels: float, count: int = 1) -> float:
-        """Of one iteration of some pictures of some pixels each."""
+        """Of one iteration of some images of some pixels each."""
         return self.fixed + count * (self.picture + self.pixel * pixels)
 
     @classmethod
