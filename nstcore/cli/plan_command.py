@@ -216,14 +216,12 @@ def add_costs(
 
 def measure_speed(plan: Plan, machine: Machine) -> Throughput:
     """How fast this machine is, for everything that a run needs."""
-    import torch
-
     from nstcore.resources.throughput import measure_throughput
 
     return measure_throughput(
         [*plan.settings, *plan.refined_settings],
         plan.evaluation_settings,
-        torch.device(machine.kind),
+        machine.kind,
         half=machine.half,
         store=Store(plan.config.store_dir),
     )

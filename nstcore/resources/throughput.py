@@ -167,7 +167,7 @@ def evaluation_key_of_encoder(encoder: str, weights: str | None) -> str:
 def measure_throughput(
     settings: Sequence[Settings],
     evaluation: Settings,
-    device: torch.device,
+    device: torch.device | str,
     *,
     half: bool = False,
     threads: int | None = None,
@@ -184,6 +184,7 @@ def measure_throughput(
         store: whose measurements of the last day are taken, and where new ones are kept; only one
             that exists already, since looking at a plan leaves nothing.
     """
+    device = torch.device(device)
     bind_threads(threads)
     key = _machine(device)
     known = _kept(store, key)
