@@ -9,6 +9,8 @@ import pytest
 from synthetic import write_run
 from workbench import Bench
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bench(make_bench: Callable[..., Bench]) -> Bench:

@@ -11,6 +11,8 @@ from workbench import Bench
 
 from nstcore.images import decode
 
+pytestmark = pytest.mark.slow
+
 OUTPUT = {"format": "tiff", "bits": 16, "preserve_alpha": True}
 
 
