@@ -11,6 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
+class Preempted(Exception):
+    """No error: a job has saved its state and ends early; the next attempt continues from there."""
+
+
 class UserError(Exception):
     """A mistake in what the user supplied; ``str(error)`` is one readable line."""
 

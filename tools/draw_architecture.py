@@ -31,7 +31,8 @@ def layers() -> list[str]:
 def files_of(name: str) -> list[Path]:
     """The Python files of a package or a module of nstcore."""
     path = ROOT / "nstcore" / name
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    package = (path / "__init__.py").is_file()  # a former package's folder may hold caches
+    return sorted(path.rglob("*.py")) if package else [path.with_suffix(".py")]
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -85,7 +86,7 @@ def text_of(name: str) -> tuple[str, str, list[str]]:
     about = ast.get_docstring(ast.parse(files[0].read_text(encoding="utf-8"))) or ""
     subject = " ".join(about.partition("\n\n")[0].split()).replace("``", "")
     folder = ROOT / "nstcore" / name
-    if not folder.is_dir():
+    if not (folder / "__init__.py").is_file():
         return f"{name}.py", subject, []
     stems = [
         file.relative_to(folder).with_suffix("").as_posix() for file in files if file.stem[0] != "_"

@@ -22,7 +22,7 @@ WITHIN, EXCEEDED, MISTAKE = 0, 1, 2
 METRIC_COLUMNS = ("cells", "median", "middle half", "95 % interval", "largest")
 
 
-def add_parser(commands: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Add the command to ``nst``."""
     parser = commands.add_parser(
         "compare",

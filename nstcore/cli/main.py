@@ -10,31 +10,39 @@ from pathlib import Path
 from typing import Any
 
 import nstcore
-from nstcore.cli import (
-    compare_command,
-    image_commands,
-    plan_command,
-    results_commands,
-    run_command,
-)
-from nstcore.errors import UserError
-from nstcore.jobs.job import Preempted
+from nstcore.errors import Preempted, UserError
+
+MODULES = {
+    "run": "run_command",
+    "plan": "plan_command",
+    "status": "results_commands",
+    "report": "results_commands",
+    "gc": "results_commands",
+    "stylize": "image_commands",
+    "reproduce": "image_commands",
+    "compare": "compare_command",
+    "demo": "main",
+    "distill": "main",
+    "schema": "main",
+}
+"""Command -> the module of this package that adds its parser."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands.
+
+    Args:
+        command: the only one that is asked for, so that no other command's imports are waited for.
+    """
     parser = argparse.ArgumentParser(
         prog="nst",
         description="Neural style transfer over a grid of contents, styles and settings.",
     )
     parser.add_argument("--version", action="version", version=f"nst {nstcore.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run_command.add_parser(commands)
-    plan_command.add_parser(commands)
-    results_commands.add_parsers(commands)
-    image_commands.add_parsers(commands)
-    compare_command.add_parser(commands)
-    add_small_parsers(commands)
+    wanted = [MODULES[command]] if command in MODULES else dict.fromkeys(MODULES.values())
+    for module in wanted:
+        importlib.import_module(f"nstcore.cli.{module}").add_parsers(commands)
     return parser
 
 
@@ -44,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ``nst reproduce`` and ``nst compare`` return 2 for a user's mistake: their 1 means that the image
     differs, or that a limit is exceeded.
     """
-    parser = build_parser()
-    parsed, rest = parser.parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = build_parser(words[0] if words else None)
+    parsed, rest = parser.parse_known_args(words)
     if rest and not getattr(parsed, "takes_rest", False):
         parser.error(f"unknown argument: {rest[0]}")
     parsed.rest = rest
@@ -69,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # --- The small commands. ---
 
 
-def add_small_parsers(commands: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Add ``nst demo``, ``nst distill`` and ``nst schema``."""
     demo = commands.add_parser("demo", help="write the images of the demo grid")
     demo.add_argument(

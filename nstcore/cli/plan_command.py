@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nstcore.resources.throughput import Throughput
 
 
-def add_parser(commands: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Add the command to ``nst``."""
     parser = commands.add_parser(
         "plan",

@@ -16,7 +16,7 @@ from nstcore.errors import UserError
 from nstcore.plan.snapshot import read_plan
 
 
-def add_parser(commands: Any) -> None:
+def add_parsers(commands: Any) -> None:
     """Add the command to ``nst``."""
     parser = commands.add_parser(
         "run",

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nstcore.core.history import OptimizerState
-from nstcore.jobs.job import Preempted
+from nstcore.errors import Preempted
 from nstcore.store.files import atomic_path, file_sha256
 
 log = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from nstcore.core.history import Result
 from nstcore.core.losses.base import Losses
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize
-from nstcore.errors import UserError
+from nstcore.errors import Preempted, UserError
 from nstcore.jobs.background import Prefetcher
 from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
 from nstcore.jobs.device_models import DeviceModels
-from nstcore.jobs.job import Preempted, ShutdownSignal
+from nstcore.jobs.job import ShutdownSignal
 from nstcore.resources.device import (
     bind_threads,
     choose_device,

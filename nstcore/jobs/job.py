@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from nstcore.errors import UserError
+from nstcore.errors import Preempted, UserError
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import read_plan, snapshot_of
 from nstcore.resources.requests import SHUTDOWN_MARGIN
@@ -158,10 +158,6 @@ def progress_log(interval: float = 10.0) -> Callable[[str, int, int, Losses], No
         )
 
     return report
-
-
-class Preempted(Exception):
-    """An optimization has saved its state and ended early; the next attempt continues from there."""
 
 
 class ShutdownSignal:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 
 from nstcore.core.history import OptimizerState
+from nstcore.errors import Preempted
 from nstcore.jobs.checkpoint import (
     FileCheckpointer,
     common_position,
@@ -18,7 +19,6 @@ from nstcore.jobs.checkpoint import (
     read_state,
     write_states,
 )
-from nstcore.jobs.job import Preempted
 
 
 def write_state(folder: Path, position: tuple[int, int], tensors, metadata) -> Path:

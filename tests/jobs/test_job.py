@@ -14,8 +14,8 @@ import torch
 
 from nstcore.config.loader import parse_config
 from nstcore.core.losses.base import Losses
-from nstcore.errors import ImageError
-from nstcore.jobs.job import EXIT_PREEMPTED, Preempted, describe_node, job, progress_log
+from nstcore.errors import ImageError, Preempted
+from nstcore.jobs.job import EXIT_PREEMPTED, describe_node, job, progress_log
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import write_snapshot
 

@@ -33,7 +33,7 @@ from nstcore.jobs import prepare
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.prepare import prepare_inputs
 from nstcore.jobs.targets import make_targets
-from nstcore.jobs.job import Preempted
+from nstcore.errors import Preempted
 
 def work(config):
     plan = Plan(parse_config(read_yaml(config)))

@@ -34,7 +34,8 @@ from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_yaml
 from nstcore.plan.plan import Plan
 from nstcore.jobs.stylize import stylize_batch
-from nstcore.jobs.job import EXIT_PREEMPTED, Preempted
+from nstcore.errors import Preempted
+from nstcore.jobs.job import EXIT_PREEMPTED
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
 plan = Plan(parse_config(read_yaml(sys.argv[1])))
