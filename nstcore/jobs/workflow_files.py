@@ -45,12 +45,16 @@ WILDCARDS = {
 """What the wildcards of all rules match."""
 
 
-def state_of(name: str) -> Callable[..., list[list[int] | None]]:
-    """A parameter of a rule: the state of its input of that name."""
+def state_of(
+    source: Callable[[Wildcards], list[str]],
+) -> Callable[[Wildcards], list[list[int] | None]]:
+    """A parameter of a rule: the states of files that its wildcards name.
 
-    def state(wildcards: Wildcards, input: Mapping[str, Any]) -> list[list[int] | None]:
-        files = input[name]
-        return [source_state(file) for file in ([files] if isinstance(files, str) else files)]
+    It does not ask for the rule's input: Snakemake makes no job again for parameters that follow from it.
+    """
+
+    def state(wildcards: Wildcards) -> list[list[int] | None]:
+        return [source_state(file) for file in source(wildcards)]
 
     return state
 
@@ -82,6 +86,14 @@ class RunFiles:
                 path = path.replace(f"{{{name}}}", str(value))
             found.append(path)
         return found
+
+    def content_source(self, wildcards: Wildcards) -> list[str]:
+        """The file of a content."""
+        return [self.plan.contents[wildcards["content"]].path]
+
+    def style_source(self, wildcards: Wildcards) -> list[str]:
+        """The file of one image of a style."""
+        return [self.plan.styles[wildcards["style"]].paths[int(wildcards["index"])]]
 
     def content_guide_source(self, wildcards: Wildcards) -> list[str]:
         """The guide of a content: one image in colors, or a mask for each region."""
@@ -284,6 +296,10 @@ class StylizeRule:
     def digest(self, wildcards: Wildcards) -> str:
         """Changes when a cell of the job does; the cells themselves would fill the metadata."""
         return self.plan.digest_of(self.cells(wildcards))
+
+    def starts(self, wildcards: Wildcards) -> list[str]:
+        """The images that cells of a job start from."""
+        return self.files.starts(self.cells(wildcards))
 
     def shares(self, wildcards: Wildcards) -> list[list[Any]]:
         """Weights and regions of the job's styles."""

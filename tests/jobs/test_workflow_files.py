@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +158,16 @@ def test_without_refine_and_compare_nothing_of_them_is_made(make_files: MakeFile
 
 def test_a_replaced_source_changes_its_state(make_files: MakeFiles) -> None:
     make_files()
-    state = state_of("source")
-    before = state({}, {"source": "cat.png"})
-    assert state({}, {"source": ["cat.png", "nowhere.png"]}) == [*before, None]
+    state = state_of(lambda wildcards: [wildcards["file"], "nowhere.png"])
+    before = state({"file": "cat.png"})
+    assert before[1] is None
     Image.new("RGB", (9, 9)).save("cat.png")
-    assert state({}, {"source": "cat.png"}) != before
+    assert state({"file": "cat.png"}) != before
+
+
+def test_states_follow_from_wildcards_alone() -> None:
+    """Snakemake makes no job again for a parameter that follows from its input."""
+    assert list(signature(state_of(lambda wildcards: [])).parameters) == ["wildcards"]
 
 
 def test_a_later_attempt_asks_for_more() -> None:

@@ -9,7 +9,7 @@ localrules:
 
 rule prepare_content:
     input:
-        source=lambda w: PLAN.contents[w.content].path,
+        source=FILES.content_source,
     output:
         **FILES.contents(PLAN.sizes),
     log:
@@ -21,14 +21,14 @@ rule prepare_content:
         sizes=PLAN.sizes,
         preserve_alpha=PLAN.config.output.preserve_alpha,
         format=PLAN.config.output.format,
-        source=state_of("source"),
+        source=state_of(FILES.content_source),
     script:
         "../scripts/prepare_content.py"
 
 
 rule prepare_style:
     input:
-        source=lambda w: PLAN.styles[w.style].paths[int(w.index)],
+        source=FILES.style_source,
     output:
         image=f"{RUN}/{paths.STYLE}",
         info=f"{RUN}/{paths.STYLE_METADATA}",
@@ -38,7 +38,7 @@ rule prepare_style:
         **LIGHT_JOB,
     params:
         background=PLAN.config.background,
-        source=state_of("source"),
+        source=state_of(FILES.style_source),
     script:
         "../scripts/prepare_style.py"
 
@@ -55,7 +55,7 @@ rule prepare_content_guide:
         **LIGHT_JOB,
     params:
         sizes=PLAN.sizes,
-        source=state_of("source"),
+        source=state_of(FILES.content_guide_source),
     script:
         "../scripts/prepare_content_guide.py"
 
@@ -72,7 +72,7 @@ rule prepare_style_guide:
     resources:
         **LIGHT_JOB,
     params:
-        source=state_of("source"),
+        source=state_of(FILES.style_guide_source),
     script:
         "../scripts/prepare_style_guide.py"
 
@@ -88,7 +88,7 @@ rule prepare_encoder:
     resources:
         **TARGET_JOB,
     params:
-        source=state_of("source"),
+        source=state_of(FILES.weights_source),
     script:
         "../scripts/prepare_encoder.py"
 
@@ -105,7 +105,7 @@ rule grid:
         cells=PLAN.digest_of(PLAN.cells()),
         batches=FILES.batches(),
         inputs=FILES.order(),
-        starts=state_of("starts"),
+        starts=[source_state(file) for file in FILES.starts(PLAN.cells())],
         algorithm=ALGORITHM,
     script:
         "../scripts/grid.py"

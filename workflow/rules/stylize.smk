@@ -23,7 +23,7 @@ for stylize in StylizeRule.all_of(FILES):
             group=stylize.group,
             batch=stylize.batch,
             cells=stylize.digest,
-            starts=state_of("starts"),
+            starts=state_of(stylize.starts),
             shares=stylize.shares,
             algorithm=[ALGORITHM, EVALUATION],
         script:
