@@ -220,7 +220,7 @@ def _style_targets(
     """Files with the style's moments for every level, coarse to fine."""
     from nstcore.core.targets import blend, load_moments, save_moments
 
-    layers = tuple(layer for layer, weight in settings.style_layers.items() if weight > 0)
+    layers = settings.used_style_layers
     targets = []
     for level, level_size in enumerate(settings.level_sizes()):
         files = [folder / f"{level}-{index}.safetensors" for index in range(len(styles))]
