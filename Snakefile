@@ -41,9 +41,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        # Named here too: Snakemake would not miss a deleted image while the sheets exist.
-        images=FILES.images,
-        records=FILES.records,
+        batches=FILES.manifests,
         refined_images=refined_images,
         refined_records=refined_records,
         grid=f"{RUN}/grid.tsv",

@@ -6,7 +6,6 @@ are its values in one job.  Nothing here needs torch or opens an image.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
 from nstcore.jobs.heartbeat import write_heartbeats
+from nstcore.jobs.manifests import manifest_path, write_manifest
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import paths
-from nstcore.plan.plan import BatchGroup, Cell, Plan
+from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import FOLDER, refined
-from nstcore.plan.values import INPUT_AXES
 from nstcore.resources import requests
 from nstcore.store.files import digest
 
@@ -41,6 +40,7 @@ WILDCARDS = {
     "size": r"\d+(short|area)?",
     "index": r"\d+",
     **dict.fromkeys(("page", "stem"), r"[^/]+"),
+    "batch": r".+",
 }
 """What the wildcards of all rules match."""
 
@@ -70,12 +70,11 @@ TARGET_JOB = {**LIGHT_JOB, "mem_mb": lambda wildcards, attempt: requests.target_
 
 
 class RunFiles:
-    """The files of a run; ``images`` and ``records`` are those of every cell of the grid."""
+    """The files of a run; ``manifests`` are those of every batch of the grid."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.images = [f"{plan.config.run_dir}/{cell.image}" for cell in plan.cells()]
-        self.records = [str(paths.record_path(image)) for image in self.images]
+        self.manifests = [str(manifest_path(plan, batch)) for batch in plan.batches]
 
     def paths(self, pattern: str, **values: Iterable[str | int]) -> list[str]:
         """A pattern of `nstcore.plan.paths` with every combination of values; the rest are wildcards."""
@@ -208,79 +207,36 @@ class RunFiles:
         return [f"{self.plan.config.run_dir}/{paths.COMPARE_FOLDER}/{name}" for name in names]
 
 
-def cell_resources(
-    plan: Plan, cells: Callable[[Wildcards], Sequence[Cell]]
-) -> dict[str, int | Callable[..., int]]:
-    """What the jobs of a rule ask for that makes some cells."""
-
-    def asked(estimate: Callable[[Plan, Sequence[Cell], int], int]) -> Callable[..., int]:
-        return lambda wildcards, attempt: estimate(plan, cells(wildcards), attempt)
-
-    return {
-        "gpu": 0 if plan.config.device == "cpu" else 1,
-        "gpu_mem_mb": asked(requests.gpu_mb),
-        "mem_mb": asked(requests.host_mb),
-        "runtime": asked(requests.runtime_minutes),
-    }
-
-
-class StylizeRule:
-    """The rule for a group of batches, which differ in style and content only.
+class CellsRule:
+    """What the rules have in common that make cells.
 
     Attributes:
-        group: name of the group, for the job.
-        images, records, log: the outputs of one batch.
-        constraints: of the wildcards: those values whose batches are in this group.
+        resources: what a job asks for.
     """
 
-    def __init__(self, files: RunFiles, group: BatchGroup, name: str) -> None:
+    def __init__(self, files: RunFiles) -> None:
         self.files, self.plan = files, files.plan
-        self.resources = cell_resources(self.plan, self.cells)
-        self.name, self.group, self._batches = name, group.name, group.batches
-        run, axes = self.plan.config.run_dir, self.plan.batching.axes.separate
-        # A single batch like no other needs no wildcards, which take time.  Where not every style
-        # meets every content alike, both are one wildcard.
-        self._single = not group.alone and len(group.batches) == 1
-        self._paired = not group.alone and not self._single and len(axes) == 2
-        own = [f"{{{axis}}}" if axis in axes else None for axis in INPUT_AXES]
-        if self._single:
-            own = list(group.batches[0])
-        cells = [
-            f"{run}/cells/{'{pair}' if self._paired else f'{own[0] or style}/{own[1] or content}'}/{stem}"
-            for style, content, stem in group.places
-        ]
-        self.images = [f"{cell}.{self.plan.config.output.format}" for cell in cells]
-        self.records = [f"{cell}{paths.RECORD_SUFFIX}" for cell in cells]
-        folders = ["{pair}"] if self._paired else [name for name in own if name]
-        self.log = "/".join([run, "logs/stylize", *folders, f"{group.name or 'batch'}.log"])
-        self.constraints: dict[str, str] = {}
-        if self._paired:
-            self.constraints["pair"] = _one_of("/".join(map(str, batch)) for batch in group.batches)
-        elif not group.alone:
-            self.constraints = {
-                axis: _one_of(map(str, names))
-                for axis, names in zip(INPUT_AXES, zip(*group.batches, strict=True), strict=True)
-                if axis in axes
-            }
+        self.resources: dict[str, int | Callable[..., int]] = {
+            "gpu": 0 if self.plan.config.device == "cpu" else 1,
+            "gpu_mem_mb": self._asked(requests.gpu_mb),
+            "mem_mb": self._asked(requests.host_mb),
+            "runtime": self._asked(requests.runtime_minutes),
+        }
 
-    @classmethod
-    def all_of(cls, files: RunFiles) -> list[StylizeRule]:
-        """The rules for all groups of a run: a product of axes needs a single one."""
-        groups = files.plan.groups
-        names = [f"stylize_{n + 1}" for n in range(len(groups))] if len(groups) > 1 else ["stylize"]
-        return [cls(files, group, name) for group, name in zip(groups, names, strict=True)]
-
-    def batch(self, wildcards: Wildcards) -> list[str | None]:
-        """Style and content of a job's batch, None where they make no batches."""
-        if self._single:
-            return list(self._batches[0])
-        if self._paired:
-            return list(wildcards["pair"].split("/"))
-        return [wildcards.get("style"), wildcards.get("content")]
-
-    def cells(self, wildcards: Wildcards) -> list[Cell]:
+    def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
         """The cells of a job."""
-        return self.plan.batch(self.group, *self.batch(wildcards))
+        raise NotImplementedError
+
+    def _asked(self, estimate: Callable[[Plan, Sequence[Cell], int], int]) -> Callable[..., int]:
+        return lambda wildcards, attempt: estimate(self.plan, self.cells(wildcards), attempt)
+
+
+class StylizeRule(CellsRule):
+    """The rule that makes a batch; its wildcard is the batch's name."""
+
+    def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
+        """The cells of the batch."""
+        return self.plan.batches[wildcards["batch"]]
 
     def inputs(self, wildcards: Wildcards) -> Files:
         """What the cells of a job are made and evaluated from."""
@@ -306,21 +262,22 @@ class StylizeRule:
         return self.files.shares(dict.fromkeys(cell.style for cell in self.cells(wildcards)))
 
 
-class RefineRule:
+class RefineRule(CellsRule):
     """The rule that makes one chosen cell again, larger."""
 
     def __init__(self, files: RunFiles) -> None:
-        self.files, self.plan = files, files.plan
-        self.resources = cell_resources(self.plan, self.cells)
+        super().__init__(files)
         config = self.plan.config
-        self.small_image, self.image = (
-            f"{config.run_dir}/{folder}/{{style}}/{{content}}/{{stem}}.{config.output.format}"
-            for folder in ("cells", FOLDER)
+        self.image = (
+            f"{config.run_dir}/{FOLDER}/{{style}}/{{content}}/{{stem}}.{config.output.format}"
         )
-        self.small_record = str(paths.record_path(self.small_image))
         self.record = str(paths.record_path(self.image))
 
-    def cells(self, wildcards: Wildcards) -> list[Cell]:
+    def batch(self, wildcards: Wildcards) -> str:
+        """The manifest of the batch that makes the small image."""
+        return str(manifest_path(self.plan, _cell(self.plan, **wildcards).batch))
+
+    def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
         """The refined cell, alone."""
         return [refined_cell(self.plan, **wildcards)]
 
@@ -346,17 +303,31 @@ def refined_cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
     Raises:
         StoreError: if the grid has no such cell.
     """
+    return refined(plan.config, _cell(plan, style, content, stem))
+
+
+def _cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
     for cell in plan.cells(style=style, content=content):
         if cell.point.stem == stem:
-            return refined(plan.config, cell)
+            return cell
     raise StoreError(f"{style}/{content}/{stem} is no cell of this run; start the run again")
 
 
-def stylize_cells(plan: Plan, choose: Callable[[Plan], Sequence[Cell]], threads: int) -> None:
+def stylize_cells(plan: Plan, cells: Sequence[Cell], threads: int) -> None:
     """Make the cells of one job, in sight of ``nst status``."""
-    cells = choose(plan)
     with write_heartbeats(plan, cells) as writer:
         stylize_batch(plan, cells, threads=threads, progress=writer, waits=writer.waits)
+
+
+def make_batch(plan: Plan, batch: str, threads: int) -> None:
+    """Make the cells of a batch and its manifest."""
+    stylize_cells(plan, plan.batches[batch], threads)
+    write_manifest(plan, plan.batches[batch])
+
+
+def make_refined(plan: Plan, style: str, content: str, stem: str, threads: int) -> None:
+    """Make one refined cell."""
+    stylize_cells(plan, [refined_cell(plan, style, content, stem)], threads)
 
 
 def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:
@@ -368,7 +339,3 @@ def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:
 def _values(contents: Iterable[str] | None, sizes: Iterable[str]) -> dict[str, list[str]]:
     values = {"size": list(sizes)}
     return values if contents is None else {"content": list(contents), **values}
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return "|".join(map(re.escape, names))

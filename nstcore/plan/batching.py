@@ -15,13 +15,8 @@ from statistics import fmean
 
 from nstcore.config.run import Config
 from nstcore.plan.axes import Point
-from nstcore.plan.cells import Cell, Pair
+from nstcore.plan.cells import Pair
 from nstcore.plan.values import INPUT_AXES, format_values, setting_name, shorten
-
-BatchKey = tuple[str | None, str | None]
-"""Style and content of a batch; None for an axis along which batches are not separate."""
-
-Place = tuple[str | None, str | None, str]
 
 
 @dataclass(frozen=True)
@@ -37,52 +32,6 @@ class BatchAxes:
     separate: frozenset[str]
     split: str | None = None
     buckets: int = 1
-
-
-@dataclass(frozen=True)
-class BatchGroup:
-    """Batches that one rule makes: their jobs differ in style and content only.
-
-    Attributes:
-        name: empty, or the part of the batches' names that is neither style nor content.
-        batches: style and content of each batch.
-        places: style, content and stem of every image of a batch; None for a style or content that
-            differs between the batches.
-        alone: whether all batches of this name are in this group.
-    """
-
-    name: str
-    batches: tuple[BatchKey, ...]
-    places: tuple[Place, ...]
-    alone: bool
-
-
-def group_batches(
-    batches: Mapping[str, Mapping[BatchKey, Sequence[Cell]]], separate: Collection[str]
-) -> tuple[BatchGroup, ...]:
-    """Put batches whose files differ in style and content only into one group.
-
-    Args:
-        batches: name of a group -> style and content of a batch -> its cells.
-        separate: see :class:`BatchAxes`.
-    """
-    groups: list[BatchGroup] = []
-    for name, found in batches.items():
-        alike: dict[tuple[Place, ...], list[BatchKey]] = {}
-        for key, cells in found.items():
-            places = tuple(
-                (
-                    None if "style" in separate else cell.style,
-                    None if "content" in separate else cell.content,
-                    cell.point.stem,
-                )
-                for cell in cells
-            )
-            alike.setdefault(places, []).append(key)
-        groups += [
-            BatchGroup(name, tuple(keys), places, len(alike) == 1) for places, keys in alike.items()
-        ]
-    return tuple(groups)
 
 
 class BatchPlan:
@@ -106,22 +55,22 @@ class BatchPlan:
         self._target = None if minutes is None else 60.0 * minutes
         self._seconds = seconds
         self.axes = self._choose_axes(pairs)
-        self._names = self._point_names(pairs)
+        self._points = self._point_names(pairs)
 
-    def key(self, style: str, content: str) -> BatchKey:
-        """Style and content of the batch of a cell."""
+    def batch(self, style: str, content: str, point: Point) -> str:
+        """Name of the batch of a cell: the values of its job's axes, and its buckets."""
+        parts = (*self._inputs(style, content), self._points[point.stem])
+        buckets = ",".join(part for part in parts[2:] if part)
+        return "/".join(part for part in (*parts[:2], buckets) if part) or "all"
+
+    def _inputs(self, style: str, content: str) -> tuple[str, str, str]:
+        """Style and content of a batch, empty where batches are not separate, and its bucket."""
         separate = self.axes.separate
-        return style if "style" in separate else None, content if "content" in separate else None
-
-    def group(self, style: str, content: str, point: Point) -> str:
-        """Name of a batch without its style and its content."""
-        parts = (self._bucket_of(style, content), self._names[point.stem])
-        return ",".join(part for part in parts if part)
-
-    def batch(self, style: str, content: str, group: str) -> str:
-        """Name of the batch of a cell: the values of its job's axes."""
-        parts = [part for part in (*self.key(style, content), group) if part]
-        return "/".join(parts) or "all"
+        return (
+            style if "style" in separate else "",
+            content if "content" in separate else "",
+            self._bucket_of(style, content),
+        )
 
     # --- styles and contents -----------------------------------------------------------------------
 
@@ -162,10 +111,10 @@ class BatchPlan:
         by = [axis for axis in self.config.batch_by if axis not in INPUT_AXES]
         points = {point.stem: point for found in pairs.values() for point in found}
         labels = {stem: _label(by, point) for stem, point in points.items()}
-        cells: dict[str, Counter[tuple[BatchKey, str]]] = defaultdict(Counter)
-        taken: dict[str, dict[tuple[BatchKey, str], float]] = {name: {} for name in labels.values()}
+        cells: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+        taken: dict[str, dict[tuple[str, str, str], float]] = {name: {} for name in labels.values()}
         for (style, content), found in pairs.items():
-            batch = self.key(style, content), self._bucket_of(style, content)
+            batch = self._inputs(style, content)
             for point in found:
                 label = labels[point.stem]
                 cells[label][batch] += 1

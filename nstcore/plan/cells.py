@@ -35,7 +35,6 @@ class Cell:
 
     Attributes:
         settings: all settings: those of the point, and over them those of the content and the style.
-        group: name of the group that its batch belongs to.
         batch: name of its batch.
         image: path of the image, from the run's folder.
     """
@@ -44,7 +43,6 @@ class Cell:
     content: str
     point: Point
     settings: Settings
-    group: str
     batch: str
     image: str
 

@@ -16,7 +16,7 @@ from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError, collect_problems
 from nstcore.plan import paths
 from nstcore.plan.axes import Point, base_setting
-from nstcore.plan.batching import BatchGroup, BatchKey, BatchPlan, group_batches
+from nstcore.plan.batching import BatchPlan
 from nstcore.plan.cells import Cell, Selection
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.inputs import ContentSource, StyleSource, expand_contents, expand_styles
@@ -30,7 +30,7 @@ from nstcore.plan.overrides import (
 from nstcore.plan.refine import candidates, cell_row, most_refined, refined
 from nstcore.store.files import digest
 
-__all__ = ["BatchGroup", "Cell", "Plan"]
+__all__ = ["Cell", "Plan"]
 
 Value = TypeVar("Value")
 
@@ -191,13 +191,11 @@ class Plan:
                 content,
                 point,
                 self._resolved[style, content, point.stem],
-                group,
-                self.batching.batch(style, content, group),
+                self.batching.batch(style, content, point),
                 f"cells/{style}/{content}/{point.stem}.{self.config.output.format}",
             )
             for (style, content), points in self.selection.pairs.items()
             for point in points
-            for group in [self.batching.group(style, content, point)]
         )
 
     @cached_property
@@ -215,21 +213,9 @@ class Plan:
         return BatchPlan(self.config, self.selection.pairs, seconds)
 
     @cached_property
-    def _batches(self) -> dict[str, dict[BatchKey, list[Cell]]]:
-        found: dict[str, dict[BatchKey, list[Cell]]] = {}
-        for cell in self._all:
-            batches = found.setdefault(cell.group, {})
-            batches.setdefault(self.batching.key(cell.style, cell.content), []).append(cell)
-        return found
-
-    @cached_property
-    def groups(self) -> tuple[BatchGroup, ...]:
-        """All batches; a grid that is a product has one group for each name."""
-        return group_batches(self._batches, self.batching.axes.separate)
-
-    def batch(self, group: str, style: str | None = None, content: str | None = None) -> list[Cell]:
-        """The cells of one job: its style and its content, if batches are separate along them."""
-        return list(self._batches[group][style, content])
+    def batches(self) -> dict[str, list[Cell]]:
+        """Batch -> its cells; one job makes a batch."""
+        return by_batch(self._all)
 
     def digest_of(self, cells: Iterable[Cell]) -> str:
         """Digest of everything in the configuration that determines some cells."""

@@ -60,7 +60,7 @@ def refined(config: Config, cell: Cell) -> Cell:
         )
     image = f"{FOLDER}/{cell.image.removeprefix('cells/')}"
     name = f"{FOLDER}/{cell.style}/{cell.content}/{cell.point.stem}"
-    return replace(cell, settings=settings, group=FOLDER, batch=name, image=image)
+    return replace(cell, settings=settings, batch=name, image=image)
 
 
 def candidates(config: Config, cells: Sequence[Cell]) -> list[Cell]:

@@ -103,14 +103,11 @@ def job_log(run_dir: Path, batch: str) -> Path | None:
     ``batch`` is as in the grid: the values of the axes that define batches, joined by slashes.
     """
     logs = run_dir / "logs" / "stylize"
-    parts = PurePosixPath(batch).parts if batch != "all" else ()
-    if not batch or ".." in parts or batch.startswith("/"):
+    if not batch or ".." in PurePosixPath(batch).parts or batch.startswith("/"):
         return None
-    place = logs.joinpath(*parts)
-    for path in (place / "batch.log", place.with_name(f"{place.name}.log")):
-        if path != logs.with_name("stylize.log") and path.is_file():
-            return path
-    return None
+    # Runs of earlier versions name the log of a style and a content `batch.log`.
+    earlier = logs / ("" if batch == "all" else batch) / "batch.log"
+    return next((path for path in (logs / f"{batch}.log", earlier) if path.is_file()), None)
 
 
 def last_lines(path: Path) -> str | None:

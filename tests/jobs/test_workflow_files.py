@@ -15,6 +15,7 @@ from nstcore.config.loader import parse_config
 from nstcore.errors import StoreError
 from nstcore.jobs.workflow_files import (
     LIGHT_JOB,
+    WILDCARDS,
     RefineRule,
     RunFiles,
     StylizeRule,
@@ -48,33 +49,6 @@ def make_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFiles:
     return make
 
 
-def outputs(files: RunFiles) -> list[str]:
-    """The images of all jobs of all rules, found as Snakemake finds them."""
-    found = []
-    for rule in StylizeRule.all_of(files):
-        for batch in jobs(files, rule):
-            assert sorted(cell.image for cell in rule.cells(batch)) == sorted(
-                image.format(**batch).removeprefix("results/one/") for image in rule.images
-            )
-            assert rule.log.format(**batch).startswith("results/one/logs/stylize/")
-            found += [image.format(**batch) for image in rule.images]
-    return found
-
-
-def jobs(files: RunFiles, rule: StylizeRule) -> list[dict[str, str]]:
-    """The wildcards of every job of a rule: of all that its outputs match."""
-    found = []
-    for image in files.images:
-        pattern = re.escape(rule.images[0])
-        for name in ("style", "content", "pair"):
-            allowed = rule.constraints.get(name, "[^/]+")
-            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{allowed})")
-        match = re.fullmatch(pattern, image)
-        if match and match.groupdict() not in found:
-            found.append(match.groupdict())
-    return found
-
-
 WITHOUT_ONE = [{"style": "night", "content": "cat", "style_weight": 10}]
 
 
@@ -85,29 +59,27 @@ def test_the_jobs_make_every_cell_once(
 ) -> None:
     axes = {"style_weight": [1, 10]}
     files = make_files(batch_by=batch_by, sweep={"axes": axes, "exclude": exclude})
-    assert sorted(outputs(files)) == sorted(files.images)
-    assert len(files.images) == 8 - len(exclude)
-
-
-def test_a_product_is_one_rule_and_a_gap_in_it_makes_others(make_files: MakeFiles) -> None:
-    assert [rule.name for rule in StylizeRule.all_of(make_files())] == ["stylize"]
-    files = make_files(sweep={"axes": {"style_weight": [1, 10]}, "exclude": WITHOUT_ONE})
-    rules = StylizeRule.all_of(files)
-    assert [rule.name for rule in rules] == ["stylize_1", "stylize_2"]
-    assert sorted(len(jobs(files, rule)) for rule in rules) == [1, 3]
+    rule, folder = StylizeRule(files), "results/one/batches/"
+    batches = [
+        {"batch": path.removeprefix(folder).removesuffix(".json")} for path in files.manifests
+    ]
+    assert all(re.fullmatch(WILDCARDS["batch"], batch["batch"]) for batch in batches)
+    made = [cell.image for batch in batches for cell in rule.cells(batch)]
+    assert sorted(made) == sorted(cell.image for cell in files.plan.cells())
+    assert len(made) == 8 - len(exclude)
 
 
 def test_a_job_reads_the_inputs_of_its_own_cells(make_files: MakeFiles) -> None:
     files = make_files(batch_by=["style"], settings={"size": 96})
-    [rule] = StylizeRule.all_of(files)
-    inputs = rule.inputs({"style": "wave"})
+    rule = StylizeRule(files)
+    inputs = rule.inputs({"batch": "wave"})
     assert inputs["styles"] == ["results/one/inputs/styles/wave/0.png"]
     assert len(inputs["contents"]) == 4, "two contents at two sizes"
     assert {Path(target).parent.name for target in inputs["targets"]} == {"wave"}
     assert inputs["encoders"] == ["results/one/encoders/compact.safetensors"]
     assert inputs["alphas"] == inputs["content_guides"] == inputs["starts"] == []
     for name in ("mem_mb", "runtime"):
-        asked = [rule.resources[name]({"style": "wave"}, attempt) for attempt in (1, 2)]  # type: ignore[operator]
+        asked = [rule.resources[name]({"batch": "wave"}, attempt) for attempt in (1, 2)]  # type: ignore[operator]
         assert 0 < asked[0] <= asked[1]
     assert rule.resources["gpu"] == 0
 
@@ -139,7 +111,7 @@ def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
     assert files.plan.refined_targets
     rule = RefineRule(files)
     job = {"style": "night", "content": "dog", "stem": "style_weight=10"}
-    assert rule.small_image.format(**job) == "results/one/cells/night/dog/style_weight=10.png"
+    assert rule.batch(job) in files.manifests
     assert rule.record.format(**job) == "results/one/refined/night/dog/style_weight=10.json"
     inputs = rule.inputs(job)
     assert [Path(path).stem for path in inputs["contents"]] == ["128", "64"]

@@ -67,22 +67,15 @@ def test_ten_thousand_cells_become_some_hundred_jobs_whatever_the_axes(
     assert sum(value < 1 for value in minutes.values()) <= len(minutes) / 20
 
 
-def test_every_cell_is_in_one_batch_of_one_rule(picture: str) -> None:
+def test_every_cell_is_in_one_batch(picture: str) -> None:
     plan = make(picture, 4, 9, 3, minutes=2)
     assert plan.batching.axes.separate == {"style"}
     assert plan.batching.axes.buckets > 1
-    seen = [
-        cell.image
-        for group in plan.groups
-        for style, content in group.batches
-        for cell in plan.batch(group.name, style, content)
-    ]
+    seen = [cell.image for batch in plan.batches.values() for cell in batch]
     assert sorted(seen) == sorted(cell.image for cell in plan.cells())
-    for group in plan.groups:
-        for style, content in group.batches:
-            batch = plan.batch(group.name, style, content)
-            assert len({cell.batch for cell in batch}) == 1
-            assert {cell.style for cell in batch} == {style}
+    for name, batch in plan.batches.items():
+        assert {cell.batch for cell in batch} == {name}
+        assert {cell.style for cell in batch} == {name.split("/")[0]}
 
 
 def test_a_grid_shorter_than_the_target_is_one_job(picture: str) -> None:

@@ -105,16 +105,11 @@ def test_batches_divide_the_cells(folder: Path, raw: dict[str, Any]) -> None:
     plan = plan_of(raw, folder)
     by = raw["batch_by"]
     seen: list[Cell] = []
-    for group in plan.groups:
-        assert group.places
-        assert group.alone
-        for style in plan.styles if "style" in by else [None]:
-            for content in plan.contents if "content" in by else [None]:
-                batch = plan.batch(group.name, style=style, content=content)
-                assert len({cell.batch for cell in batch}) == 1
-                for axis in by:
-                    assert len({repr(cell.axes[axis]) for cell in batch}) == 1
-                seen += batch
+    for name, batch in plan.batches.items():
+        assert {cell.batch for cell in batch} == {name}
+        for axis in by:
+            assert len({repr(cell.axes[axis]) for cell in batch}) == 1
+        seen += batch
     assert sorted(c.image for c in seen) == sorted(c.image for c in plan.cells())
     assert {c.image: c.batch for c in seen} == {c.image: c.batch for c in plan.cells()}
 
@@ -169,9 +164,9 @@ def test_no_job_is_too_large_when_buckets_are_fair(folder: Path, raw: dict[str, 
     pairs = (1 if "style" in by else len(plan.styles)) * (
         1 if "content" in by else len(plan.contents)
     )
-    for group in plan.groups:
-        if "part" not in group.name:
-            points = len({stem for _, _, stem in group.places})
+    for name, batch in plan.batches.items():
+        if "part" not in name:
+            points = len({cell.point.stem for cell in batch})
             assert points == 1 or pairs * points <= raw["max_cells_per_batch"]
 
 
@@ -276,6 +271,6 @@ def test_the_name_of_a_group_fits_a_file_name(folder: Path) -> None:
             "batch_by": ["style", *axes],
         }
     )
-    names = [group.name for group in Plan(config).groups]
+    names = [name.rpartition("/")[2] for name in Plan(config).batches]
     assert len(set(names)) == 2
     assert all(len(name) < 200 for name in names)

@@ -90,7 +90,7 @@ def test_the_plan_comes_back(raw: dict[str, Any]) -> None:
     assert again.contents == plan.contents
     assert again.styles == plan.styles
     assert list(again.cells()) == list(plan.cells())
-    assert again.groups == plan.groups
+    assert again.batches == plan.batches
     assert again.evaluation == plan.evaluation
     assert again.layout == plan.layout
     assert write_snapshot(again).read_text() == write_snapshot(plan).read_text()
@@ -136,7 +136,7 @@ def test_the_grid_is_the_same_in_every_process(raw: dict[str, Any]) -> None:
             write_json(Path(plan.config.run_dir) / paths.ENCODER_METADATA.format(encoder=name), facts)
         prepare.write_grid(plan, Path(sys.argv[2]))
         print(list(plan.targets), plan.sizes, plan.digest_of(plan.cells()))
-        print([(g.name, g.batches, g.places) for g in plan.groups])
+        print([(name, [c.image for c in cells]) for name, cells in plan.batches.items()])
         assert "torch" not in sys.modules
     """
     said = []

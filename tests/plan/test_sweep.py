@@ -8,7 +8,7 @@ import random as random_module
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -217,19 +217,15 @@ def test_the_plan_is_what_an_enumeration_leaves(folder: Path, raw: dict[str, Any
 
 
 @given(raw=raw_configs())
-def test_rules_divide_the_files_and_match_no_file_twice(folder: Path, raw: dict[str, Any]) -> None:
+def test_batches_divide_the_cells_and_their_names_are_paths(
+    folder: Path, raw: dict[str, Any]
+) -> None:
     plan = sensible_plan(raw, folder)
-    made: list[str] = []
-    for group in plan.groups:
-        for style, content in group.batches:
-            batch = plan.batch(group.name, style=style, content=content)
-            assert len({cell.batch for cell in batch}) == 1
-            files = [f"cells/{s or style}/{c or content}/{p}.png" for s, c, p in group.places]
-            assert files == [cell.image for cell in batch]
-            made += files
-        others = [other for other in plan.groups if other.name == group.name and other != group]
-        assert group.alone == (not others)
+    made = [cell.image for batch in plan.batches.values() for cell in batch]
     assert sorted(made) == sorted(cell.image for cell in plan.cells())
+    names = [PurePosixPath(name) for name in plan.batches]
+    assert not any(".." in name.parts or name.is_absolute() for name in names)
+    assert len({str(name).lower() for name in names}) == len(names)
 
 
 @given(raw=raw_configs(), random=st.randoms(use_true_random=False))
@@ -275,7 +271,7 @@ def test_it_comes_back_from_the_frozen_configuration(folder: Path, raw: dict[str
     plan = sensible_plan({**raw, "results": str(folder / "results")}, folder)
     again = read_plan(write_snapshot(plan))
     assert list(again.cells()) == list(plan.cells())
-    assert again.groups == plan.groups
+    assert again.batches == plan.batches
     assert again.axis_values == plan.axis_values
     assert again.titles == plan.titles
 
@@ -305,7 +301,7 @@ def test_the_plan_is_the_same_in_every_process(folder: Path, tmp_path: Path) -> 
         from nstcore.plan.plan import Plan
         plan = Plan(parse_config(read_yaml(sys.argv[1])))
         print([(c.image, c.batch, c.settings) for c in plan.cells()])
-        print(plan.groups, plan.axis_values, plan.digest_of(plan.cells()))
+        print(plan.batches, plan.axis_values, plan.digest_of(plan.cells()))
         assert "torch" not in sys.modules and "scipy" not in sys.modules
     """
     said = [

@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from nstcore.cli.run_command import share_checkout
 from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
+from nstcore.jobs.manifests import drop_stale_manifests
 from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.jobs.workflow_files import source_state, state_of
@@ -19,6 +20,10 @@ try:
     PAGES = page_names(PLAN.axis_values, PLAN.layout["pages"])
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# The job of a batch runs again when one of its images is missing or was changed.
+if workflow.is_main_process:
+    drop_stale_manifests(PLAN)
 
 # With --software-deployment-method conda a job's own Python finds nstcore in this checkout.
 share_checkout(Path(workflow.basedir))

@@ -4,7 +4,7 @@
 rule metrics:
     input:
         grid=f"{RUN}/grid.tsv",
-        records=FILES.records,
+        batches=FILES.manifests,
     output:
         parquet=f"{RUN}/metrics.parquet",
         csv=report(

@@ -63,9 +63,7 @@ if PLAN.refined_targets:
 rule refine:
     input:
         unpack(REFINE.inputs),
-        # As on sheets: the record tells when the image changed.
-        small=ancient(REFINE.small_image),
-        record=REFINE.small_record,
+        batch=REFINE.batch,
     output:
         image=REFINE.image,
         record=REFINE.record,

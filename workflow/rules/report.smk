@@ -9,9 +9,6 @@ localrules:
 rule contact_sheet:
     input:
         metrics=f"{RUN}/metrics.parquet",
-        # Records tell when an image changed. An image that is linked again may get a newer date
-        # and still be the same image.
-        images=ancient(FILES.images),
     output:
         **sheet_outputs("{page}", caption="../report/contact_sheet.rst"),
     log:
@@ -32,7 +29,6 @@ rule report:
         metrics=f"{RUN}/metrics.parquet",
         curves=f"{RUN}/loss_curves.parquet",
         grid=f"{RUN}/grid.tsv",
-        images=ancient(FILES.images),
     output:
         f"{RUN}/report/index.html",
     log:
@@ -74,7 +70,7 @@ rule check:
         sheets=SHEETS,
         refined_results=FILES.refined_results(),
         comparison=FILES.comparison(),
-        records=FILES.records,
+        batches=FILES.manifests,
         refined=refined_records,
     output:
         f"{RUN}/summary.json",

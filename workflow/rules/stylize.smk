@@ -1,30 +1,22 @@
-# The work itself: one job a batch, with every cell of the batch among its outputs.
+# The work itself: one job a batch, which ends with the manifest of the images and records it made.
+
+STYLIZE = StylizeRule(FILES)
 
 
-# The batches of one group differ in their wildcards only; each group is a rule of its own.
-for stylize in StylizeRule.all_of(FILES):
-
-    rule:
-        name:
-            stylize.name
-        input:
-            unpack(stylize.inputs),
-        output:
-            images=stylize.images,
-            records=stylize.records,
-        log:
-            stylize.log,
-        wildcard_constraints:
-            **stylize.constraints,
-        threads: 64
-        resources:
-            **stylize.resources,
-        params:
-            group=stylize.group,
-            batch=stylize.batch,
-            cells=stylize.digest,
-            starts=state_of(stylize.starts),
-            shares=stylize.shares,
-            algorithm=[ALGORITHM, EVALUATION],
-        script:
-            "../scripts/stylize.py"
+rule stylize:
+    input:
+        unpack(STYLIZE.inputs),
+    output:
+        f"{RUN}/{paths.MANIFEST}",
+    log:
+        f"{RUN}/logs/stylize/{{batch}}.log",
+    threads: 64
+    resources:
+        **STYLIZE.resources,
+    params:
+        cells=STYLIZE.digest,
+        starts=state_of(STYLIZE.starts),
+        shares=STYLIZE.shares,
+        algorithm=[ALGORITHM, EVALUATION],
+    script:
+        "../scripts/stylize.py"

@@ -1,9 +1,4 @@
 from nstcore.jobs.job import run_job
-from nstcore.jobs.workflow_files import refined_cell, stylize_cells
+from nstcore.jobs.workflow_files import make_refined
 
-
-def cell(plan):
-    return [refined_cell(plan, **snakemake.wildcards)]
-
-
-run_job(snakemake, stylize_cells, choose=cell, threads=snakemake.threads)
+run_job(snakemake, make_refined, **snakemake.wildcards, threads=snakemake.threads)
