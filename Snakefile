@@ -41,7 +41,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        batches=FILES.manifests,
+        batches=FILES.batches,
         refined_images=refined_images,
         refined_records=refined_records,
         grid=f"{RUN}/grid.tsv",

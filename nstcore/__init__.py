@@ -7,6 +7,7 @@ The library in one line: ``save_image(stylize(load_image("a.jpg"), load_image("b
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "load_encoder", "load_image", "open_run", "save_image", "stylize"]
 
 __version__ = "0.1.0"
+
+# Threads that wait for others give their core away: spinning, a run beside another program takes many
+# times as long.  The OpenMP of torch reads this once, when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:

@@ -40,6 +40,10 @@ class ImageError(UserError):
     """An image cannot be read, is damaged, or cannot be written as asked."""
 
 
+class UnusableInput(ImageError):
+    """An image of the run could not be prepared: cells that need it fail, all others go on."""
+
+
 class ImageTooSmall(ImageError, ValueError):
     """An image is smaller than the encoder's poolings need."""
 

@@ -26,8 +26,8 @@ class Cluster(StrictModel):
         gt=0,
         allow_inf_nan=False,
         description="How long a job should take on average, and at least half of it: a batch has as many "
-        "cells as that takes, across styles and contents unless `batch_by` is given. Empty: batches as "
-        "`batch_by` and `max_cells_per_batch` say.",
+        "cells as that takes, across styles and contents unless `batch_by` is given. Empty: ten, or "
+        "batches as `batch_by` says where that is given.",
     )
     tflops: Rate | dict[EncoderName, Rate] | None = Field(
         None,
@@ -225,7 +225,14 @@ class Config(StrictModel):
     batch_by: list[str] = Field(
         ["style", "content"],
         description="Axes with a job for each value (`style`, `content`, `seed`, or a swept setting); "
-        "all cells along the other axes are optimized together in one process.",
+        "all cells along the other axes are optimized together in one process. Without this key jobs "
+        "are as long as pays: a small grid is a single job, a large one has jobs of some ten minutes.",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="How many jobs that optimize run at the same time on this machine: a grid becomes "
+        "at least as many. `nst run` sets it to the GPUs that it is given (`--resources gpu=4`).",
     )
     max_cells_per_batch: int = Field(
         256, ge=1, description="A job with more cells than this is split into several."

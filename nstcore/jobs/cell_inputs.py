@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from nstcore.config.run import Output
 from nstcore.core.settings import Settings
-from nstcore.errors import StoreError
+from nstcore.errors import StoreError, UnusableInput
 from nstcore.images import decode
 from nstcore.plan import paths
 from nstcore.plan.keys import cell_key, evaluation_key, guide_identity, style_identity
@@ -144,6 +144,7 @@ class RunInputs:
 
         Raises:
             StoreError: something is not prepared, or its metadata is damaged.
+            UnusableInput: an image could not be prepared.
         """
         return self._inputs(cell.style, cell.content, cell.settings, cell.point.seed)
 
@@ -242,6 +243,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(text)
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it and run again") from None
+    if "error" in value:
+        raise UnusableInput(value["error"])
     return value
 
 

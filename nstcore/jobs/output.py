@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from nstcore.config.run import Config
 from nstcore.core.color_modes import restore_color
 from nstcore.errors import UserError
 from nstcore.images import load_float, write_image
@@ -207,6 +208,27 @@ def write_failure(
         evaluation=evaluation,
     )
     record.write(paths.record_path(cell.place))
+
+
+def write_refusal(config: Config, cell: Cell, reason: str, evaluation: dict[str, Any]) -> None:
+    """Write the placeholder and the record of a cell that has no key: its inputs cannot be used."""
+    place = Path(config.run_dir, cell.image)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    side = min(cell.settings.size, 1024)
+    write_image(place, placeholder(side, side, reason))
+    record = CellRecord(
+        schema_version=SCHEMA,
+        algorithm=ALGORITHM,
+        key="",
+        settings=cell.settings.model_dump(),
+        status="failed",
+        reason=reason,
+        image=None,
+        metrics={},
+        evaluation=evaluation,
+        **_identity(config.run, cell),
+    )
+    record.write(paths.record_path(place))
 
 
 def _new_record(cell: BatchCell, made: StylizeResult, /, **more: Any) -> CellRecord:

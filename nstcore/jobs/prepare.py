@@ -7,11 +7,12 @@ import io
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nstcore.core.encoders.weights import locate
-from nstcore.errors import ConfigError, ImageError
+from nstcore.errors import ConfigError, ImageError, UnusableInput
 from nstcore.images import prepare
 from nstcore.images.masks import Regions, check_proportions, read_guide, save_regions
 from nstcore.images.saving import check_sides
@@ -162,17 +163,17 @@ def check_regions(plan: Plan) -> None:
     """
     inputs = RunInputs(plan)
     size = paths.size_label(inputs.evaluation_settings)
-    contents = {
-        content: tuple(guide.regions)
-        for content in plan.contents
-        if (guide := inputs.content_guide(content, size)) is not None
-    }
-    styles = {
-        (style, index): tuple(guide.regions)
-        for style, source in plan.styles.items()
-        for index in range(len(source.paths))
-        if (guide := inputs.style_guide(style, index)) is not None
-    }
+    contents: dict[str, tuple[str, ...]] = {}
+    styles: dict[tuple[str, int], tuple[str, ...]] = {}
+    for content in plan.contents:
+        with suppress(UnusableInput):
+            if (guide := inputs.content_guide(content, size)) is not None:
+                contents[content] = tuple(guide.regions)
+    for style, source in plan.styles.items():
+        for index in range(len(source.paths)):
+            with suppress(UnusableInput):
+                if (guide := inputs.style_guide(style, index)) is not None:
+                    styles[style, index] = tuple(guide.regions)
     problems = plan.region_problems(contents, styles)
     if problems:
         raise ConfigError(problems)
@@ -195,7 +196,11 @@ def write_grid(plan: Plan, path: Path, cells: Iterable[Cell] | None = None) -> N
     for cell in written:
         values = {**cell.axes, "setting": cell.point.name}
         row = [table_text(values[name]) for name in order]
-        writer.writerow([*row, inputs.of(cell).key(), cell.batch, cell.image])
+        try:
+            key = inputs.of(cell).key()
+        except UnusableInput:  # its record says why
+            key = ""
+        writer.writerow([*row, key, cell.batch, cell.image])
     write_text(path, text.getvalue())
     log.info("%d cells", len(written))
 

@@ -11,13 +11,20 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nstcore.errors import UserError
+from nstcore.errors import UnusableInput, UserError
 from nstcore.jobs.background import BackgroundWriter
 from nstcore.jobs.cell_inputs import RunInputs
 from nstcore.jobs.heartbeat import scheduler_job
 from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.job import ShutdownSignal
-from nstcore.jobs.output import BatchCell, Evaluator, store_image, write_failure, write_record
+from nstcore.jobs.output import (
+    BatchCell,
+    Evaluator,
+    store_image,
+    write_failure,
+    write_record,
+    write_refusal,
+)
 from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
@@ -77,19 +84,32 @@ def stylize_batch(
     job = BatchJob(plan, threads)
     missing: dict[str, list[BatchCell]] = {}
     finished: list[tuple[BatchCell, StoredCell]] = []
-    for cell in map(job.batch_cell, cells):
+    unusable = 0
+    for planned in cells:
+        try:
+            cell = job.batch_cell(planned)
+        except UnusableInput as error:
+            job.refuse(planned, str(error))
+            unusable += 1
+            continue
         stored = job.store.find(cell.key)
         if stored is None:
             missing.setdefault(cell.key, []).append(cell)
         else:
             finished.append((cell, stored))
     present = len(finished)
-    log.info("%d cells: %d in the store, %d to compute", len(cells), present, len(cells) - present)
+    log.info(
+        "%d cells: %d in the store, %d to compute",
+        len(cells),
+        present,
+        len(cells) - present - unusable,
+    )
     for cell, stored in finished:
         job.link(cell, stored)
     computed = failed = 0
     if missing:
         computed, failed = job.compute(list(missing.values()), progress, waits)
+    failed += unusable
     return BatchSummary(len(cells) - computed - failed, computed, failed)
 
 
@@ -189,6 +209,11 @@ class BatchJob:
         """A cell with its inputs and its key."""
         inputs = self.inputs.of(cell)
         return BatchCell(cell, inputs, inputs.key())
+
+    def refuse(self, cell: Cell, reason: str) -> None:
+        """Write the placeholder and the record of a cell whose inputs cannot be used."""
+        log.error("%s: %s", cell.image, reason)
+        write_refusal(self.plan.config, cell, reason, self.evaluator.info())
 
     def request(self, cell: BatchCell) -> StylizeRequest:
         """What the engine needs for a cell."""

@@ -13,10 +13,8 @@ from typing import Any
 
 from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
-from nstcore.jobs.heartbeat import write_heartbeats
-from nstcore.jobs.manifests import manifest_path, write_manifest
-from nstcore.jobs.stylize import stylize_batch
 from nstcore.plan import paths
+from nstcore.plan.batching import split_inputs
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import FOLDER, refined
 from nstcore.resources import requests
@@ -36,11 +34,9 @@ def source_state(path: str) -> list[int] | None:
 
 
 WILDCARDS = {
-    **dict.fromkeys(("content", "style", "encoder", "target"), ID_PATTERN),
-    "size": r"\d+(short|area)?",
-    "index": r"\d+",
+    **dict.fromkeys(("content", "style", "encoder"), ID_PATTERN),
     **dict.fromkeys(("page", "stem"), r"[^/]+"),
-    "batch": r".+",
+    "part": r".+",
 }
 """What the wildcards of all rules match."""
 
@@ -59,6 +55,9 @@ def state_of(
     return state
 
 
+CONTENT_STAGES = ("contents", "refined_contents")
+"""Stages whose parts are contents; the parts of all others are styles."""
+
 LIGHT_JOB: dict[str, Callable[..., int]] = {
     "mem_mb": lambda wildcards, attempt: requests.light_mb(attempt),
     "runtime": lambda wildcards, attempt: requests.light_minutes(attempt),
@@ -70,11 +69,15 @@ TARGET_JOB = {**LIGHT_JOB, "mem_mb": lambda wildcards, attempt: requests.target_
 
 
 class RunFiles:
-    """The files of a run; ``manifests`` are those of every batch of the grid."""
+    """The files of a run; ``batches`` are the manifests of all its batches."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.manifests = [str(manifest_path(plan, batch)) for batch in plan.batches]
+        self.batches = [self.manifest("batches", batch) for batch in plan.batches]
+        self._content_parts, self._style_parts = (
+            {name: part for part, names in split_inputs(inputs).items() for name in names}
+            for inputs in (plan.contents, plan.styles)
+        )
 
     def paths(self, pattern: str, **values: Iterable[str | int]) -> list[str]:
         """A pattern of `nstcore.plan.paths` with every combination of values; the rest are wildcards."""
@@ -86,21 +89,36 @@ class RunFiles:
             found.append(path)
         return found
 
-    def content_source(self, wildcards: Wildcards) -> list[str]:
-        """The file of a content."""
-        return [self.plan.contents[wildcards["content"]].path]
+    def manifest(self, stage: str, part: str = "{part}") -> str:
+        """The output of the job that makes a part of a stage; without one, of the stage's rule."""
+        return f"{self.plan.config.run_dir}/{paths.MANIFEST.format(stage=stage, part=part)}"
 
-    def style_source(self, wildcards: Wildcards) -> list[str]:
-        """The file of one image of a style."""
-        return [self.plan.styles[wildcards["style"]].paths[int(wildcards["index"])]]
+    def manifests(self, stage: str, names: Iterable[str]) -> list[str]:
+        """The manifests of the parts that some contents or styles belong to."""
+        part_of = self._content_parts if stage in CONTENT_STAGES else self._style_parts
+        return list(dict.fromkeys(self.manifest(stage, part_of[name]) for name in names))
 
-    def content_guide_source(self, wildcards: Wildcards) -> list[str]:
-        """The guide of a content: one image in colors, or a mask for each region."""
-        return _guide_files(self.plan.contents[wildcards["content"]].guide)
+    def contents_of(self, part: str) -> list[str]:
+        """The contents that one job prepares."""
+        return [name for name, own in self._content_parts.items() if own == part]
 
-    def style_guide_source(self, wildcards: Wildcards) -> list[str]:
-        """The guide of one image of a style, as above."""
-        return _guide_files(self.plan.styles[wildcards["style"]].guide(int(wildcards["index"])))
+    def styles_of(self, part: str) -> list[str]:
+        """The styles that one job prepares, and one other computes the targets of."""
+        return [name for name, own in self._style_parts.items() if own == part]
+
+    def content_sources(self, wildcards: Wildcards) -> list[str]:
+        """The files of the contents of a part, and of their guides."""
+        sources = [self.plan.contents[name] for name in self.contents_of(wildcards["part"])]
+        return [file for one in sources for file in (one.path, *_guide_files(one.guide))]
+
+    def style_sources(self, wildcards: Wildcards) -> list[str]:
+        """The files of the styles of a part, and of their guides."""
+        return [
+            file
+            for style in map(self.plan.styles.__getitem__, self.styles_of(wildcards["part"]))
+            for index, path in enumerate(style.paths)
+            for file in (path, *_guide_files(style.guide(index)))
+        ]
 
     def weights_source(self, wildcards: Wildcards) -> list[str]:
         """The weights file of an encoder; empty for weights that the encoder brings along."""
@@ -116,42 +134,6 @@ class RunFiles:
         sources = [self.plan.styles[style] for style in styles]
         return [[list(source.weights), list(source.regions)] for source in sources]
 
-    def contents(self, sizes: Iterable[str], contents: Iterable[str] | None = None) -> Files:
-        """Prepared contents; without names, the outputs of the rule that makes one."""
-        values = _values(contents, sizes)
-        keeps_alpha = self.plan.config.output.preserve_alpha
-        return {
-            "contents": self.paths(paths.CONTENT, **values),
-            "content_info": self.paths(paths.CONTENT_METADATA, **values),
-            "alphas": self.paths(paths.CONTENT_ALPHA, **values) if keeps_alpha else [],
-        }
-
-    def content_guides(self, sizes: Iterable[str], contents: Iterable[str] | None = None) -> Files:
-        """Prepared guides of those contents that have one; without names as above."""
-        if contents is not None:
-            contents = [name for name in contents if self.plan.contents[name].guide is not None]
-        values = _values(contents, sizes)
-        return {
-            "content_guides": self.paths(paths.CONTENT_GUIDE, **values),
-            "content_guide_info": self.paths(paths.CONTENT_GUIDE_METADATA, **values),
-        }
-
-    def styles(self, styles: Iterable[str]) -> Files:
-        """Every prepared image of styles, with the guides of those that have one."""
-        files: Files = {}
-        for style in styles:
-            source = self.plan.styles[style]
-            indices = range(len(source.paths))
-            guided = [index for index in indices if source.guide(index) is not None]
-            for name, pattern, of in (
-                ("styles", paths.STYLE, indices),
-                ("style_info", paths.STYLE_METADATA, indices),
-                ("style_guides", paths.STYLE_GUIDE, guided),
-                ("style_guide_info", paths.STYLE_GUIDE_METADATA, guided),
-            ):
-                files.setdefault(name, []).extend(self.paths(pattern, style=[style], index=of))
-        return files
-
     def encoders(self, *, refined: bool = False) -> Files:
         """The encoders of the grid, or of the refined cells too."""
         names = [*self.plan.encoders, *(self.plan.refined_encoders if refined else ())]
@@ -161,23 +143,28 @@ class RunFiles:
         }
 
     def cell_inputs(
-        self, contents: Iterable[str], styles: Iterable[str], sizes: Iterable[str] | None = None
+        self, contents: Iterable[str], styles: Iterable[str], *, refined: bool = False
     ) -> Files:
-        """What cells of some contents and styles are made from, but for targets and encoders."""
-        contents, sizes = list(contents), list(self.plan.sizes if sizes is None else sizes)
-        return {
-            **self.contents(sizes, contents),
-            **self.content_guides(sizes, contents),
-            **self.styles(styles),
+        """What cells of some contents and styles are made and evaluated from."""
+        contents, styles = list(contents), list(styles)
+        files = {
+            "contents": self.manifests("contents", contents),
+            "styles": self.manifests("styles", styles),
+            "targets": self.manifests("targets", styles),
         }
+        if refined and self.plan.refined_sizes:
+            files["refined_contents"] = self.manifests("refined_contents", contents)
+        if refined and self.plan.refined_targets:
+            files["refined_targets"] = self.manifests("refined_targets", styles)
+        return {**files, **self.encoders(refined=refined)}
 
     def grid_inputs(self) -> Files:
         """What the keys of all cells are made from."""
-        files = {**self.cell_inputs(self.plan.contents, self.plan.styles), **self.encoders()}
-        info = {name: files[name] for name in files if name.endswith("_info")}
-        return {**info, "starts": self.starts(self.plan.cells())}
+        files = self.cell_inputs(self.plan.contents, self.plan.styles)
+        del files["targets"], files["encoders"]
+        return {**files, "starts": self.starts(self.plan.cells())}
 
-    def batches(self) -> str:
+    def batch_digest(self) -> str:
         """Changes when a cell moves into another batch."""
         return digest([cell.batch for cell in self.plan.cells()])
 
@@ -189,8 +176,11 @@ class RunFiles:
         ]
 
     def target_inputs(self, wildcards: Wildcards, *, refined: bool = False) -> Files:
-        """What the targets of a style are computed from."""
-        return {**self.styles([wildcards["style"]]), **self.encoders(refined=refined)}
+        """What the targets of a part of the styles are computed from."""
+        return {
+            "styles": [self.manifest("styles", wildcards["part"])],
+            **self.encoders(refined=refined),
+        }
 
     def refined_results(self) -> list[str]:
         """What is made of all refined cells together; empty without any."""
@@ -232,22 +222,20 @@ class CellsRule:
 
 
 class StylizeRule(CellsRule):
-    """The rule that makes a batch; its wildcard is the batch's name."""
+    """The rule that makes a batch; its part of the stage is the batch."""
 
     def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
         """The cells of the batch."""
-        return self.plan.batches[wildcards["batch"]]
+        return self.plan.batches[wildcards["part"]]
 
     def inputs(self, wildcards: Wildcards) -> Files:
         """What the cells of a job are made and evaluated from."""
         cells = self.cells(wildcards)
-        styles = dict.fromkeys(cell.style for cell in cells)
-        return {
-            **self.files.cell_inputs(dict.fromkeys(cell.content for cell in cells), styles),
-            "targets": self.files.paths(paths.TARGET, style=styles, target=self.plan.targets),
-            **self.files.encoders(),
-            "starts": self.files.starts(cells),
-        }
+        contents, styles = (
+            {getattr(cell, axis) for cell in cells} for axis in ("content", "style")
+        )
+        files = self.files.cell_inputs(sorted(contents), sorted(styles))
+        return {**files, "starts": self.files.starts(cells)}
 
     def digest(self, wildcards: Wildcards) -> str:
         """Changes when a cell of the job does; the cells themselves would fill the metadata."""
@@ -275,7 +263,7 @@ class RefineRule(CellsRule):
 
     def batch(self, wildcards: Wildcards) -> str:
         """The manifest of the batch that makes the small image."""
-        return str(manifest_path(self.plan, _cell(self.plan, **wildcards).batch))
+        return self.files.manifest("batches", _cell(self.plan, **wildcards).batch)
 
     def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
         """The refined cell, alone."""
@@ -284,13 +272,7 @@ class RefineRule(CellsRule):
     def inputs(self, wildcards: Wildcards) -> Files:
         """What the cell is made and evaluated from, but for the small image."""
         [cell] = self.cells(wildcards)
-        sizes = {paths.size_label(cell.settings), str(self.plan.evaluation["size"])}
-        targets = [*paths.targets_of([cell.settings]), self.plan.evaluation_target]
-        return {
-            **self.files.cell_inputs([cell.content], [cell.style], sorted(sizes)),
-            "targets": self.files.paths(paths.TARGET, style=[cell.style], target=targets),
-            **self.files.encoders(refined=True),
-        }
+        return self.files.cell_inputs([cell.content], [cell.style], refined=True)
 
     def settings(self, wildcards: Wildcards) -> str:
         """All settings of the cell, as JSON."""
@@ -313,29 +295,7 @@ def _cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
     raise StoreError(f"{style}/{content}/{stem} is no cell of this run; start the run again")
 
 
-def stylize_cells(plan: Plan, cells: Sequence[Cell], threads: int) -> None:
-    """Make the cells of one job, in sight of ``nst status``."""
-    with write_heartbeats(plan, cells) as writer:
-        stylize_batch(plan, cells, threads=threads, progress=writer, waits=writer.waits)
-
-
-def make_batch(plan: Plan, batch: str, threads: int) -> None:
-    """Make the cells of a batch and its manifest."""
-    stylize_cells(plan, plan.batches[batch], threads)
-    write_manifest(plan, plan.batches[batch])
-
-
-def make_refined(plan: Plan, style: str, content: str, stem: str, threads: int) -> None:
-    """Make one refined cell."""
-    stylize_cells(plan, [refined_cell(plan, style, content, stem)], threads)
-
-
 def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:
     if guide is None:
         return []
     return [guide] if isinstance(guide, str) else list(guide.values())
-
-
-def _values(contents: Iterable[str] | None, sizes: Iterable[str]) -> dict[str, list[str]]:
-    values = {"size": list(sizes)}
-    return values if contents is None else {"content": list(contents), **values}

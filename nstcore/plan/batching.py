@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -17,6 +17,27 @@ from nstcore.config.run import Config
 from nstcore.plan.axes import Point
 from nstcore.plan.cells import Pair
 from nstcore.plan.values import INPUT_AXES, format_values, setting_name, shorten
+
+LOCAL_MINUTES = 10.0
+"""How long a job should take where the configuration says nothing: long beside its start, short enough
+to see a large grid grow."""
+
+
+INPUTS_PER_JOB = 32
+"""How many contents or styles one job prepares at most, on average."""
+
+
+def split_inputs(names: Iterable[str]) -> dict[str, list[str]]:
+    """Parts of some contents or styles, each of which one job prepares: name of the part -> its members.
+
+    As in batches, another name moves no other one, unless the number of parts has to double.
+    """
+    names = list(names)
+    count = _power_of_two(len(names) / INPUTS_PER_JOB)
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        parts.setdefault("all" if count == 1 else _bucket(name, count), []).append(name)
+    return parts
 
 
 @dataclass(frozen=True)
@@ -51,9 +72,14 @@ class BatchPlan:
         seconds: Callable[[str, str, Point], float],
     ) -> None:
         self.config = config
-        minutes = config.cluster.target_minutes
+        given = "batch_by" in config.model_fields_set or config.batch_split is not None
+        minutes = config.cluster.target_minutes or (None if given else LOCAL_MINUTES)
+        self._given = given
         self._target = None if minutes is None else 60.0 * minutes
         self._seconds = seconds
+        if config.workers > 1 and config.cluster.target_minutes is None and not given:
+            total = sum(seconds(*pair, point) for pair, points in pairs.items() for point in points)
+            self._target = min(60.0 * LOCAL_MINUTES, total / config.workers)
         self.axes = self._choose_axes(pairs)
         self._points = self._point_names(pairs)
 
@@ -77,8 +103,7 @@ class BatchPlan:
     def _choose_axes(self, pairs: Mapping[Pair, Sequence[Point]]) -> BatchAxes:
         """As the configuration says, or so that the length of batches is near the target."""
         config = self.config
-        explicit = "batch_by" in config.model_fields_set or config.batch_split is not None
-        if self._target is None or explicit:
+        if self._target is None or self._given:
             return BatchAxes(frozenset(config.batch_by) & frozenset(INPUT_AXES))
         fills = [self._fill(pair, points) for pair, points in pairs.items()]
         total = sum(fills)

@@ -23,7 +23,7 @@ ENCODER = "encoders/{encoder}.safetensors"
 ENCODER_METADATA = "encoders/{encoder}.json"
 TARGET = "targets/{style}/{target}.safetensors"
 RECORD_SUFFIX = ".json"
-MANIFEST = "batches/{batch}.json"
+MANIFEST = "manifests/{stage}/{part}.json"
 
 COMPARE_FOLDER = "compare"
 """The folder of the comparison with other runs."""

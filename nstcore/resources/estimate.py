@@ -23,6 +23,7 @@ from nstcore.images import fit_size
 from nstcore.images.masks import read_guide
 from nstcore.images.reading import upright_size
 from nstcore.plan import paths
+from nstcore.plan.batching import split_inputs
 from nstcore.plan.cost_model import cell_flops, sum_iterations
 from nstcore.plan.plan import Cell, Plan, by_batch
 from nstcore.resources.memory_model import MEMORY_SHARE, BatchInput, MicroBatch, split_batches
@@ -241,6 +242,8 @@ def estimate_overhead(
 
     file_job, torch_job = (JOB_SECONDS + start for start in (rates.light_start, rates.start))
     parallel = serial = 0.0  # jobs that handle files, and those that compute
+    prepared: set[str] = set()
+    computed: set[str] = set()
     for content, native in sizes.contents.items():
         written = [
             size
@@ -248,21 +251,23 @@ def estimate_overhead(
             if missing(paths.CONTENT, content=content, size=label)
         ]
         if written:
-            parallel += file_job + area(native) * rates.load + sum(map(area, written)) * rates.save
+            prepared.add(content)
+            parallel += area(native) * rates.load + sum(map(area, written)) * rates.save
+    parallel += file_job * len(split_inputs(prepared))
+    prepared = set()
     for style, images in sizes.styles.items():
         for index, native in enumerate(images):
             if missing(paths.STYLE, style=style, index=index):
-                parallel += file_job + area(native) * (rates.load + rates.save)
-        targets = [
-            request
-            for name, request in plan.targets.items()
-            if missing(paths.TARGET, style=style, target=name)
-        ]
-        serial += torch_job if targets else 0.0
-        for settings, _, size in targets:
-            # No style is enlarged.
-            pixels = sum(min(area(i), area(fit_size(i, size, settings.size_by))) for i in images)
-            serial += FORWARD * pixels * _seconds_per_pixel(rates, settings)
+                prepared.add(style)
+                parallel += area(native) * (rates.load + rates.save)
+        for name, (settings, _, size) in plan.targets.items():
+            if missing(paths.TARGET, style=style, target=name):
+                computed.add(style)
+                # No style is enlarged.
+                fitted = [min(area(i), area(fit_size(i, size, settings.size_by))) for i in images]
+                serial += FORWARD * sum(fitted) * _seconds_per_pixel(rates, settings)
+    parallel += file_job * len(split_inputs(prepared))
+    serial += torch_job * len(split_inputs(computed))
     serial += torch_job * sum(missing(paths.ENCODER, encoder=name) for name in plan.encoders)
     results = sum(
         area(image_size(sizes.contents[cell.content], cell.settings))

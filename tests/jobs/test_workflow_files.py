@@ -59,11 +59,9 @@ def test_the_jobs_make_every_cell_once(
 ) -> None:
     axes = {"style_weight": [1, 10]}
     files = make_files(batch_by=batch_by, sweep={"axes": axes, "exclude": exclude})
-    rule, folder = StylizeRule(files), "results/one/batches/"
-    batches = [
-        {"batch": path.removeprefix(folder).removesuffix(".json")} for path in files.manifests
-    ]
-    assert all(re.fullmatch(WILDCARDS["batch"], batch["batch"]) for batch in batches)
+    rule, folder = StylizeRule(files), "results/one/manifests/batches/"
+    batches = [{"part": path.removeprefix(folder).removesuffix(".json")} for path in files.batches]
+    assert all(re.fullmatch(WILDCARDS["part"], batch["part"]) for batch in batches)
     made = [cell.image for batch in batches for cell in rule.cells(batch)]
     assert sorted(made) == sorted(cell.image for cell in files.plan.cells())
     assert len(made) == 8 - len(exclude)
@@ -72,35 +70,33 @@ def test_the_jobs_make_every_cell_once(
 def test_a_job_reads_the_inputs_of_its_own_cells(make_files: MakeFiles) -> None:
     files = make_files(batch_by=["style"], settings={"size": 96})
     rule = StylizeRule(files)
-    inputs = rule.inputs({"batch": "wave"})
-    assert inputs["styles"] == ["results/one/inputs/styles/wave/0.png"]
-    assert len(inputs["contents"]) == 4, "two contents at two sizes"
-    assert {Path(target).parent.name for target in inputs["targets"]} == {"wave"}
+    inputs = rule.inputs({"part": "wave"})
+    assert inputs["styles"] == ["results/one/manifests/styles/all.json"]
+    assert inputs["contents"] == ["results/one/manifests/contents/all.json"]
+    assert inputs["targets"] == ["results/one/manifests/targets/all.json"]
     assert inputs["encoders"] == ["results/one/encoders/compact.safetensors"]
-    assert inputs["alphas"] == inputs["content_guides"] == inputs["starts"] == []
+    assert inputs["starts"] == []
     for name in ("mem_mb", "runtime"):
-        asked = [rule.resources[name]({"batch": "wave"}, attempt) for attempt in (1, 2)]  # type: ignore[operator]
+        asked = [rule.resources[name]({"part": "wave"}, attempt) for attempt in (1, 2)]  # type: ignore[operator]
         assert 0 < asked[0] <= asked[1]
     assert rule.resources["gpu"] == 0
 
 
-def test_guides_are_read_where_there_are_some(make_files: MakeFiles) -> None:
+def test_the_sources_of_a_part_are_its_images_and_guides(make_files: MakeFiles) -> None:
     contents = {"cat": {"path": "cat.png", "guide": "guide.png"}, "dog": "dog.png"}
     styles = {"night": {"path": "night.png", "guide": "guide.png"}, "wave": "wave.png"}
     files = make_files(contents=contents, styles=styles)
-    assert files.content_guide_source({"content": "cat"}) == ["guide.png"]
-    assert files.content_guide_source({"content": "dog"}) == []
-    inputs = files.grid_inputs()
-    assert inputs["content_guide_info"] == ["results/one/inputs/contents/cat/64.guide.json"]
-    assert inputs["style_guide_info"] == ["results/one/inputs/styles/night/0.guide.json"]
-    assert len(inputs["content_info"]) == len(inputs["style_info"]) == 2
+    assert files.content_sources({"part": "all"}) == ["cat.png", "guide.png", "dog.png"]
+    assert files.style_sources({"part": "all"}) == ["night.png", "guide.png", "wave.png"]
 
 
-def test_outputs_of_a_rule_keep_its_wildcards(make_files: MakeFiles) -> None:
-    files = make_files(output={"preserve_alpha": True})
-    made = files.contents(["64"])
-    assert made["contents"] == ["results/one/inputs/contents/{content}/64.png"]
-    assert made["alphas"] == ["results/one/inputs/contents/{content}/64.alpha.png"]
+def test_many_inputs_are_prepared_by_several_jobs(make_files: MakeFiles) -> None:
+    files = make_files(contents={f"c{number}": "cat.png" for number in range(100)})
+    manifests = files.grid_inputs()["contents"]
+    assert len(manifests) == 4
+    parts = [Path(path).stem for path in manifests]
+    found = [name for part in parts for name in files.contents_of(part)]
+    assert sorted(found) == sorted(files.plan.contents)
 
 
 def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
@@ -111,11 +107,11 @@ def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
     assert files.plan.refined_targets
     rule = RefineRule(files)
     job = {"style": "night", "content": "dog", "stem": "style_weight=10"}
-    assert rule.batch(job) in files.manifests
+    assert rule.batch(job) in files.batches
     assert rule.record.format(**job) == "results/one/refined/night/dog/style_weight=10.json"
     inputs = rule.inputs(job)
-    assert [Path(path).stem for path in inputs["contents"]] == ["128", "64"]
-    assert len(inputs["targets"]) == len(set(inputs["targets"])) > 1
+    assert inputs["refined_contents"] == ["results/one/manifests/refined_contents/all.json"]
+    assert inputs["refined_targets"] == ["results/one/manifests/refined_targets/all.json"]
     assert files.refined_results()
     with pytest.raises(StoreError, match="is no cell of this run"):
         refined_cell(files.plan, "night", "dog", "style_weight=7")

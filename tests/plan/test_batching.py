@@ -10,6 +10,7 @@ import pytest
 
 from nstcore.config.loader import parse_config
 from nstcore.core.settings import Settings
+from nstcore.plan.batching import split_inputs
 from nstcore.plan.cost_model import START_SECONDS, cell_flops, cell_seconds, tflops_of
 from nstcore.plan.plan import Plan
 
@@ -82,11 +83,35 @@ def test_a_grid_shorter_than_the_target_is_one_job(picture: str) -> None:
     assert list(minutes_of(make(picture, 3, 4, 1, minutes=60))) == ["all"]
 
 
-def test_without_a_target_everything_is_as_the_other_keys_say(picture: str) -> None:
-    plan = make(picture, 3, 4, 2, minutes=None)
-    plain = make(picture, 3, 4, 2, minutes=None, cluster={})
-    assert [c.batch for c in plan.cells()] == [c.batch for c in plain.cells()]
-    assert len(minutes_of(plan)) == 12
+def test_a_small_grid_is_one_job_and_a_large_one_has_jobs_of_minutes(picture: str) -> None:
+    assert list(make(picture, 3, 4, 2, minutes=None).batches) == ["all"]
+    minutes = minutes_of(make(picture, 10, 20, 20, minutes=None))
+    assert 3 <= fmean(minutes.values()) <= 11
+
+
+def test_a_small_grid_is_divided_for_every_worker(picture: str) -> None:
+    plan = make(picture, 8, 8, 1, minutes=None, workers=4)
+    assert 3 <= len(plan.batches) <= 8
+    assert len(make(picture, 8, 8, 1, minutes=60, workers=4).batches) == 1, "a target is kept"
+
+
+@pytest.mark.parametrize("given", [{"batch_by": ["style", "content"]}, {"batch_split": 1}])
+def test_batches_are_as_the_configuration_says(picture: str, given: dict[str, Any]) -> None:
+    assert len(make(picture, 3, 4, 2, minutes=None, **given).batches) == 12
+
+
+@pytest.mark.parametrize("count", [1, 31, 500])
+def test_parts_of_inputs_are_few_and_another_input_moves_none(count: int) -> None:
+    names = [f"photo{number}" for number in range(count)]
+    parts = split_inputs(names)
+    assert sorted(name for part in parts.values() for name in part) == sorted(names)
+    assert len(parts) <= 1 + count / 8
+    assert max(map(len, parts.values())) <= 64
+    again = split_inputs([*names, "another"])
+    if len(again) == len(parts):
+        assert {part: set(own) - {"another"} for part, own in again.items()} == {
+            part: set(own) for part, own in parts.items()
+        }
 
 
 def test_what_is_given_for_batches_is_kept(picture: str) -> None:

@@ -96,7 +96,7 @@ class SlurmBench(Bench):
 
     def prepare(self) -> None:
         """Make on this machine what the batches need."""
-        self.run(*THREADS, "--until", "prepare_content", "style_target", "grid")
+        self.run(*THREADS, "--until", "prepare_contents", "style_targets", "grid")
 
     def attempts(self, content: str) -> list[Attempt]:
         """At the batch of a content."""

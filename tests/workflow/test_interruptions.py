@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -71,7 +70,7 @@ class TestKilled:
         assert process.returncode == 0, said + killed.logs()
         after = killed.stored()
         assert {key: after[key] for key in before} == before, "nothing was computed again"
-        log = killed.stylize_logs()["painting1/batch.log"]
+        log = killed.stylize_logs()["painting1.log"]
         assert f"3 cells: {len(before)} in the store, {3 - len(before)} to compute" in log
         weights = [r["settings"]["style_weight"] for r in killed.records().values()]
         assert sorted(weights) == [1, 10, 100]
@@ -117,7 +116,7 @@ class TestFailures:
     def test_the_next_call_tries_it_again_and_only_it(self, failing: Bench) -> None:
         failing.write(allow_failures=True)
         failing.run()
-        log = failing.stylize_logs()["painting1/batch.log"]
+        log = failing.stylize_logs()["painting1.log"]
         assert "2 cells: 1 in the store, 1 to compute" in log
         placeholder = failing.run_dir / "cells" / f"{self.bad}.png"
         with (
@@ -127,18 +126,28 @@ class TestFailures:
             assert image.size == picture.size
         assert "Nothing to be done" in failing.run()
 
-    def test_a_broken_picture_is_named_once_and_stops_nothing_else(self, failing: Bench) -> None:
+    @pytest.mark.parametrize("kind", ["photos", "paintings"])
+    def test_a_broken_picture_withholds_no_other_result(self, failing: Bench, kind: str) -> None:
+        """Its cells fail with its reason; all else is made, in the same job too."""
         good = failing.folder / "photos" / "photo1.png"
-        broken = failing.folder / "photos" / "broken.png"
+        broken = failing.folder / kind / "broken.png"
         broken.write_bytes(good.read_bytes()[:200])
-        status, said = failing.try_run(extra=failing.without_torch())
+        failing.write(batch_by=[], sweep={"axes": {"style_weight": [10]}}, allow_failures=False)
+        status, said = failing.try_run()
         assert status != 0
-        lines = [line for line in said.splitlines() if re.match(r"(ERROR|WARNING): ", line)]
-        assert len(lines) == 1, said
-        assert "photos/broken.png" in lines[0]
+        assert "1 of 2 cells failed" in said
         assert "Traceback" not in said
-        log = (failing.run_dir / "logs" / "prepare_content" / "broken.log").read_text()
-        assert "photos/broken.png" in log
+        log = failing.run_dir / "logs" / f"prepare_{'contents' if kind == 'photos' else 'styles'}"
+        assert f"{kind}/broken.png" in (log / "all.log").read_text()
+        records = failing.records()
+        assert records[self.good]["status"] == "ok"
+        bad = "painting1/broken" if kind == "photos" else "broken/photo1"
+        assert f"{kind}/broken.png" in records[f"{bad}/style_weight=10"]["reason"]
+        assert (failing.run_dir / "report" / "index.html").is_file()
+        # Mended, it is made without being asked for.
+        broken.write_bytes(good.read_bytes())
+        failing.run()
+        assert failing.records()[f"{bad}/style_weight=10"]["status"] == "ok"
         broken.unlink()
 
     def test_a_wrong_configuration_gives_its_lines_and_starts_nothing(self, failing: Bench) -> None:

@@ -1,4 +1,4 @@
-"""A grid that is no product, through the real workflow: every file from one rule, none twice.
+"""A grid that is no product, through the real workflow: every cell once, however batches are made.
 
 The tests stand in the order in which they have to run: each starts from what the one before left.
 """
@@ -15,13 +15,11 @@ import pytest
 from PIL import Image
 from workbench import Bench, write_picture
 
+from nstcore.plan.snapshot import read_plan
+
 pytestmark = pytest.mark.slow
 
 NOTHING = "Nothing to be done"
-ONE_CORE = (
-    "--cores",
-    "1",
-)  # here stylize is several rules, and --set-threads would have to name all
 SWEEP: dict[str, Any] = {
     "axes": {
         "style_weight": {"log": [1, 100], "num": 3},
@@ -71,18 +69,23 @@ def cells_of(bench: Bench) -> set[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize("by", [[], ["style"], ["content"], ["content", "look"]])
-def test_no_file_has_two_rules_however_batches_are_made(bench: Bench, by: list[str]) -> None:
+def test_batches_divide_it_however_they_are_made(
+    bench: Bench, by: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.folder)
     before = bench.config["batch_by"]
     bench.write(batch_by=by)
     said = bench.run("-n", "--quiet", "rules")
+    plan = read_plan(bench.file)
     bench.write(batch_by=before)
-    assert "Ambiguous" not in said
-    planned = set(re.findall(r"results/small/(cells/\S+)\.png", bench.run("-n")))
-    assert len(planned) == len(EXPECTED)
+    jobs = re.search(r"^stylize +(\d+)", said, re.MULTILINE)
+    assert jobs
+    assert int(jobs[1]) == len(plan.batches)
+    assert sum(map(len, plan.batches.values())) == len(EXPECTED)
 
 
 def test_it_runs_to_the_end(bench: Bench) -> None:
-    bench.run(*ONE_CORE)
+    bench.run()
     assert cells_of(bench) == EXPECTED
     records = bench.records()
     assert len(records) == len(EXPECTED)
@@ -121,7 +124,7 @@ def test_growing_computes_what_is_new_only(bench: Bench) -> None:
     found = re.search(r"(\d+) already in the store, (\d+) to compute", said)
     assert found
     assert int(found[1]) == len(EXPECTED)
-    bench.run(*ONE_CORE)
+    bench.run()
     after = bench.stored()
     assert {key: after[key] for key in before} == before
     assert len(after) - len(before) == int(found[2]) == 5 * 2 + 8 + 6

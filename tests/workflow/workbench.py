@@ -20,7 +20,7 @@ from nstcore.store.cells import Store
 ROOT = Path(__file__).resolve().parents[2]
 NST = [sys.executable, "-c", "import sys; from nstcore.cli import main; sys.exit(main())"]
 
-CORES = ["--cores", "2", "--set-threads", "stylize=1", "style_target=1"]
+CORES = ["--cores", "2", "--set-threads", "stylize=1", "style_targets=1"]
 
 
 def write_picture(path: Path, seed: int, size: tuple[int, int] = (72, 64)) -> Path:

@@ -16,14 +16,15 @@ from nstcore.plan.snapshot import open_plan, write_snapshot
 from nstcore.results.select_refined import selected_images
 
 try:
-    PLAN = open_plan(config, starting=workflow.is_main_process)
+    workers = dict(workflow.global_resources.unwrapped_items()).get("gpu") or 1
+    PLAN = open_plan({"workers": workers, **config}, starting=workflow.is_main_process)
     PAGES = page_names(PLAN.axis_values, PLAN.layout["pages"])
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# The job of a batch runs again when one of its images is missing or was changed.
+# A job runs again when one of the files of its manifest is missing or was changed.
 if workflow.is_main_process:
-    drop_stale_manifests(PLAN)
+    drop_stale_manifests(Path(PLAN.config.run_dir))
 
 # With --software-deployment-method conda a job's own Python finds nstcore in this checkout.
 share_checkout(Path(workflow.basedir))

@@ -8,7 +8,7 @@ rule compare:
         metrics=f"{RUN}/metrics.parquet",
         grid=f"{RUN}/grid.tsv",
         others=[f"{folder}/grid.tsv" for folder in COMPARED_RUNS],
-        batches=ancient(FILES.manifests),
+        batches=ancient(FILES.batches),
     output:
         page=f"{RUN}/{paths.COMPARE_FOLDER}/{paths.COMPARE_PAGE}",
         table=report(

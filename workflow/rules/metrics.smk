@@ -4,7 +4,7 @@
 rule metrics:
     input:
         grid=f"{RUN}/grid.tsv",
-        batches=FILES.manifests,
+        batches=FILES.batches,
     output:
         parquet=f"{RUN}/metrics.parquet",
         csv=report(

@@ -7,74 +7,42 @@ localrules:
     prepare_encoder,
 
 
-rule prepare_content:
+rule prepare_contents:
     input:
-        source=FILES.content_source,
+        FILES.content_sources,
     output:
-        **FILES.contents(PLAN.sizes),
+        FILES.manifest("contents"),
     log:
-        f"{RUN}/logs/prepare_content/{{content}}.log",
+        f"{RUN}/logs/prepare_contents/{{part}}.log",
     resources:
         **LIGHT_JOB,
     params:
+        contents=lambda wildcards: FILES.contents_of(wildcards.part),
         background=PLAN.config.background,
         sizes=PLAN.sizes,
         preserve_alpha=PLAN.config.output.preserve_alpha,
         format=PLAN.config.output.format,
-        source=state_of(FILES.content_source),
+        sources=state_of(FILES.content_sources),
+        refined=False,
     script:
-        "../scripts/prepare_content.py"
+        "../scripts/prepare_contents.py"
 
 
-rule prepare_style:
+rule prepare_styles:
     input:
-        source=FILES.style_source,
+        FILES.style_sources,
     output:
-        image=f"{RUN}/{paths.STYLE}",
-        info=f"{RUN}/{paths.STYLE_METADATA}",
+        FILES.manifest("styles"),
     log:
-        f"{RUN}/logs/prepare_style/{{style}}-{{index}}.log",
+        f"{RUN}/logs/prepare_styles/{{part}}.log",
     resources:
         **LIGHT_JOB,
     params:
+        styles=lambda wildcards: FILES.styles_of(wildcards.part),
         background=PLAN.config.background,
-        source=state_of(FILES.style_source),
+        sources=state_of(FILES.style_sources),
     script:
-        "../scripts/prepare_style.py"
-
-
-rule prepare_content_guide:
-    input:
-        source=FILES.content_guide_source,
-        info=FILES.contents(PLAN.sizes)["content_info"],
-    output:
-        **FILES.content_guides(PLAN.sizes),
-    log:
-        f"{RUN}/logs/prepare_content_guide/{{content}}.log",
-    resources:
-        **LIGHT_JOB,
-    params:
-        sizes=PLAN.sizes,
-        source=state_of(FILES.content_guide_source),
-    script:
-        "../scripts/prepare_content_guide.py"
-
-
-rule prepare_style_guide:
-    input:
-        source=FILES.style_guide_source,
-        info=f"{RUN}/{paths.STYLE_METADATA}",
-    output:
-        guide=f"{RUN}/{paths.STYLE_GUIDE}",
-        info=f"{RUN}/{paths.STYLE_GUIDE_METADATA}",
-    log:
-        f"{RUN}/logs/prepare_style_guide/{{style}}-{{index}}.log",
-    resources:
-        **LIGHT_JOB,
-    params:
-        source=state_of(FILES.style_guide_source),
-    script:
-        "../scripts/prepare_style_guide.py"
+        "../scripts/prepare_styles.py"
 
 
 rule prepare_encoder:
@@ -103,7 +71,7 @@ rule grid:
     priority: 100
     params:
         cells=PLAN.digest_of(PLAN.cells()),
-        batches=FILES.batches(),
+        batches=FILES.batch_digest(),
         inputs=FILES.order(),
         starts=[source_state(file) for file in FILES.starts(PLAN.cells())],
         algorithm=ALGORITHM,

@@ -29,35 +29,28 @@ checkpoint promote:
 # Inputs that the grid has already are not made a second time.
 if PLAN.refined_sizes:
 
-    use rule prepare_content as refine_content with:
+    use rule prepare_contents as refine_contents with:
         output:
-            **FILES.contents(PLAN.refined_sizes),
+            FILES.manifest("refined_contents"),
         log:
-            f"{RUN}/logs/refine_content/{{content}}.log",
+            f"{RUN}/logs/refine_contents/{{part}}.log",
         params:
             sizes=PLAN.refined_sizes,
-
-    use rule prepare_content_guide as refine_content_guide with:
-        input:
-            source=FILES.content_guide_source,
-            info=FILES.contents(PLAN.refined_sizes)["content_info"],
-        output:
-            **FILES.content_guides(PLAN.refined_sizes),
-        log:
-            f"{RUN}/logs/refine_content_guide/{{content}}.log",
-        params:
-            sizes=PLAN.refined_sizes,
+            refined=True,
 
 
 if PLAN.refined_targets:
 
-    use rule style_target as refine_target with:
+    use rule style_targets as refine_targets with:
         input:
             unpack(lambda wildcards: FILES.target_inputs(wildcards, refined=True)),
         output:
-            FILES.paths(paths.TARGET, target=PLAN.refined_targets),
+            FILES.manifest("refined_targets"),
         log:
-            f"{RUN}/logs/refine_target/{{style}}.log",
+            f"{RUN}/logs/refine_targets/{{part}}.log",
+        params:
+            targets=list(PLAN.refined_targets),
+            refined=True,
 
 
 rule refine:

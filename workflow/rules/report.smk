@@ -70,7 +70,7 @@ rule check:
         sheets=SHEETS,
         refined_results=FILES.refined_results(),
         comparison=FILES.comparison(),
-        batches=FILES.manifests,
+        batches=FILES.batches,
         refined=refined_records,
     output:
         f"{RUN}/summary.json",

@@ -7,9 +7,9 @@ rule stylize:
     input:
         unpack(STYLIZE.inputs),
     output:
-        f"{RUN}/{paths.MANIFEST}",
+        FILES.manifest("batches"),
     log:
-        f"{RUN}/logs/stylize/{{batch}}.log",
+        f"{RUN}/logs/stylize/{{part}}.log",
     threads: 64
     resources:
         **STYLIZE.resources,

@@ -1,20 +1,22 @@
 # The statistics of every style, once for each size and encoder.
 
 
-rule style_target:
+rule style_targets:
     input:
         unpack(FILES.target_inputs),
     output:
-        FILES.paths(paths.TARGET, target=PLAN.targets),
+        FILES.manifest("targets"),
     log:
-        f"{RUN}/logs/style_target/{{style}}.log",
+        f"{RUN}/logs/style_targets/{{part}}.log",
     threads: 4
     resources:
         **TARGET_JOB,
         # A GPU is needed only where nothing else is allowed.
         gpu=1 if PLAN.config.device == "cuda" else 0,
     params:
-        shares=lambda wildcards: FILES.shares([wildcards.style]),
+        targets=list(PLAN.targets),
+        shares=lambda wildcards: FILES.shares(FILES.styles_of(wildcards.part)),
         statistics=STATISTICS,
+        refined=False,
     script:
-        "../scripts/style_target.py"
+        "../scripts/style_targets.py"

@@ -1,4 +1,12 @@
-from nstcore.jobs.job import run_job
-from nstcore.jobs.workflow_files import make_batch
+from pathlib import Path
 
-run_job(snakemake, make_batch, batch=snakemake.wildcards.batch, threads=snakemake.threads)
+from nstcore.jobs.job import run_job
+from nstcore.jobs.workflow_jobs import make_batch
+
+run_job(
+    snakemake,
+    make_batch,
+    part=snakemake.wildcards.part,
+    manifest=Path(snakemake.output[0]),
+    threads=snakemake.threads,
+)

@@ -1,0 +1,12 @@
+from pathlib import Path
+
+from nstcore.jobs.job import run_job
+from nstcore.jobs.workflow_jobs import make_contents
+
+run_job(
+    snakemake,
+    make_contents,
+    part=snakemake.wildcards.part,
+    manifest=Path(snakemake.output[0]),
+    refined=snakemake.params.refined,
+)

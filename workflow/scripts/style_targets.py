@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from nstcore.jobs.job import run_job
+from nstcore.jobs.workflow_jobs import make_style_targets
+
+run_job(
+    snakemake,
+    make_style_targets,
+    part=snakemake.wildcards.part,
+    manifest=Path(snakemake.output[0]),
+    threads=snakemake.threads,
+    refined=snakemake.params.refined,
+)
