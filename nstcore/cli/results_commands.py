@@ -154,8 +154,8 @@ def watch_run(arguments: argparse.Namespace) -> int:
             time.sleep(arguments.every)
 
 
-def status_lines(status: Status) -> Iterator[str]:
-    """The status in words."""
+def status_lines(status: Status, *, failures: bool = True) -> Iterator[str]:
+    """The status in words; the first line counts cells, and the last ones are of failed ones."""
     stored = f" ({status.stored} of them in the store already)" if status.stored else ""
     yield (
         f"run {status.run}, {status.cells} cells: {status.done} done, {status.failed} failed, "
@@ -176,6 +176,8 @@ def status_lines(status: Status) -> Iterator[str]:
         yield f"  {_job_line(job)}"
     if len(status.jobs) > MOST_JOBS:
         yield f"  and {len(status.jobs) - MOST_JOBS} more jobs"
+    if not failures:
+        return
     for image, reason in status.failures[:MOST_FAILURES]:
         yield f"  failed: {image}: {reason}"
     if len(status.failures) > MOST_FAILURES:
@@ -195,6 +197,8 @@ def _job_line(job: JobState) -> str:
         parts.append(f"waits for {beat.waits}, which makes the same cells")
     elif beat.iterations:
         parts.append(f"iteration {beat.iteration} of {beat.iterations}")
+        if beat.content is not None and beat.style is not None:
+            parts.append(f"content {beat.content:.4g}, style {beat.style:.4g}")
     parts.append(f"{job.done} of {beat.cells} cells done")
     parts.append(f"for {format_duration(max(0.0, beat.updated - beat.started))}")
     return "; ".join(parts)

@@ -30,6 +30,11 @@ def add_parsers(commands: Any) -> None:
         action="store_true",
         help="send the jobs to a Slurm cluster: --workflow-profile slurm; see docs/cluster.md",
     )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show Snakemake's own text in place of the live view; its log has it in any case",
+    )
     parser.set_defaults(function=run_workflow, takes_rest=True)
 
 
@@ -53,7 +58,14 @@ def share_checkout(root: Path) -> None:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), known]))
 
 
-def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = False) -> list[str]:
+def command(
+    config: Path,
+    options: Sequence[str],
+    root: Path,
+    *,
+    slurm: bool = False,
+    verbose: bool = False,
+) -> list[str]:
     """The Snakemake command that runs a configuration in the current folder.
 
     Args:
@@ -61,6 +73,7 @@ def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = F
         options: the user's own; they come last, so that they win.
         root: the folder with the Snakefile.
         slurm: whether jobs go to Slurm, with ``profiles/slurm`` of the current folder or of ``root``.
+        verbose: whether Snakemake's own text is shown.
     """
     words = [
         *(sys.executable, "-m", "snakemake"),
@@ -74,6 +87,8 @@ def command(config: Path, options: Sequence[str], root: Path, *, slurm: bool = F
         words += ["--workflow-profile", str(profile)]
     elif not own_profile:
         words += ["--workflow-profile", str(root / "profiles" / "default")]
+    if not verbose and not any(option.split("=")[0] == "--logger" for option in options):
+        words += ["--logger", "nst"]
     return [*words, *options]
 
 
@@ -95,6 +110,12 @@ def run_workflow(arguments: argparse.Namespace) -> NoReturn:
     if arguments.slurm:
         check_slurm()
     root = workflow_root()
-    words = command(arguments.config, arguments.rest, root, slurm=arguments.slurm)
+    words = command(
+        arguments.config,
+        arguments.rest,
+        root,
+        slurm=arguments.slurm,
+        verbose=arguments.verbose,
+    )
     sys.stdout.flush()
     os.execv(words[0], words)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nstcore.jobs.job import progress_log
 from nstcore.plan.plan import Cell, Plan
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 FOLDER = ".state"
 """Where the files are, in the run's folder."""
 
-INTERVAL = 5.0
+INTERVAL = 2.0
 """Seconds between two writes."""
 
 JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
@@ -52,6 +52,7 @@ class Heartbeat:
         device: where images are optimized; None until the first.
         label: the images that are being optimized.
         iteration, iterations: of these, done and in all.
+        content, style: mean losses of these, without their weights.
         waits: the job that this one waits for, in words; None while it makes something itself.
     """
 
@@ -66,6 +67,8 @@ class Heartbeat:
     label: str | None = None
     iteration: int = 0
     iterations: int = 0
+    content: float | None = None
+    style: float | None = None
     waits: str | None = None
 
 
@@ -84,13 +87,23 @@ class HeartbeatWriter:
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
+        self._losses: Losses | None = None
         self._to_log = progress_log()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state now, for the file.  Reading losses waits for the device, so this thread does it."""
+        if self._losses is not None:
+            self._heartbeat.content = float(self._losses.content.mean())
+            self._heartbeat.style = float(self._losses.style.mean())
+        self._heartbeat.updated = time.time()
+        return asdict(self._heartbeat)
 
     def __call__(self, label: str, done: int, total: int, losses: Losses) -> None:
         """Note how far an image is, or several; see :data:`nstcore.jobs.engine.Progress`."""
         noted = self._heartbeat
         noted.label, noted.iteration, noted.iterations, noted.waits = label, done, total, None
         noted.device = str(losses.content.device)
+        self._losses = losses
         self._to_log(label, done, total, losses)
 
     def waits(self, holder: str) -> None:
@@ -114,13 +127,13 @@ def write_heartbeats(
     job = scheduler_job(environment)
     noted = Heartbeat(batch, len(cells), platform.node(), os.getpid(), job, now, now)
     path = heartbeat_file(Path(plan.config.run_dir), batch)
-    ended = threading.Event()
+    ended, writer = threading.Event(), HeartbeatWriter(noted)
     thread = threading.Thread(
-        target=_write_until, args=(ended, path, noted, interval), name="heartbeat", daemon=True
+        target=_write_until, args=(ended, path, writer, interval), name="heartbeat", daemon=True
     )
     thread.start()
     try:
-        yield HeartbeatWriter(noted)
+        yield writer
     finally:
         ended.set()
         thread.join()
@@ -130,11 +143,12 @@ def write_heartbeats(
             log.info("%s cannot be removed: %s", path, error)
 
 
-def _write_until(ended: threading.Event, path: Path, noted: Heartbeat, interval: float) -> None:
+def _write_until(
+    ended: threading.Event, path: Path, writer: HeartbeatWriter, interval: float
+) -> None:
     while True:
-        noted.updated = time.time()
         try:
-            write_json(path, asdict(noted))
+            write_json(path, writer.snapshot())
         except OSError as error:
             # That nobody can see what a job does is no reason to fail.
             log.info("%s cannot be written: %s", path, error)

@@ -38,6 +38,9 @@ MAX_MARGIN_SHARE = 0.25
 EXIT_PREEMPTED = 75
 """Exit status of a job that ended early and has saved its state (EX_TEMPFAIL of sysexits.h)."""
 
+QUIET_JOBS = "NST_QUIET_JOBS"
+"""Environment variable that keeps jobs from writing to the terminal, where a run draws its screen."""
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -55,7 +58,7 @@ def job(snapshot: str, log_file: str) -> Iterator[Plan]:
     to_file = _log_handler(Path(log_file), attempts)
     to_file.setFormatter(logging.Formatter(FORMAT))
     to_terminal = logging.StreamHandler(sys.stderr)
-    to_terminal.setLevel(logging.WARNING)
+    to_terminal.setLevel(logging.CRITICAL if os.environ.get(QUIET_JOBS) else logging.WARNING)
     to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     try:

@@ -104,7 +104,7 @@ class Bench:
 
     def try_run(self, *options: str, extra: Mapping[str, str] | None = None) -> tuple[int, str]:
         """``nst run`` with one thread a job, so that jobs do not fight for a small machine."""
-        return self.nst("run", self.file.name, *CORES, *options, extra=extra)
+        return self.nst("run", self.file.name, "--verbose", *CORES, *options, extra=extra)
 
     def logs(self) -> str:
         """All logs of jobs, for a failed assertion."""

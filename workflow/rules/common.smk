@@ -1,4 +1,5 @@
 # The plan of the run, its files, and what several rules share.
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -30,6 +31,7 @@ if workflow.is_main_process:
 share_checkout(Path(workflow.basedir))
 
 RUN = PLAN.config.run_dir
+os.environ["NST_RUN"] = RUN  # for the live view
 FILES = RunFiles(PLAN)
 SHEETS = expand(f"{RUN}/sheets/{{page}}.{{suffix}}", page=PAGES, suffix=["png", "pdf"])
 
