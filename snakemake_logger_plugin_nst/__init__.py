@@ -8,12 +8,14 @@ jobs, and for each failure.  Snakemake's own text goes to its log in any case.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from logging import WARNING, LogRecord
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,16 +25,22 @@ from rich.text import Text
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from nstcore.cli.results_commands import status_lines
 from nstcore.errors import UserError
-from nstcore.jobs.job import QUIET_JOBS
+from nstcore.jobs.job import QUIET_JOBS, TO_BE_CONTINUED
 from nstcore.plan.values import format_duration
-from nstcore.results.status import Status, Watcher
+from nstcore.results.status import JobState, Status, Watcher
 
 RUN_FOLDER = "NST_RUN"
 """Environment variable in which the workflow leaves the folder of its run."""
 
 NOTHING_TO_DO = "Nothing to be done"
+
+JOB_EXCEPTIONS = ("RuleException", "CalledProcessErrorException")
+JOB_FAILED = ("Exiting because a job execution failed", "At least one job did not complete")
+"""What Snakemake says of a failed job beside the failure itself."""
+
+BAR = 30
+"""Width of the bar, in characters."""
 
 LOOK_SHARE = 0.05
 """Most of the time that goes into looking at the files of a run."""
@@ -54,9 +62,10 @@ class LogHandler(LogHandlerBase):
             self.console.no_color = True
         self.began = time.monotonic()
         self.jobs: dict[int, str] = {}
-        self.running: dict[int, str] = {}
-        self.done = self.total = self.percent = self.errors = 0
+        self.running: set[int] = set()
+        self.done = self.total = self.percent = 0
         self.nothing_to_do = False
+        self.first: tuple[float, float] | None = None
         self.live: Live | None = None
         self.watcher: Watcher | None = None
         self.status: Status | None = None
@@ -89,20 +98,28 @@ class LogHandler(LogHandlerBase):
             words = [values["rule_name"], *map(str, values["wildcards"].values())]
             self.jobs[values["jobid"]] = " ".join(words)
         elif event == LogEvent.JOB_STARTED:
-            self.running.update({job: self.jobs.get(job, "") for job in values["jobs"]})
+            self.running.update(values["jobs"])
         elif event == LogEvent.JOB_FINISHED:
-            self.running.pop(values["job_id"], None)
+            self.running.discard(values["job_id"])
         elif event == LogEvent.PROGRESS:
             self._progress(values["done"], values["total"])
         elif event == LogEvent.JOB_ERROR:
-            self.running.pop(values["jobid"], None)
-            self.errors += 1
-            self._say(f"failed: {self.jobs.get(values['jobid'])}: {_reason(values['log'])}", "red")
+            self.running.discard(values["jobid"])
+            job, reason = self.jobs.get(values["jobid"]), _reason(values["log"])
+            if reason.startswith(TO_BE_CONTINUED):
+                self._say(f"stopped: {job}: {reason}", "yellow")
+            else:
+                self._say(f"failed: {job}: {reason}", "red")
         elif event is None and NOTHING_TO_DO in record.getMessage():
             self.nothing_to_do = True
-        elif record.levelno >= WARNING and event in (LogEvent.ERROR, None):
-            self.errors += event == LogEvent.ERROR
+        elif record.levelno >= WARNING and not self._is_known(values):
             self._say(self.format(record), "red" if event == LogEvent.ERROR else "yellow")
+
+    def _is_known(self, values: dict[str, Any]) -> bool:
+        """Whether a message only repeats that a job failed."""
+        text = str(values["msg"])
+        kind = values.get("exception", "")
+        return kind in JOB_EXCEPTIONS or any(known in text for known in JOB_FAILED)
 
     def _say(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style), soft_wrap=True)
@@ -112,7 +129,12 @@ class LogHandler(LogHandlerBase):
         if self.live is None and self.console.is_terminal:
             # What jobs say would be written over the screen; it is in their logs.
             os.environ[QUIET_JOBS] = "1"
-            self.live = Live(console=self.console, auto_refresh=False, get_renderable=self._screen)
+            self.live = Live(
+                console=self.console,
+                auto_refresh=False,
+                transient=True,
+                get_renderable=self._screen,
+            )
             self.live.start()
         if not self.thread.is_alive():
             self.thread.start()
@@ -121,8 +143,7 @@ class LogHandler(LogHandlerBase):
         self.done, self.total = done, total
         percent = 100 * done // max(1, total)
         if self.live is None and percent > self.percent:
-            left = f", {'; '.join(list(self.running.values())[:3])}" if self.running else ""
-            self._say(f"{done} of {total} jobs done ({percent} %){left}")
+            self._say(f"{done} of {total} jobs done ({percent} %)")
         self.percent = percent
 
     # --- the screen ------------------------------------------------------------------------------
@@ -152,27 +173,55 @@ class LogHandler(LogHandlerBase):
 
     def _screen(self) -> RenderableType:
         """The lines at the bottom of the terminal."""
-        status = self.status
-        made, all_of_it, unit = self.done, self.total, "jobs"
-        if status is not None and status.done + status.failed < status.cells:
-            made, all_of_it, unit = status.done + status.failed, status.cells, "cells"
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(max(1, all_of_it), made, width=max(10, self.console.width - 50)),
-            Text(f"{made} of {all_of_it} {unit}", "bold"),
-            Text(format_duration(time.monotonic() - self.began), "dim"),
-        )
-        return Group(bar, *self._lines(status))
+        status, now = self.status, time.monotonic()
+        screen = Table.grid(padding=(0, 1))
+        if status is None or status.done + status.failed == status.cells:
+            bar = ProgressBar(max(1, self.total), self.done, width=BAR)
+            screen.add_row(bar, f"{self.done} of {self.total} jobs", _clock(now - self.began))
+        else:
+            made = status.done + status.failed
+            bar = ProgressBar(status.cells, self._progress_of(status), width=BAR)
+            cells = Text(f"{made} of {status.cells} cells", "bold")
+            screen.add_row(
+                bar, cells, _clock(now - self.began), Text(self._time_left(status), "bold")
+            )
+        return Group(screen, *self._job_lines(status))
 
-    def _lines(self, status: Status | None) -> Iterator[Text]:
+    def _progress_of(self, status: Status) -> float:
+        """How many cells are made; those that are being optimized count in part."""
+        part = (
+            job.beat.together * job.beat.iteration / job.beat.iterations
+            for job in status.jobs
+            if job.state == "running" and job.beat.iterations > 0
+        )
+        return min(status.cells, status.done + status.failed + sum(part))
+
+    def _time_left(self, status: Status) -> str:
+        """At the rate since cells were first seen to be made."""
+        now, made = time.monotonic(), self._progress_of(status)
+        if self.first is None:
+            self.first = (now, made)
+        since, before = self.first
+        if made <= before or now - since < 3:
+            return ""
+        left = (status.cells - made) * (now - since) / (made - before)
+        return f"{format_duration(left)} left"
+
+    def _job_lines(self, status: Status | None) -> Iterator[Text]:
+        jobs = status.jobs if status else []
+        known = {job.beat.batch for job in jobs}
+        lines = [
+            Text.assemble(("● ", "green"), name)
+            for name in (self.jobs.get(job, "") for job in sorted(self.running))
+            if name and name.partition(" ")[2] not in known
+        ]
+        lines += map(_job_line, jobs)
         most = max(3, self.console.height - 4)
-        known = {job.beat.batch for job in status.jobs} if status else set()
-        others = [name for name in self.running.values() if name.partition(" ")[2] not in known]
-        words = [] if status is None else list(status_lines(status, failures=False))[1:]
-        for line in [*(f"  {name}" for name in others), *words][:most]:
-            text = Text(line, "dim" if not line.startswith(" ") else "")
-            text.truncate(self.console.width, overflow="ellipsis")
-            yield text
+        if len(lines) > most:
+            lines[most - 1 :] = [Text(f"  and {len(lines) - most + 1} more jobs", "dim")]
+        for line in lines:
+            line.truncate(self.console.width, overflow="ellipsis")
+            yield line
 
     def close(self) -> None:
         """Leave the terminal readable, and say where the results are."""
@@ -183,7 +232,6 @@ class LogHandler(LogHandlerBase):
             self.thread.join()
         if self.live is not None:
             self._look()
-            self.live.update(Text(), refresh=True)
             self.live.stop()
         if not self.common_settings.dryrun and self.run is not None:
             self._say_end(self.run)
@@ -205,14 +253,43 @@ class LogHandler(LogHandlerBase):
             )
 
 
+def _clock(seconds: float) -> Text:
+    return Text(f"{int(seconds) // 60}:{int(seconds) % 60:02d}", "dim")
+
+
+def _job_line(job: JobState) -> Text:
+    """One batch: what is optimized, how far it is, and its losses."""
+    beat = job.beat
+    if job.state == "gone":
+        return Text(f"✗ {beat.batch}: its process on {beat.host} ended", "red")
+    line = Text.assemble(
+        (("● ", "green") if job.state == "running" else ("○ ", "yellow")), beat.batch
+    )
+    if beat.waits:
+        line.append(f"  waits for {beat.waits}")
+    elif beat.iterations:
+        more = f" +{beat.together - 1}" if beat.together > 1 else ""
+        image = Path(str(beat.label).partition(" and ")[0]).with_suffix("")
+        line.append(f"  {'/'.join(image.parts[1:])}{more}", "cyan")
+        line.append(f"  iteration {beat.iteration} of {beat.iterations}")
+        if beat.content is not None and beat.style is not None:
+            line.append(f"  content {beat.content:.3g}  style {beat.style:.3g}", "dim")
+    else:
+        line.append("  starts", "dim")
+    if job.state == "silent":
+        line.append(f"  silent for {format_duration(job.quiet)}", "yellow")
+    return line
+
+
 def _reason(logs: list[str]) -> str:
-    """The last error in the logs of a job."""
+    """The last error or warning in the logs of a job."""
     for log in logs:
         try:
             lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             continue
-        errors = [line for line in lines if " ERROR " in line]
-        if errors:
-            return f"{errors[-1].partition(' ERROR ')[2].partition(': ')[2]} ({log})"
+        for line in reversed(lines):
+            found = re.search(r" (ERROR|WARNING) \S+: (.*)", line)
+            if found:
+                return f"{found[2]} ({log})"
     return f"see {', '.join(logs)}" if logs else "it has no log"

@@ -154,8 +154,8 @@ def watch_run(arguments: argparse.Namespace) -> int:
             time.sleep(arguments.every)
 
 
-def status_lines(status: Status, *, failures: bool = True) -> Iterator[str]:
-    """The status in words; the first line counts cells, and the last ones are of failed ones."""
+def status_lines(status: Status) -> Iterator[str]:
+    """The status in words."""
     stored = f" ({status.stored} of them in the store already)" if status.stored else ""
     yield (
         f"run {status.run}, {status.cells} cells: {status.done} done, {status.failed} failed, "
@@ -176,8 +176,6 @@ def status_lines(status: Status, *, failures: bool = True) -> Iterator[str]:
         yield f"  {_job_line(job)}"
     if len(status.jobs) > MOST_JOBS:
         yield f"  and {len(status.jobs) - MOST_JOBS} more jobs"
-    if not failures:
-        return
     for image, reason in status.failures[:MOST_FAILURES]:
         yield f"  failed: {image}: {reason}"
     if len(status.failures) > MOST_FAILURES:

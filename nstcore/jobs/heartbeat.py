@@ -52,7 +52,8 @@ class Heartbeat:
         device: where images are optimized; None until the first.
         label: the images that are being optimized.
         iteration, iterations: of these, done and in all.
-        content, style: mean losses of these, without their weights.
+        together: how many these are.
+        content, style: their mean losses, without weights.
         waits: the job that this one waits for, in words; None while it makes something itself.
     """
 
@@ -67,6 +68,7 @@ class Heartbeat:
     label: str | None = None
     iteration: int = 0
     iterations: int = 0
+    together: int = 0
     content: float | None = None
     style: float | None = None
     waits: str | None = None
@@ -103,6 +105,7 @@ class HeartbeatWriter:
         noted = self._heartbeat
         noted.label, noted.iteration, noted.iterations, noted.waits = label, done, total, None
         noted.device = str(losses.content.device)
+        noted.together = losses.content.numel()
         self._losses = losses
         self._to_log(label, done, total, losses)
 

@@ -38,6 +38,8 @@ MAX_MARGIN_SHARE = 0.25
 EXIT_PREEMPTED = 75
 """Exit status of a job that ended early and has saved its state (EX_TEMPFAIL of sysexits.h)."""
 
+TO_BE_CONTINUED = "to be continued"
+
 QUIET_JOBS = "NST_QUIET_JOBS"
 """Environment variable that keeps jobs from writing to the terminal, where a run draws its screen."""
 
@@ -70,7 +72,9 @@ def job(snapshot: str, log_file: str) -> Iterator[Plan]:
         log.error("%s", error)
         sys.exit(1)
     except Preempted as reason:
-        log.warning("to be continued: %s; the next attempt continues from the last state", reason)
+        log.warning(
+            "%s: %s; the next attempt continues from the last state", TO_BE_CONTINUED, reason
+        )
         sys.exit(EXIT_PREEMPTED)
     except KeyboardInterrupt:
         log.warning("interrupted; what is finished stays in the store")
