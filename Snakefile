@@ -42,14 +42,13 @@ rule all:
     default_target: True
     input:
         batches=FILES.batches,
-        refined_images=refined_images,
-        refined_records=refined_records,
+        refined=refined_batches,
         grid=f"{RUN}/grid.tsv",
         metrics=f"{RUN}/metrics.parquet",
         metrics_csv=f"{RUN}/metrics.csv",
         curves=f"{RUN}/loss_curves.parquet",
         sheets=SHEETS,
-        refined=FILES.refined_results(),
+        refined_results=FILES.refined_results(),
         comparison=FILES.comparison(),
         report=f"{RUN}/report/index.html",
         bundle=f"{RUN}/snakemake/report",

@@ -6,7 +6,10 @@ are its values in one job.  Nothing here needs torch or opens an image.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,8 @@ from typing import Any
 from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
 from nstcore.plan import paths
-from nstcore.plan.batching import split_inputs
-from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.batching import LOCAL_MINUTES, bucket, power_of_two, split_inputs
+from nstcore.plan.plan import Cell, Plan, by_batch
 from nstcore.plan.refine import FOLDER, refined
 from nstcore.resources import requests
 from nstcore.store.files import digest
@@ -35,7 +38,7 @@ def source_state(path: str) -> list[int] | None:
 
 WILDCARDS = {
     **dict.fromkeys(("content", "style", "encoder"), ID_PATTERN),
-    **dict.fromkeys(("page", "stem"), r"[^/]+"),
+    "page": r"[^/]+",
     "part": r".+",
 }
 """What the wildcards of all rules match."""
@@ -54,6 +57,9 @@ def state_of(
 
     return state
 
+
+SELECTION = f"{FOLDER}/promoted.tsv"
+"""The table of the cells that a finished grid has selected, in the run's folder."""
 
 CONTENT_STAGES = ("contents", "refined_contents")
 """Stages whose parts are contents; the parts of all others are styles."""
@@ -202,7 +208,10 @@ class CellsRule:
 
     Attributes:
         resources: what a job asks for.
+        refined: whether the cells are refined ones.
     """
+
+    refined = False
 
     def __init__(self, files: RunFiles) -> None:
         self.files, self.plan = files, files.plan
@@ -220,22 +229,13 @@ class CellsRule:
     def _asked(self, estimate: Callable[[Plan, Sequence[Cell], int], int]) -> Callable[..., int]:
         return lambda wildcards, attempt: estimate(self.plan, self.cells(wildcards), attempt)
 
-
-class StylizeRule(CellsRule):
-    """The rule that makes a batch; its part of the stage is the batch."""
-
-    def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
-        """The cells of the batch."""
-        return self.plan.batches[wildcards["part"]]
-
     def inputs(self, wildcards: Wildcards) -> Files:
         """What the cells of a job are made and evaluated from."""
         cells = self.cells(wildcards)
         contents, styles = (
             {getattr(cell, axis) for cell in cells} for axis in ("content", "style")
         )
-        files = self.files.cell_inputs(sorted(contents), sorted(styles))
-        return {**files, "starts": self.files.starts(cells)}
+        return self.files.cell_inputs(sorted(contents), sorted(styles), refined=self.refined)
 
     def digest(self, wildcards: Wildcards) -> str:
         """Changes when a cell of the job does; the cells themselves would fill the metadata."""
@@ -250,49 +250,83 @@ class StylizeRule(CellsRule):
         return self.files.shares(dict.fromkeys(cell.style for cell in self.cells(wildcards)))
 
 
+class StylizeRule(CellsRule):
+    """The rule that makes a batch; its part of the stage is the batch."""
+
+    def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
+        """The cells of the batch."""
+        return self.plan.batches[wildcards["part"]]
+
+    def inputs(self, wildcards: Wildcards) -> Files:
+        """What the cells of a job are made and evaluated from."""
+        return {**super().inputs(wildcards), "starts": self.starts(wildcards)}
+
+
 class RefineRule(CellsRule):
-    """The rule that makes one chosen cell again, larger."""
+    """The rule that makes the selected cells of a batch again, larger, in one or more parts."""
+
+    refined = True
 
     def __init__(self, files: RunFiles) -> None:
         super().__init__(files)
-        config = self.plan.config
-        self.image = (
-            f"{config.run_dir}/{FOLDER}/{{style}}/{{content}}/{{stem}}.{config.output.format}"
-        )
-        self.record = str(paths.record_path(self.image))
+        self._selected: tuple[object, dict[str, list[Cell]]] = (None, {})
 
-    def batch(self, wildcards: Wildcards) -> str:
-        """The manifest of the batch that makes the small image."""
-        return self.files.manifest("batches", _cell(self.plan, **wildcards).batch)
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        """Batch -> into how many parts it is divided, so that none takes much longer than a batch."""
+        minutes = self.plan.config.cluster.target_minutes or LOCAL_MINUTES
+        return {
+            batch: power_of_two(requests.expected_seconds(self.plan, cells) / (60 * minutes))
+            for batch, cells in by_batch(self.plan.most_refined).items()
+        }
+
+    @property
+    def parts(self) -> dict[str, list[Cell]]:
+        """Part -> its refined cells; of the cells that the grid has selected last."""
+        table = source_state(f"{self.plan.config.run_dir}/{SELECTION}")
+        if self._selected[0] != table:
+            found: dict[str, list[Cell]] = {}
+            for _, cell in selected_cells(self.plan):
+                part, count = cell.batch.removeprefix(f"{FOLDER}/"), self._counts[cell.batch]
+                part = part if count == 1 else f"{part}/{bucket(cell.image, count)}"
+                found.setdefault(part, []).append(replace(cell, batch=f"{FOLDER}/{part}"))
+            self._selected = table, found
+        return self._selected[1]
+
+    def manifests(self) -> list[str]:
+        """The manifests of all parts."""
+        return [self.files.manifest(FOLDER, part) for part in self.parts]
 
     def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
-        """The refined cell, alone."""
-        return [refined_cell(self.plan, **wildcards)]
+        """The refined cells of a part."""
+        return self.parts[wildcards["part"]]
 
     def inputs(self, wildcards: Wildcards) -> Files:
-        """What the cell is made and evaluated from, but for the small image."""
-        [cell] = self.cells(wildcards)
-        return self.files.cell_inputs([cell.content], [cell.style], refined=True)
-
-    def settings(self, wildcards: Wildcards) -> str:
-        """All settings of the cell, as JSON."""
-        return self.cells(wildcards)[0].settings.model_dump_json()
+        """What the cells are made and evaluated from; the small images by the manifest of their batch."""
+        batch = self.cells(wildcards)[0].batch.removeprefix(f"{FOLDER}/")
+        return {**super().inputs(wildcards), "batch": [self.files.manifest("batches", batch)]}
 
 
-def refined_cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
-    """The refined cell whose image has such a path.
+def selected_cells(plan: Plan) -> list[tuple[Cell, Cell]]:
+    """The selected cells of a run: each as it is in the grid and as it is refined.
 
     Raises:
-        StoreError: if the grid has no such cell.
+        StoreError: the table of selected cells cannot be read, or is of another plan.
     """
-    return refined(plan.config, _cell(plan, style, content, stem))
-
-
-def _cell(plan: Plan, style: str, content: str, stem: str) -> Cell:
-    for cell in plan.cells(style=style, content=content):
-        if cell.point.stem == stem:
-            return cell
-    raise StoreError(f"{style}/{content}/{stem} is no cell of this run; start the run again")
+    table = Path(plan.config.run_dir) / SELECTION
+    try:
+        with open(table, encoding="utf-8", newline="") as file:
+            images = [row["image"] for row in csv.DictReader(file, delimiter="\t")]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise StoreError(f"{table}: cannot be read ({error}); delete it and run again") from None
+    known = {cell.image.removeprefix("cells/"): cell for cell in plan.refinable}
+    found: list[tuple[Cell, Cell]] = []
+    for image in images:
+        cell = known.get(image.removeprefix(f"{FOLDER}/"))
+        if cell is None:
+            raise StoreError(f"{table}: {image} is no cell of this run; delete it and run again")
+        found.append((cell, refined(plan.config, cell)))
+    return found
 
 
 def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:

@@ -7,7 +7,7 @@ need it then fail with that reason, and no other cell waits for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from nstcore.jobs.manifests import write_manifest
 from nstcore.jobs.output import placeholder
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import make_targets
-from nstcore.jobs.workflow_files import RunFiles, refined_cell
+from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.plan import paths
-from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.plan import Plan
 from nstcore.store.files import write_json
 
 log = logging.getLogger(__name__)
@@ -71,25 +71,18 @@ def make_style_targets(
     write_manifest(manifest, made)
 
 
-def make_batch(plan: Plan, part: str, manifest: Path, *, threads: int) -> None:
-    """Make the cells of a batch."""
-    cells = plan.batches[part]
-    _stylize(plan, cells, threads)
+def make_batch(
+    plan: Plan, part: str, manifest: Path, *, threads: int, refined: bool = False
+) -> None:
+    """Make the cells of a batch, or those of a part of the refined ones."""
+    rule = (RefineRule if refined else StylizeRule)(RunFiles(plan))
+    cells = rule.cells({"part": part})
+    with write_heartbeats(plan, cells) as writer:
+        stylize_batch(plan, cells, threads=threads, progress=writer, waits=writer.waits)
     write_manifest(
         manifest,
         [file for cell in cells for file in (cell.image, str(paths.record_path(cell.image)))],
     )
-
-
-def make_refined(plan: Plan, style: str, content: str, stem: str, threads: int) -> None:
-    """Make one refined cell."""
-    _stylize(plan, [refined_cell(plan, style, content, stem)], threads)
-
-
-def _stylize(plan: Plan, cells: Sequence[Cell], threads: int) -> None:
-    """Make cells, in sight of ``nst status``."""
-    with write_heartbeats(plan, cells) as writer:
-        stylize_batch(plan, cells, threads=threads, progress=writer, waits=writer.waits)
 
 
 def _make(plan: Plan, steps: Iterable[Callable[[], None]], files: Iterable[str]) -> Iterable[str]:

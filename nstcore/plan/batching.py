@@ -33,10 +33,10 @@ def split_inputs(names: Iterable[str]) -> dict[str, list[str]]:
     As in batches, another name moves no other one, unless the number of parts has to double.
     """
     names = list(names)
-    count = _power_of_two(len(names) / INPUTS_PER_JOB)
+    count = power_of_two(len(names) / INPUTS_PER_JOB)
     parts: dict[str, list[str]] = {}
     for name in names:
-        parts.setdefault("all" if count == 1 else _bucket(name, count), []).append(name)
+        parts.setdefault("all" if count == 1 else bucket(name, count), []).append(name)
     return parts
 
 
@@ -113,8 +113,8 @@ class BatchPlan:
         for position, axis in enumerate(INPUT_AXES):
             jobs = total / max(1, len({pair[position] for pair in pairs}))
             if jobs > 0.5:
-                return BatchAxes(frozenset({axis}), INPUT_AXES[1 - position], _power_of_two(jobs))
-        return BatchAxes(frozenset(), "style", _power_of_two(total))
+                return BatchAxes(frozenset({axis}), INPUT_AXES[1 - position], power_of_two(jobs))
+        return BatchAxes(frozenset(), "style", power_of_two(total))
 
     def _fill(self, pair: Pair, points: Sequence[Point]) -> float:
         """How many jobs the cells of a style and a content fill."""
@@ -127,7 +127,7 @@ class BatchPlan:
         if axes.split is None or axes.buckets == 1:
             return ""
         name = style if axes.split == "style" else content
-        return f"{axes.split}s{_bucket(name, axes.buckets)}"
+        return f"{axes.split}s{bucket(name, axes.buckets)}"
 
     # --- points ------------------------------------------------------------------------------------
 
@@ -174,10 +174,10 @@ class BatchPlan:
         wanted = cells / self.config.max_cells_per_batch
         if self._target is not None:
             wanted = max(wanted, fmean(seconds) / self._target)
-        return _power_of_two(wanted, most=points)
+        return power_of_two(wanted, most=points)
 
 
-def _power_of_two(least: float, most: int | None = None) -> int:
+def power_of_two(least: float, most: int | None = None) -> int:
     """The smallest power of two that is not less, or the first that is not below ``most``."""
     count = 1
     while count < least and (most is None or count < most):
@@ -196,10 +196,10 @@ def _part(point: Point, count: int) -> str:
     if count == 1:
         return ""
     ordered = dict(sorted(point.values.items()))
-    return f"part{_bucket(setting_name(ordered) + point.stem.removeprefix(point.name), count)}"
+    return f"part{bucket(setting_name(ordered) + point.stem.removeprefix(point.name), count)}"
 
 
-def _bucket(text: str, count: int) -> str:
+def bucket(text: str, count: int) -> str:
     """The hash bucket of a text: ``3of8``."""
     number = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) % count
     return f"{number + 1}of{count}"

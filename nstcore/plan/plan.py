@@ -219,9 +219,13 @@ class Plan:
 
     def digest_of(self, cells: Iterable[Cell]) -> str:
         """Digest of everything in the configuration that determines some cells."""
+
+        def of(settings: Settings) -> str:
+            return self._digests.get(id(settings)) or digest(settings.model_dump())
+
         return digest(
             {
-                "cells": [[c.image, self._digests[id(c.settings)], c.point.seed] for c in cells],
+                "cells": [[c.image, of(c.settings), c.point.seed] for c in cells],
                 "output": self.config.output.model_dump(),
                 "evaluation": self.evaluation,
             }

@@ -59,8 +59,7 @@ def refined(config: Config, cell: Cell) -> Cell:
             ]
         )
     image = f"{FOLDER}/{cell.image.removeprefix('cells/')}"
-    name = f"{FOLDER}/{cell.style}/{cell.content}/{cell.point.stem}"
-    return replace(cell, settings=settings, batch=name, image=image)
+    return replace(cell, settings=settings, batch=f"{FOLDER}/{cell.batch}", image=image)
 
 
 def candidates(config: Config, cells: Sequence[Cell]) -> list[Cell]:

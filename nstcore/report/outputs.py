@@ -17,12 +17,12 @@ from nstcore.contact_sheet.render import render_page, write_sheets
 from nstcore.core.geometry import image_size
 from nstcore.core.settings import Settings
 from nstcore.jobs.prepare import write_grid
+from nstcore.jobs.workflow_files import selected_cells
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.plan.refine import FOLDER
 from nstcore.report.build import build_report
 from nstcore.resources.estimate import InputSizes
-from nstcore.results.select_refined import selected_cells
 from nstcore.results.tables import collect, read_table, write_metrics, write_parquet
 from nstcore.store.cells import link
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from nstcore.errors import StoreError, UserError
+from nstcore.jobs.workflow_files import selected_cells
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
-from nstcore.results.select_refined import selected_cells
 from nstcore.store.files import write_json
 
 

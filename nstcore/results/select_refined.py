@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nstcore.config.run import PARETO
-from nstcore.errors import StoreError
+from nstcore.jobs.workflow_files import SELECTION
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.refine import refined
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
-
-TABLE = "refined/promoted.tsv"
-"""In the run's folder."""
 
 COLUMNS = ("style", "content", "setting", "seed", "rank", "content_loss", "style_loss", "image")
 
@@ -116,35 +113,5 @@ def write_selection(plan: Plan) -> None:
         named = [cell.style, cell.content, cell.point.name, cell.point.seed]
         image = refined(plan.config, cell).image
         writer.writerow([*named, one.rank, one.content_loss, one.style_loss, image])
-    write_text(run / TABLE, text.getvalue())
+    write_text(run / SELECTION, text.getvalue())
     log.info("%d cells are made again", len(selected))
-
-
-def selected_images(table: Path | str) -> list[str]:
-    """Paths of the refined images of a table of selected cells, from the run's folder.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    try:
-        with open(table, encoding="utf-8", newline="") as file:
-            return [row["image"] for row in csv.DictReader(file, delimiter="\t")]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise StoreError(f"{table}: cannot be read ({error}); delete it and run again") from None
-
-
-def selected_cells(plan: Plan) -> list[tuple[Cell, Cell]]:
-    """The selected cells of a run: each as it is in the grid and as it is refined.
-
-    Raises:
-        StoreError: the table of selected cells is missing or of another plan.
-    """
-    table = Path(plan.config.run_dir) / TABLE
-    known = {
-        one.image: (cell, one) for cell in plan.refinable for one in [refined(plan.config, cell)]
-    }
-    images = selected_images(table)
-    unknown = [image for image in images if image not in known]
-    if unknown:
-        raise StoreError(f"{table}: {unknown[0]} is no cell of this run; delete it and run again")
-    return [known[image] for image in images]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from nstcore.errors import StoreError, UserError
 from nstcore.jobs.heartbeat import Heartbeat, read_heartbeats
+from nstcore.jobs.workflow_files import SELECTION, selected_cells
 from nstcore.plan import paths
 from nstcore.plan.cost_model import cell_seconds
 from nstcore.plan.plan import Cell, Plan
 from nstcore.plan.record import CellRecord
 from nstcore.plan.snapshot import SNAPSHOT, read_plan
-from nstcore.results.select_refined import TABLE, selected_cells
 from nstcore.store.cells import Store
 from nstcore.store.claims import process_exists
 
@@ -144,7 +144,7 @@ class Watcher:
 
     def _cells(self, plan: Plan) -> list[Cell]:
         cells = list(plan.cells())
-        if plan.config.refine is not None and (self.run / TABLE).is_file():
+        if plan.config.refine is not None and (self.run / SELECTION).is_file():
             # A table of another plan will be replaced.
             with contextlib.suppress(StoreError):
                 cells += [refined for _, refined in selected_cells(plan)]

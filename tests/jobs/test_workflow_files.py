@@ -19,10 +19,11 @@ from nstcore.jobs.workflow_files import (
     RefineRule,
     RunFiles,
     StylizeRule,
-    refined_cell,
+    selected_cells,
     state_of,
 )
 from nstcore.plan.plan import Plan
+from nstcore.store.files import write_text
 
 MakeFiles = Callable[..., RunFiles]
 
@@ -106,15 +107,34 @@ def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
     assert list(files.plan.refined_sizes) == ["128"]
     assert files.plan.refined_targets
     rule = RefineRule(files)
-    job = {"style": "night", "content": "dog", "stem": "style_weight=10"}
-    assert rule.batch(job) in files.batches
-    assert rule.record.format(**job) == "results/one/refined/night/dog/style_weight=10.json"
-    inputs = rule.inputs(job)
+    table = Path("results/one/refined/promoted.tsv")
+    write_text(table, "image\nrefined/night/dog/style_weight=10.png\n")
+    assert rule.manifests() == ["results/one/manifests/refined/all.json"]
+    [cell] = rule.cells({"part": "all"})
+    assert (cell.image, cell.settings.size) == ("refined/night/dog/style_weight=10.png", 128)
+    inputs = rule.inputs({"part": "all"})
+    assert inputs["batch"] == files.batches
     assert inputs["refined_contents"] == ["results/one/manifests/refined_contents/all.json"]
     assert inputs["refined_targets"] == ["results/one/manifests/refined_targets/all.json"]
     assert files.refined_results()
+    write_text(table, "image\nrefined/night/dog/style_weight=7.png\n")
     with pytest.raises(StoreError, match="is no cell of this run"):
-        refined_cell(files.plan, "night", "dog", "style_weight=7")
+        selected_cells(files.plan)
+
+
+def test_refined_cells_that_take_long_are_made_by_several_jobs(make_files: MakeFiles) -> None:
+    axes = {"style_weight": list(range(1, 41))}
+    refine = {"choose": [{"style": "night"}], "settings": {"size": 512}}
+    cluster = {"target_minutes": 10, "tflops": 0.1}
+    files = make_files(refine=refine, sweep={"axes": axes}, cluster=cluster)
+    names = [cell.image.replace("cells/", "refined/") for cell in files.plan.cells(style="night")]
+    write_text("results/one/refined/promoted.tsv", "\n".join(["image", *names]))
+    rule = RefineRule(files)
+    assert len(rule.parts) > len(files.batches)
+    assert len({cell.batch for cells in rule.parts.values() for cell in cells}) == len(rule.parts)
+    made = [cell.image for part in rule.parts for cell in rule.cells({"part": part})]
+    assert sorted(made) == sorted(names)
+    assert all(re.fullmatch(WILDCARDS["part"], part) for part in rule.parts)
 
 
 def test_without_refine_and_compare_nothing_of_them_is_made(make_files: MakeFiles) -> None:

@@ -13,9 +13,10 @@ from PIL import Image
 from pypdf import PdfReader
 
 from nstcore.config.loader import parse_config
+from nstcore.jobs.workflow_files import selected_cells
 from nstcore.plan.plan import Cell, Plan
 from nstcore.report.outputs import make_refined_sheet, side_by_side
-from nstcore.results.select_refined import selected_cells, write_selection
+from nstcore.results.select_refined import write_selection
 
 SMALL, LARGE = "#c03020", "#2040c0"
 

@@ -8,13 +8,12 @@ from nstcore.cli.run_command import share_checkout
 from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
 from nstcore.jobs.manifests import drop_stale_manifests
-from nstcore.jobs.workflow_files import LIGHT_JOB, TARGET_JOB, WILDCARDS
+from nstcore.jobs.workflow_files import LIGHT_JOB, SELECTION, TARGET_JOB, WILDCARDS
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.jobs.workflow_files import source_state, state_of
 from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.plan.snapshot import open_plan, write_snapshot
-from nstcore.results.select_refined import selected_images
 
 try:
     workers = dict(workflow.global_resources.unwrapped_items()).get("gpu") or 1
@@ -53,13 +52,9 @@ def sheet_outputs(page, caption):
     }
 
 
-def refined_images(wildcards):
-    """Every refined image, once it is known which."""
+def refined_batches(wildcards):
+    """The manifests of all refined images, once it is known which."""
     if PLAN.config.refine is None:
         return []
-    images = selected_images(checkpoints.promote.get().output[0])
-    return [f"{RUN}/{image}" for image in images]
-
-
-def refined_records(wildcards):
-    return [str(paths.record_path(image)) for image in refined_images(wildcards)]
+    checkpoints.promote.get()
+    return REFINE.manifests()

@@ -16,7 +16,7 @@ checkpoint promote:
     input:
         f"{RUN}/metrics.parquet",
     output:
-        f"{RUN}/refined/promoted.tsv",
+        f"{RUN}/{SELECTION}",
     log:
         f"{RUN}/logs/promote.log",
     params:
@@ -56,29 +56,26 @@ if PLAN.refined_targets:
 rule refine:
     input:
         unpack(REFINE.inputs),
-        batch=REFINE.batch,
     output:
-        image=REFINE.image,
-        record=REFINE.record,
+        FILES.manifest("refined"),
     log:
-        f"{RUN}/logs/refine/{{style}}/{{content}}/{{stem}}.log",
+        f"{RUN}/logs/refine/{{part}}.log",
     threads: 64
     resources:
         **REFINE.resources,
     params:
-        settings=REFINE.settings,
-        output=PLAN.config.output.model_dump(),
-        evaluation=PLAN.evaluation,
-        shares=lambda wildcards: FILES.shares([wildcards.style]),
+        cells=REFINE.digest,
+        shares=REFINE.shares,
         algorithm=[ALGORITHM, EVALUATION],
+        refined=True,
     script:
-        "../scripts/refine.py"
+        "../scripts/stylize.py"
 
 
 rule refined_table:
     input:
-        promoted=f"{RUN}/refined/promoted.tsv",
-        records=refined_records,
+        promoted=f"{RUN}/{SELECTION}",
+        batches=refined_batches,
     output:
         csv=report(
             f"{RUN}/refined.csv",
@@ -97,7 +94,6 @@ rule refined_sheet:
     input:
         metrics=f"{RUN}/metrics.parquet",
         refined=f"{RUN}/refined.parquet",
-        images=ancient(refined_images),
     output:
         **sheet_outputs("refined", caption="../report/refined_sheet.rst"),
     log:

@@ -71,7 +71,7 @@ rule check:
         refined_results=FILES.refined_results(),
         comparison=FILES.comparison(),
         batches=FILES.batches,
-        refined=refined_records,
+        refined=refined_batches,
     output:
         f"{RUN}/summary.json",
     log:

@@ -18,5 +18,6 @@ rule stylize:
         starts=state_of(STYLIZE.starts),
         shares=STYLIZE.shares,
         algorithm=[ALGORITHM, EVALUATION],
+        refined=False,
     script:
         "../scripts/stylize.py"

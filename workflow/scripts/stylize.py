@@ -9,4 +9,5 @@ run_job(
     part=snakemake.wildcards.part,
     manifest=Path(snakemake.output[0]),
     threads=snakemake.threads,
+    refined=snakemake.params.refined,
 )
