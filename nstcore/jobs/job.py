@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nstcore.errors import Preempted, UserError
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import read_plan, snapshot_of
+from nstcore.plan.snapshot import read_frozen_plan, snapshot_of
 from nstcore.resources.requests import SHUTDOWN_MARGIN
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def job(snapshot: str, log_file: str) -> Iterator[Plan]:
     try:
         with _recording_interrupts():
             log.info("%s", describe_node())
-            yield read_plan(snapshot)
+            yield read_frozen_plan(Path(snapshot))
         attempts.unlink(missing_ok=True)
     except UserError as error:
         log.error("%s", error)

@@ -80,9 +80,10 @@ class RunFiles:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.batches = [self.manifest("batches", batch) for batch in plan.batches]
+        self._contents, self._styles = split_inputs(plan.contents), split_inputs(plan.styles)
         self._content_parts, self._style_parts = (
-            {name: part for part, names in split_inputs(inputs).items() for name in names}
-            for inputs in (plan.contents, plan.styles)
+            {name: part for part, names in parts.items() for name in names}
+            for parts in (self._contents, self._styles)
         )
 
     def paths(self, pattern: str, **values: Iterable[str | int]) -> list[str]:
@@ -106,11 +107,11 @@ class RunFiles:
 
     def contents_of(self, part: str) -> list[str]:
         """The contents that one job prepares."""
-        return [name for name, own in self._content_parts.items() if own == part]
+        return self._contents[part]
 
     def styles_of(self, part: str) -> list[str]:
         """The styles that one job prepares, and one other computes the targets of."""
-        return [name for name, own in self._style_parts.items() if own == part]
+        return self._styles[part]
 
     def content_sources(self, wildcards: Wildcards) -> list[str]:
         """The files of the contents of a part, and of their guides."""

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from nstcore.core.presets import PRESETS
 from nstcore.core.settings import Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.values import setting_name
+from nstcore.store.files import digest
 
 Values = dict[str, Any]
 """Axis -> its value: one of the setting, or the name of a bundle's value."""
@@ -58,6 +60,11 @@ class Axis:
     bundle: Mapping[str, Mapping[str, Any]] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     interval: Interval | None = None
+
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """Digests of the values."""
+        return frozenset(map(digest, self.values))
 
     def parse(self, value: Any) -> Any:
         """A value of this axis as the settings hold it.

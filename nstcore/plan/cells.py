@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -208,7 +209,7 @@ class Selection:
                 )
                 return []
         dimensions = sorted(dimensions, key=lambda d: min(axis.name for axis in d))
-
+        others = {name: sorted(values) for name, values in others.items()}
         size = len(dimensions) + len(others)
         points = unit_points(sample.method, size, sample.n, sample.seed)
         found: dict[str, Values] = {}
@@ -219,7 +220,7 @@ class Selection:
                     point.update({axis.name: axis.at(fraction) for axis in dimension})
                 rest = fractions[len(dimensions) :]
                 for (name, values), fraction in zip(others.items(), rest, strict=True):
-                    point[name] = sorted(values)[int(fraction * len(values))]
+                    point[name] = values[int(fraction * len(values))]
                 # The next point replaces one that was drawn before.
                 found.setdefault(digest(point), point)
                 if len(found) == sample.n:
@@ -249,18 +250,23 @@ class Selection:
 
     def _exclude(self) -> None:
         removed: list[tuple[Pair, str]] = []
+
+        @cache
+        def stems_by(names: tuple[str, ...]) -> dict[str, list[str]]:
+            """Digest of the values of these axes -> the points that have them."""
+            found: dict[str, list[str]] = {}
+            for stem, point in self._points.items():
+                values = {**point.values, "seed": point.seed}
+                found.setdefault(digest([values[name] for name in names]), []).append(stem)
+            return found
+
         for index, spec in enumerate(self._sweep.exclude):
             where = f"sweep.exclude[{index}]"
             partial = self._parse(where, spec)
             if partial is None:
                 continue
-            swept = {n: digest(v) for n, v in partial.items() if n not in CELL_AXES}
-            stems = [
-                stem
-                for stem, point in self._points.items()
-                if all(digest(point.values[name]) == value for name, value in swept.items())
-                and partial.get("seed", point.seed) == point.seed
-            ]
+            names = tuple(sorted(partial.keys() - set(INPUT_AXES)))
+            stems = stems_by(names).get(digest([partial[name] for name in names]), ())
             matched = [
                 (pair, stem)
                 for pair in self._pairs_of(partial)
@@ -359,8 +365,8 @@ class Selection:
 
     def _parse_value(self, name: str, value: Any, new: bool) -> Any:
         if name in INPUT_AXES:
-            known = self._cell_values(name)
-            if value not in known:
+            known = self._styles if name == "style" else self._contents
+            if not isinstance(value, str) or value not in known:
                 raise ValueError(f"unknown {name} {value!r}; {did_you_mean(value, known)}")
             return value
         if name == "seed":
@@ -371,7 +377,7 @@ class Selection:
             return value
         axis = self.axes.by_name[name]
         parsed = axis.parse(value)
-        if axis.values and not new and digest(parsed) not in map(digest, axis.values):
+        if axis.values and not new and digest(parsed) not in axis.digests:
             listed = ", ".join(map(format_value, axis.values[:8]))
             more = ", …" if len(axis.values) > 8 else ""
             raise ValueError(f"the axis has no {format_value(parsed)}; it has {listed}{more}")

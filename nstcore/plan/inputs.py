@@ -100,8 +100,11 @@ ContentsSpec = str | list[str] | Mapping[str, str | ContentEntry]
 StylesSpec = str | list[str] | Mapping[str, str | list[str] | Mapping[str, float] | StyleEntry]
 
 
-def expand_contents(spec: ContentsSpec) -> dict[str, ContentSource]:
+def expand_contents(spec: ContentsSpec, *, check: bool = True) -> dict[str, ContentSource]:
     """Content ids and their files.
+
+    Args:
+        check: whether the files have to exist.
 
     Raises:
         ConfigError: one line for every entry without a file, and for ids that two files would have.
@@ -110,21 +113,21 @@ def expand_contents(spec: ContentsSpec) -> dict[str, ContentSource]:
     found: dict[str, ContentSource] = {}
     problems: list[str] = []
     for name, value in entries.items():
-        entry = ContentEntry(path=value) if isinstance(value, str) else value
-        found[name] = ContentSource(entry.path, entry.settings.explicit, entry.guide)
-        problems += _missing(places[name], entry.path)
-        problems += _missing(f"{places[name]}.guide", entry.guide)
+        if isinstance(value, str):
+            source = ContentSource(value)
+        else:
+            source = ContentSource(value.path, value.settings.explicit, value.guide)
+        found[name] = source
+        if check:
+            problems += _missing(places[name], source.path)
+            problems += _missing(f"{places[name]}.guide", source.guide)
     if problems:
         raise ConfigError(problems)
     return found
 
 
-def expand_styles(spec: StylesSpec) -> dict[str, StyleSource]:
-    """Style ids and their files with weights.
-
-    Raises:
-        ConfigError: as :func:`expand_contents`.
-    """
+def expand_styles(spec: StylesSpec, *, check: bool = True) -> dict[str, StyleSource]:
+    """Style ids and their files with weights; arguments and errors as in :func:`expand_contents`."""
     entries, places = _entries("styles", spec, StyleEntry)
     found: dict[str, StyleSource] = {}
     problems: list[str] = []
@@ -145,7 +148,7 @@ def expand_styles(spec: StylesSpec) -> dict[str, StyleSource]:
             )
         else:
             found[name] = replace(_style_files(where, value, problems), settings=settings)
-    for name, source in found.items():
+    for name, source in found.items() if check else ():
         for path in source.paths:
             problems += _missing(places[name], path)
         for guide in source.guides:

@@ -54,23 +54,25 @@ class Plan:
         self.config = config
         self.contents: dict[str, ContentSource] = {}
         self.styles: dict[str, StyleSource] = {}
-        self._resolved: dict[tuple[str, str, str], Settings] = {}
         problems: list[str] = []
         with collect_problems(problems):
             self.contents = expand_contents(config.contents)
         with collect_problems(problems):
             self.styles = expand_styles(config.styles)
-        overrides = Overrides(self.contents, self.styles)
-        problems += overrides.problems(config.sweep)
+        problems += self._overrides.problems(config.sweep)
+        settings: list[Settings] = []
         if self.contents and self.styles:
-            self._select(config, overrides, problems)
+            with collect_problems(problems):
+                settings = _resolve(self.selection, self._overrides, problems)
         elif config.sweep.sample is None:
             # Report mistakes of the axes together with those of the inputs.
             axes: dict[str, Any] = {"exclude": [], "include": [], "where": None}
             sweep = config.sweep.model_copy(update=axes)
             any_two = Overrides({"any": ContentSource("")}, {"any": StyleSource((), ())})
-            self._select(config.model_copy(update={"sweep": sweep}), any_two, problems)
-        problems += self._missing_files()
+            with collect_problems(problems):
+                selection = Selection(config.model_copy(update={"sweep": sweep}), any_two)
+                settings = _resolve(selection, any_two, problems)
+        problems += self._missing_files(settings)
         if not problems:
             problems += self.region_problems(*named_regions(self.contents, self.styles))
         if not problems:
@@ -79,29 +81,22 @@ class Plan:
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
 
-    def _select(self, config: Config, overrides: Overrides, problems: list[str]) -> None:
-        """Find all cells and their settings."""
-        with collect_problems(problems):
-            self.selection = Selection(config, overrides)
-            for (style, content), points in self.selection.pairs.items():
-                for point in points:
-                    with collect_problems(problems):
-                        settings = overrides.settings(style, content, point)
-                        self._resolved[style, content, point.stem] = settings
-        seeds = len(self.selection.seeds) if self._resolved else 0
-        if seeds > 1 and not all(settings.uses_seed for settings in self.settings):
-            problems.append(
-                "sweep.seeds: with `init: content` every seed gives the same image; set "
-                "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
-            )
+    @cached_property
+    def _overrides(self) -> Overrides:
+        return Overrides(self.contents, self.styles)
 
-    def _missing_files(self) -> list[str]:
+    @cached_property
+    def selection(self) -> Selection:
+        """The points of every style with every content."""
+        return Selection(self.config, self._overrides)
+
+    def _missing_files(self, settings: Iterable[Settings]) -> list[str]:
         """One line for every file of the settings that does not exist."""
         named = {
             (name, path)
-            for settings in self.settings
+            for one in settings
             for name in ("weights", "init_file")
-            if (path := getattr(settings, name)) is not None
+            if (path := getattr(one, name)) is not None
         }
         if self.config.evaluation.weights is not None:
             named.add(("evaluation.weights", self.config.evaluation.weights))
@@ -114,15 +109,15 @@ class Plan:
     @cached_property
     def settings(self) -> tuple[Settings, ...]:
         """All different settings of the run's cells, in grid order."""
-        return tuple({id(settings): settings for settings in self._resolved.values()}.values())
+        return tuple(_resolve(self.selection, self._overrides, []))
 
     @cached_property
     def axis_values(self) -> dict[str, list[Any]]:
         """Every axis and the values that cells have, in order: style, content, the sweep, seed."""
-        pairs = self.selection.pairs
+        styles, contents = map(set, zip(*self.selection.pairs, strict=True))
         values: dict[str, list[Any]] = {
-            "style": [s for s in self.styles if any(s == style for style, _ in pairs)],
-            "content": [c for c in self.contents if any(c == content for _, content in pairs)],
+            "style": [style for style in self.styles if style in styles],
+            "content": [content for content in self.contents if content in contents],
         }
         for name, axis in self.selection.axes.by_name.items():
             used = {
@@ -168,8 +163,12 @@ class Plan:
     @cached_property
     def refined_settings(self) -> list[Settings]:
         """All different settings that refined cells can have, whatever image they start from."""
-        found: dict[str, Settings] = {}
+        # Refined cells of the same settings differ only in the image that they start from.
+        different: dict[int, Cell] = {}
         for cell in self.refinable:
+            different.setdefault(id(cell.settings), cell)
+        found: dict[str, Settings] = {}
+        for cell in different.values():
             settings = refined(self.config, cell).settings
             found.setdefault(settings.model_dump_json(exclude={"init_file"}), settings)
         return list(found.values())
@@ -186,17 +185,16 @@ class Plan:
     @cached_property
     def _all(self) -> tuple[Cell, ...]:
         return tuple(
-            Cell(
-                style,
-                content,
-                point,
-                self._resolved[style, content, point.stem],
-                self.batching.batch(style, content, point),
-                f"cells/{style}/{content}/{point.stem}.{self.config.output.format}",
-            )
+            self.cell(style, content, point, self.batching.batch(style, content, point))
             for (style, content), points in self.selection.pairs.items()
             for point in points
         )
+
+    def cell(self, style: str, content: str, point: Point, batch: str) -> Cell:
+        """The cell of a style, a content and a point, which is in a batch."""
+        settings = self._overrides.settings(style, content, point)
+        image = f"cells/{style}/{content}/{point.stem}.{self.config.output.format}"
+        return Cell(style, content, point, settings, batch, image)
 
     @cached_property
     def batching(self) -> BatchPlan:
@@ -205,7 +203,7 @@ class Plan:
         known: dict[int, float] = {}
 
         def seconds(style: str, content: str, point: Point) -> float:
-            settings = self._resolved[style, content, point.stem]
+            settings = self._overrides.settings(style, content, point)
             if id(settings) not in known:
                 known[id(settings)] = cell_seconds(self.config, settings, encoder)
             return known[id(settings)]
@@ -213,33 +211,33 @@ class Plan:
         return BatchPlan(self.config, self.selection.pairs, seconds)
 
     @cached_property
-    def batches(self) -> dict[str, list[Cell]]:
+    def batches(self) -> Mapping[str, Sequence[Cell]]:
         """Batch -> its cells; one job makes a batch."""
         return by_batch(self._all)
 
     def digest_of(self, cells: Iterable[Cell]) -> str:
         """Digest of everything in the configuration that determines some cells."""
-
-        def of(settings: Settings) -> str:
-            return self._digests.get(id(settings)) or digest(settings.model_dump())
-
         return digest(
             {
-                "cells": [[c.image, of(c.settings), c.point.seed] for c in cells],
+                "cells": [[c.image, self._digest(c.settings), c.point.seed] for c in cells],
                 "output": self.config.output.model_dump(),
                 "evaluation": self.evaluation,
             }
         )
 
     @cached_property
-    def _digests(self) -> dict[int, str]:
-        return {id(settings): digest(settings.model_dump()) for settings in self.settings}
+    def _digests(self) -> dict[int, tuple[Settings, str]]:
+        """Id of settings -> the settings, so that no others get the id, and their digest."""
+        return {}
 
-    def cells(self, *, style: str | None = None, content: str | None = None) -> Iterator[Cell]:
-        """Cells in grid order: style, content, then the sweep; perhaps only some of them."""
-        for cell in self._all:
-            if style in (None, cell.style) and content in (None, cell.content):
-                yield cell
+    def _digest(self, settings: Settings) -> str:
+        if id(settings) not in self._digests:
+            self._digests[id(settings)] = settings, digest(settings.model_dump())
+        return self._digests[id(settings)][1]
+
+    def cells(self) -> Iterator[Cell]:
+        """Cells in grid order: style, content, then the sweep."""
+        return iter(self._all)
 
     @property
     def cell_count(self) -> int:
@@ -332,6 +330,22 @@ class Plan:
     def refined_targets(self) -> paths.Targets:
         """The targets that only refined cells need."""
         return _beyond(self.targets, paths.targets_of(self.refined_settings))
+
+
+def _resolve(selection: Selection, overrides: Overrides, problems: list[str]) -> list[Settings]:
+    """All different settings of some cells, in grid order; contradictions are added to ``problems``."""
+    found: dict[int, Settings] = {}
+    for (style, content), points in selection.pairs.items():
+        for point in points:
+            with collect_problems(problems):
+                settings = overrides.settings(style, content, point)
+                found[id(settings)] = settings
+    if found and len(selection.seeds) > 1 and not all(one.uses_seed for one in found.values()):
+        problems.append(
+            "sweep.seeds: with `init: content` every seed gives the same image; set "
+            "`init_noise` above 0 (0.1, say), or `init: noise`, or remove the seeds"
+        )
+    return list(found.values())
 
 
 def _beyond(known: Mapping[str, Value], found: Mapping[str, Value]) -> dict[str, Value]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,23 @@ def candidates(config: Config, cells: Sequence[Cell]) -> list[Cell]:
         return []
     if config.refine.choose == PARETO:
         return list(cells)
+    rows = [cell_row(cell) for cell in cells]
+
+    @cache
+    def images_by(names: tuple[str, ...]) -> dict[tuple[Any, ...], list[str]]:
+        """Values of these columns -> the images of the cells that have them."""
+        found: dict[tuple[Any, ...], list[str]] = {}
+        for row, cell in zip(rows, cells, strict=True):
+            found.setdefault(tuple(row[name] for name in names), []).append(cell.image)
+        return found
+
     chosen: set[str] = set()
     problems: list[str] = []
     for where, row in _read_rows(config.refine.choose):
-        matching = [cell.image for cell in cells if _matches(cell, row)]
+        wanted = row.model_dump(exclude_none=True)
+        matching = images_by(tuple(wanted)).get(tuple(wanted.values()), ())
         if not matching:
-            problems.append(f"{where}: {_no_match(cells, row)}")
+            problems.append(f"{where}: {_no_match(rows, wanted)}")
         chosen.update(matching)
     if problems:
         raise ConfigError(problems)
@@ -138,14 +150,8 @@ def _read_rows(choose: str | Sequence[CellRow]) -> Iterator[tuple[str, CellRow]]
         yield where, CellRow(**fields, seed=None if seed is None else int(seed))
 
 
-def _matches(cell: Cell, row: CellRow) -> bool:
-    values = row.model_dump(exclude_none=True)
-    return values.items() <= cell_row(cell).items()
-
-
-def _no_match(cells: Sequence[Cell], row: CellRow) -> str:
-    rows = [cell_row(cell) for cell in cells]
-    for name, value in row.model_dump(exclude_none=True).items():
+def _no_match(rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> str:
+    for name, value in wanted.items():
         known = sorted({str(other[name]) for other in rows})
         if str(value) not in known:
             return f"the grid has no {name} {value!r}; {did_you_mean(value, known[:6])}"

@@ -18,6 +18,7 @@ from nstcore.config.run import Output
 from nstcore.core.encoders.registry import ENCODERS
 from nstcore.core.geometry import Size, area, image_size
 from nstcore.core.optimizers import OPTIMIZERS
+from nstcore.core.settings import Settings
 from nstcore.images import fit_size, write_image
 from nstcore.images.image import MAX_PIXELS
 from nstcore.images.resize import SizeBy
@@ -163,6 +164,9 @@ def too_narrow(plan: Plan, sizes: InputSizes) -> Iterator[str]:
     def least_size(native: Size, short: int, by: SizeBy) -> int:
         return _first_size(native, by, lambda at: min(at) >= short)
 
+    settings_of: dict[str, list[Settings]] = {}
+    for cell in plan.cells():
+        settings_of.setdefault(cell.content, []).append(cell.settings)
     for content, native in sizes.contents.items():
         width, height = fit_size(native, judged_at)
         if min(width, height) < needed:
@@ -172,7 +176,7 @@ def too_narrow(plan: Plan, sizes: InputSizes) -> Iterator[str]:
                 f"{least_size(native, needed, 'long')} or more"
             )
         seen: set[str] = set()
-        for settings in (cell.settings for cell in plan.cells(content=content)):
+        for settings in settings_of.get(content, ()):
             width, height = image_size(native, settings)
             least = settings.encoder_spec.stride(*settings.layers)
             label = paths.size_label(settings)

@@ -127,7 +127,7 @@ def test_refined_cells_that_take_long_are_made_by_several_jobs(make_files: MakeF
     refine = {"choose": [{"style": "night"}], "settings": {"size": 512}}
     cluster = {"target_minutes": 10, "tflops": 0.1}
     files = make_files(refine=refine, sweep={"axes": axes}, cluster=cluster)
-    names = [cell.image.replace("cells/", "refined/") for cell in files.plan.cells(style="night")]
+    names = [cell.image.replace("cells/", "refined/") for cell in files.plan.refinable]
     write_text("results/one/refined/promoted.tsv", "\n".join(["image", *names]))
     rule = RefineRule(files)
     assert len(rule.parts) > len(files.batches)

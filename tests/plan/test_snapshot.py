@@ -15,7 +15,7 @@ from PIL import Image
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import open_plan, read_plan, write_snapshot
+from nstcore.plan.snapshot import PLAN_FILE, open_plan, read_frozen_plan, read_plan, write_snapshot
 from nstcore.store import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +94,48 @@ def test_the_plan_comes_back(raw: dict[str, Any]) -> None:
     assert again.evaluation == plan.evaluation
     assert again.layout == plan.layout
     assert write_snapshot(again).read_text() == write_snapshot(plan).read_text()
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_what_a_job_reads_is_the_plan(raw: dict[str, Any], refine: bool) -> None:
+    weights = {"compact": "a.png", "vgg19": "b.png"}
+    raw["sweep"]["axes"] |= {"weights": [weights, "b.png"], "kind": {"soft": {"tv_weight": 1e-7}}}
+    if refine:
+        raw["refine"] = {"choose": [{"seed": 3}], "settings": {"size": 1024}}
+    plan = Plan(parse_config(raw))
+    snapshot = write_snapshot(plan)
+    job = read_frozen_plan(snapshot)
+    assert job.config == read_plan(snapshot).config
+    assert list(job.batches) == list(plan.batches)
+    for name, cells in plan.batches.items():
+        assert [cell.axes for cell in job.batches[name]] == [cell.axes for cell in cells]
+        assert [cell.settings for cell in job.batches[name]] == [cell.settings for cell in cells]
+        assert [cell.image for cell in job.batches[name]] == [cell.image for cell in cells]
+        assert job.digest_of(job.batches[name]) == plan.digest_of(cells)
+    for name in ("contents", "styles", "axis_values", "evaluation", "layout", "titles"):
+        assert getattr(job, name) == getattr(plan, name)
+    for prefix in ("", "refined_"):
+        for name in ("sizes", "encoders", "targets"):
+            found, expected = (getattr(one, prefix + name) for one in (job, plan))
+            assert list(found.items()) == list(expected.items())
+    assert list(job.cells()) == list(plan.cells())
+    assert job.refine_rows == plan.refine_rows
+
+
+@pytest.mark.parametrize("how", ["without", "other configuration", "other format"])
+def test_a_snapshot_without_its_plan_is_read_too(raw: dict[str, Any], how: str) -> None:
+    """As versions before have written it."""
+    plan = Plan(parse_config(raw))
+    path = write_snapshot(plan)
+    written = path.with_name(PLAN_FILE)
+    if how == "without":
+        written.unlink()
+    elif how == "other format":
+        written.write_bytes(written.read_bytes().replace(b'"format":1', b'"format":0'))
+    else:
+        path.write_text(path.read_text().replace("- 1.0e+30", "- 1.0e+29"))
+        plan = read_plan(path)
+    assert dict(read_frozen_plan(path).batches) == dict(plan.batches)
 
 
 def test_neither_a_new_picture_nor_an_edit_changes_it(raw: dict[str, Any]) -> None:

@@ -63,17 +63,17 @@ rule prepare_encoder:
 
 rule grid:
     input:
-        **FILES.grid_inputs(),
+        unpack(lambda wildcards: FILES.grid_inputs()),
     output:
         f"{RUN}/grid.tsv",
     log:
         f"{RUN}/logs/grid.log",
     priority: 100
     params:
-        cells=PLAN.digest_of(PLAN.cells()),
-        batches=FILES.batch_digest(),
+        cells=lambda wildcards: PLAN.digest_of(PLAN.cells()),
+        batches=lambda wildcards: FILES.batch_digest(),
         inputs=FILES.order(),
-        starts=[source_state(file) for file in FILES.starts(PLAN.cells())],
+        starts=state_of(lambda wildcards: FILES.starts(PLAN.cells())),
         algorithm=ALGORITHM,
     script:
         "../scripts/grid.py"

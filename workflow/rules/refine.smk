@@ -21,7 +21,7 @@ checkpoint promote:
         f"{RUN}/logs/promote.log",
     params:
         refine=PLAN.config.refine.model_dump(),
-        rows=PLAN.refine_rows,
+        rows=lambda wildcards: PLAN.refine_rows,
     script:
         "../scripts/promote.py"
 
