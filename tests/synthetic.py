@@ -127,6 +127,18 @@ def write_run(
     return folder
 
 
+def sources_of(run: Path) -> dict[str, dict[str, list[Path]]]:
+    """The prepared images of a run, as `write_run` leaves them: axis, then id."""
+    return {
+        axis: {
+            folder.name: images
+            for folder in sorted((run / "inputs" / f"{axis}s").glob("*/"))
+            if (images := sorted(folder.glob("*.png")))
+        }
+        for axis in ("style", "content")
+    }
+
+
 def _plain(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

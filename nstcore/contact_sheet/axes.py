@@ -5,7 +5,6 @@ The workflow asks for the names of pages whenever it is read, so this imports no
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import re
@@ -13,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nstcore.errors import UserError
+from nstcore.errors import UserError, did_you_mean
 from nstcore.plan.values import display_text
 
 if TYPE_CHECKING:
@@ -66,11 +65,10 @@ def check_axes(wanted: Sequence[str], known: Sequence[str]) -> None:
     """
     for number, axis in enumerate(wanted):
         if axis not in known:
-            close = difflib.get_close_matches(axis, known, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else f": one of {', '.join(known)}"
-            raise UserError(f"report: {axis!r} is no axis of this run{meant}")
+            meant = did_you_mean(axis, known)
+            raise UserError(f"report: `{axis}` is no axis of this run; {meant}")
         if axis in wanted[:number]:
-            raise UserError(f"report: the axis {axis!r} is asked for twice")
+            raise UserError(f"report: the axis `{axis}` is asked for twice")
 
 
 # --- Pages, rows and columns ---
@@ -89,7 +87,6 @@ class SheetSpec:
         pages: axes with one page for each combination of their values.
         thumb: longest side of a cell's image in pixels, unless the page would grow too large.
         max_side: longest side that a page may have, in pixels.
-        run: the run's name for the legend (default: the one in the metrics).
         fixed: settings that are the same for all cells, for the legend.
         titles: what is shown in place of values.
     """
@@ -100,7 +97,6 @@ class SheetSpec:
     pages: Sequence[str] = ()
     thumb: int = 256
     max_side: int = 12_000
-    run: str | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     titles: Titles = field(default_factory=dict)
 
@@ -112,30 +108,35 @@ class Arrangement:
     Attributes:
         name: the page's name, safe for a file.
         values: the page axes and this page's values of them.
-        rows: axes that run down.
         cols: axes that run across, with those that the specification left out.
-        row_keys: one tuple of values a row, in order.
-        col_keys: one tuple of values a column, in order.
+        row_keys, col_keys: one tuple of values a row and a column, in order.
         places: row and column key to the position of the cell in the metrics.
     """
 
     name: str
     values: Mapping[str, str]
-    rows: tuple[str, ...]
     cols: tuple[str, ...]
     row_keys: tuple[Key, ...]
     col_keys: tuple[Key, ...]
     places: Mapping[tuple[Key, Key], int]
 
 
-def axis_values(metrics: pd.DataFrame) -> dict[str, list[str]]:
-    """The values of every axis as text, in the order in which the grid brings them."""
+def axis_texts(metrics: pd.DataFrame) -> dict[str, list[str]]:
+    """Axis -> its value as text for every cell."""
     from nstcore.results.tables import sweep_axes  # imports pandas
 
     return {
-        axis: list(dict.fromkeys(display_text(axis, value) for value in metrics[axis].tolist()))
+        axis: [display_text(axis, value) for value in metrics[axis].tolist()]
         for axis in ("style", "content", *sweep_axes(metrics), "seed")
     }
+
+
+def axis_values(
+    texts: Mapping[str, Sequence[str]], first: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, list[str]]:
+    """Axis -> its different values as text: those of ``first``, then what else the grid brings."""
+    wanted = {axis: [display_text(axis, v) for v in found] for axis, found in (first or {}).items()}
+    return {axis: list(dict.fromkeys([*wanted.get(axis, []), *own])) for axis, own in texts.items()}
 
 
 def arrange(
@@ -154,50 +155,48 @@ def arrange(
     Raises:
         UserError: an axis of ``spec`` does not exist or appears twice.
     """
-    seen = axis_values(metrics)
+    texts = axis_texts(metrics)
     used = [*spec.rows, *spec.cols, *spec.pages]
-    check_axes(used, list(seen))
-    texts = {axis: [display_text(axis, value) for value in metrics[axis].tolist()] for axis in seen}
-    for axis, ordered in (values or {}).items():
-        first = [display_text(axis, value) for value in ordered]
-        seen[axis] = list(dict.fromkeys([*first, *seen.get(axis, [])]))
+    check_axes(used, list(texts))
     cols = (*spec.cols, *_leftover(texts, used, len(metrics)))
-    rank = {axis: {v: n for n, v in enumerate(entries)} for axis, entries in seen.items()}
-
-    def keys(axes: Sequence[str]) -> list[Key]:
-        return [tuple(texts[axis][n] for axis in axes) for n in range(len(metrics))]
+    order = axis_values(texts, values)
+    rank = {axis: {v: n for n, v in enumerate(entries)} for axis, entries in order.items()}
 
     def in_order(axes: Sequence[str], found: set[Key]) -> tuple[Key, ...]:
-        def order(key: Key) -> list[int]:
-            return [rank[axis][value] for axis, value in zip(axes, key, strict=True)]
+        return tuple(
+            sorted(found, key=lambda key: [rank[a][v] for a, v in zip(axes, key, strict=True)])
+        )
 
-        return tuple(sorted(found, key=order))
-
-    in_row, in_col = keys(spec.rows), keys(cols)
+    in_row, in_col, in_page = (
+        _keys(texts, axes, len(metrics)) for axes in (spec.rows, cols, spec.pages)
+    )
     members: dict[Key, list[int]] = {}
-    for position, key in enumerate(keys(spec.pages)):
+    for position, key in enumerate(in_page):
         members.setdefault(key, []).append(position)
     result = []
-    for page in itertools.product(*(seen[axis] for axis in spec.pages)):
+    for page in itertools.product(*(order[axis] for axis in spec.pages)):
         here = members.get(page, [])
         page_values = dict(zip(spec.pages, page, strict=True))
         rows = in_order(spec.rows, {in_row[n] for n in here})
         columns = in_order(cols, {in_col[n] for n in here})
         places = {(in_row[n], in_col[n]): n for n in here}
         name = page_name(page_values)
-        result.append(Arrangement(name, page_values, tuple(spec.rows), cols, rows, columns, places))
+        result.append(Arrangement(name, page_values, cols, rows, columns, places))
     return result
 
 
-def _leftover(texts: Mapping[str, list[str]], used: list[str], count: int) -> list[str]:
+def _keys(texts: Mapping[str, Sequence[str]], axes: Sequence[str], count: int) -> list[Key]:
+    """The values of some axes together, for each of ``count`` cells."""
+    return list(zip(*(texts[axis] for axis in axes), strict=True)) or [()] * count
+
+
+def _leftover(texts: Mapping[str, Sequence[str]], used: Sequence[str], count: int) -> list[str]:
     added: list[str] = []
     for axis in texts:
-        if axis in used:
-            continue
-        place_of = list(zip(*(texts[name] for name in [*used, *added]), strict=True))
-        place_of = place_of or [()] * count
         held: dict[Key, str] = {}
-        if any(held.setdefault(p, v) != v for p, v in zip(place_of, texts[axis], strict=True)):
+        places = _keys(texts, [*used, *added], count)
+        # An axis in use is part of the place, which then has one value of it.
+        if any(held.setdefault(p, v) != v for p, v in zip(places, texts[axis], strict=True)):
             added.append(axis)
     return added
 

@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nstcore.contact_sheet.axes import Key, Titles, groups, shown
-from nstcore.contact_sheet.page import Box, Header, Text, line_height, text_at, text_width, wrap
+from nstcore.contact_sheet.page import (
+    Box,
+    Header,
+    Role,
+    Text,
+    line_height,
+    text_at,
+    text_width,
+    wrap,
+)
 from nstcore.plan.values import INPUT_AXES
 
 Size = tuple[int, int]
@@ -53,35 +62,6 @@ class Dimensions:
         return cls(thumb, label, small, gap, 3 * gap, max(3, gap // 2), margin, lines)
 
 
-@dataclass(frozen=True)
-class HeaderContent:
-    """A header before it has a place.
-
-    Attributes:
-        axis, value: what it stands for.
-        image: width and height of its source image, or None.
-        name: the wrapped name of the axis, where no image shows it.
-        label: the wrapped value.
-        height: of all this together.
-    """
-
-    axis: str
-    value: str
-    image: Size | None
-    name: list[str]
-    label: list[str]
-    height: int
-
-    @property
-    def image_height(self) -> int:
-        """Height of the image; 0 without one."""
-        return self.image[1] if self.image else 0
-
-
-RowHeaders = Sequence[Sequence[tuple[int, int, HeaderContent]]]
-"""For each level of the rows: first row, row behind the last one, and the header of this group."""
-
-
 def fit_within(size: Size, width: int, height: int) -> Size:
     """The largest size of the same shape within ``width`` × ``height``."""
     scale = min(width / size[0], height / size[1])
@@ -121,33 +101,23 @@ class HeaderBuilder:
         """The most pixels that the image of a header is tall."""
         return round(self.m.thumb * 0.7)
 
-    def build(self, axis: str, value: str, width: int) -> HeaderContent:
+    def build(self, axis: str, value: str, x: int, y: int, width: int) -> Header:
         """Size the image and wrap the labels of one header that is ``width`` wide."""
-        m = self.m
+        m, image, below = self.m, None, y
         if axis in INPUT_AXES:
             native = self.sizes.get((axis, value), (4, 3))
-            size = fit_within(native, min(width, m.thumb), self.tallest_image)
-            label = wrap(value, width, m.label, limit=m.lines)
-            height = size[1] + m.pad + len(label) * line_height(m.label)
-            return HeaderContent(axis, value, size, [], label, height)
-        name = wrap(axis, width, m.small, limit=m.lines)
-        label = wrap(shown(self.titles, axis, value), width, m.label, limit=m.lines)
-        height = len(name) * line_height(m.small) + len(label) * line_height(m.label)
-        return HeaderContent(axis, value, None, name, label, height)
-
-    def place(self, block: HeaderContent, span: Box, base: int) -> Header:
-        """Give a header its place: the image stands on ``base``, the labels come below it."""
-        m, image, y = self.m, None, span.y
+            image = Box(x, y, *fit_within(native, min(width, m.thumb), self.tallest_image))
+            below = image.bottom + m.pad
+            texts: list[tuple[str, int, Role]] = [(value, m.label, "ink")]
+        else:
+            label = shown(self.titles, axis, value)
+            texts = [(axis, m.small, "muted"), (label, m.label, "ink")]
         labels: list[Text] = []
-        if block.image is not None:
-            width, height = block.image
-            image = Box(span.x, base - height, width, height)
-            y = base + m.pad
-        if block.name:
-            labels.append(text_at(span.x, y, span.width, block.name, m.small, "muted"))
-            y = labels[-1].box.bottom
-        labels.append(text_at(span.x, y, span.width, block.label, m.label))
-        return Header(block.axis, block.value, span, image, tuple(labels))
+        for text, size, role in texts:
+            lines = wrap(text, width, size, limit=m.lines)
+            labels.append(text_at(x, below, width, lines, size, role))
+            below = labels[-1].box.bottom
+        return Header(axis, value, Box(x, y, width, below - y), image, tuple(labels))
 
     def columns(
         self,
@@ -169,17 +139,26 @@ class HeaderBuilder:
         for level, axis in enumerate(axes):
             if axis in INPUT_AXES:
                 y += line_height(m.small) + m.pad  # the axis title's own line
-            spans, blocks = [], []
-            for start, stop in groups(cols, level):
-                spans.append((lefts[start], lefts[stop - 1] + widths[stop - 1] - lefts[start]))
-                blocks.append(self.build(axis, cols[start][level], spans[-1][1]))
-            tall = max(block.image_height for block in blocks)
-            height = tall + max(block.height - block.image_height for block in blocks)
-            for block, (left, width) in zip(blocks, spans, strict=True):
-                headers.append(self.place(block, Box(left, y, width, height), y + tall))
+            spans = [
+                (
+                    lefts[start],
+                    lefts[stop - 1] + widths[stop - 1] - lefts[start],
+                    cols[start][level],
+                )
+                for start, stop in groups(cols, level)
+            ]
+            built = [self.build(axis, value, left, y, width) for left, width, value in spans]
+            tall = max(header.image_height for header in built)
+            height = tall + max(header.span.height - header.image_height for header in built)
+            headers += [
+                header.placed(
+                    Box(header.span.x, y, header.span.width, height), tall - header.image_height
+                )
+                for header in built
+            ]
             y += height + m.gap
             if level < len(axes) - 1:
-                rules += [Box(left, y - m.gap // 2, width, 1) for left, width in spans]
+                rules += [Box(left, y - m.gap // 2, width, 1) for left, width, _ in spans]
                 y += m.gap // 2
         return headers, rules, y
 
@@ -231,40 +210,33 @@ class HeaderBuilder:
             x += width + m.gap
         return titles, bottom
 
-    def rows(self, axes: Sequence[str], rows: Sequence[Key], side: Sequence[int]) -> RowHeaders:
-        """Build the headers of all levels of the rows."""
-        return [
-            [
-                (start, stop, self.build(axis, rows[start][level], width))
-                for start, stop in groups(rows, level)
-            ]
-            for level, (axis, width) in enumerate(zip(axes, side, strict=True))
-        ]
-
-    def stretch_rows(
-        self, heights: Sequence[int], rows: Sequence[Key], blocks: RowHeaders
-    ) -> list[int]:
-        """Make rows taller, innermost level first, until every header fits beside its rows."""
-        heights = list(heights)
-        for start, stop, block in itertools.chain.from_iterable(reversed(blocks)):
-            _, bottom = positions(heights[start:stop], rows[start:stop], 0, self.m)
-            for number in range(max(0, block.height - bottom)):
-                heights[start + number % (stop - start)] += 1
-        return heights
-
-    def place_rows(
+    def rows(
         self,
-        blocks: RowHeaders,
-        tops: Sequence[int],
-        heights: Sequence[int],
+        axes: Sequence[str],
+        rows: Sequence[Key],
         side: Sequence[int],
-    ) -> list[Header]:
-        """Place the headers of the rows, each beside the top of its rows."""
-        headers, x = [], self.m.margin
-        for level, width in zip(blocks, side, strict=True):
-            for start, stop, block in level:
-                top, bottom = tops[start], tops[stop - 1] + heights[stop - 1]
-                span = Box(x, top, width, bottom - top)
-                headers.append(self.place(block, span, top + block.image_height))
+        heights: Sequence[int],
+        y: int,
+    ) -> tuple[list[Header], list[int], list[int], int]:
+        """Place the headers of all levels of the rows from ``y`` downwards, each beside its rows.
+
+        Returns:
+            The headers; where each row starts; the heights of the rows, which grow, innermost level
+            first, until every header fits beside its rows; and where the last row ends.
+        """
+        heights, levels, x = list(heights), [], self.m.margin
+        for level, (axis, width) in enumerate(zip(axes, side, strict=True)):
+            spans = groups(rows, level)
+            levels.append([(*o, self.build(axis, rows[o[0]][level], x, 0, width)) for o in spans])
             x += width + self.m.gap
-        return headers
+        for start, stop, header in itertools.chain.from_iterable(reversed(levels)):
+            _, bottom = positions(heights[start:stop], rows[start:stop], 0, self.m)
+            for number in range(max(0, header.span.height - bottom)):
+                heights[start + number % (stop - start)] += 1
+        tops, end = positions(heights, rows, y, self.m)
+        headers = []
+        for start, stop, header in itertools.chain.from_iterable(levels):
+            tall = tops[stop - 1] + heights[stop - 1] - tops[start]
+            span = Box(header.span.x, tops[start], header.span.width, tall)
+            headers.append(header.placed(span, tops[start]))
+        return headers, tops, heights, end

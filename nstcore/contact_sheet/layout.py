@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from nstcore.contact_sheet.axes import (
     Key,
     SheetSpec,
     arrange,
+    axis_texts,
     axis_values,
     groups,
     shown,
@@ -45,9 +45,9 @@ from nstcore.contact_sheet.page import (
     text_width,
     wrap,
 )
-from nstcore.errors import ImageError, UserError
+from nstcore.errors import ImageError
 from nstcore.images.reading import SourceImage, upright_size
-from nstcore.plan.values import INPUT_AXES, display_text, format_count
+from nstcore.plan.values import display_text, format_count
 
 SMALLEST_THUMB = 64
 """Where a page still is too large with images of this size, it is split."""
@@ -55,8 +55,6 @@ SMALLEST_THUMB = 64
 MAX_AREA = 80_000_000
 """Pixels of a page: just below where Pillow warns of a decompression bomb."""
 
-_SMALLEST_SIDE = 1000
-_SMALLEST_ASKED = 32
 _NARROWEST = 560
 _NARROWEST_COLUMN = 4  # of the widest letters
 
@@ -94,12 +92,8 @@ def plan_pages(
         combination without cells gives a page that says so.
 
     Raises:
-        UserError: an axis does not exist or appears twice, or a limit is out of range.
+        UserError: an axis does not exist or appears twice.
     """
-    if spec.max_side < _SMALLEST_SIDE:
-        raise UserError(f"report: max_side is {spec.max_side}, at least {_SMALLEST_SIDE} is needed")
-    if spec.thumb < _SMALLEST_ASKED:
-        raise UserError(f"report: thumb is {spec.thumb}, at least {_SMALLEST_ASKED} is needed")
     names = ["status", "reason", "image", "width", "height", "content"]
     table = metrics[names].astype(object).where(metrics[names].notna(), None)
     rows = [dict(zip(names, row, strict=True)) for row in table.to_numpy().tolist()]
@@ -116,15 +110,15 @@ def plan_pages(
 def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) -> list[str]:
     here = metrics.iloc[sorted(arrangement.places.values())]
     statuses = here["status"].tolist()
-    run = spec.run or next((str(name) for name in metrics["run"].dropna()), "")
+    run = next((str(name) for name in metrics["run"].dropna()), "")
     counts = {status: statuses.count(status) for status in ("diverged", "failed", "missing")}
     what = [f"Run {run}"] if run else []
     what.append(format_count(len(here), "cell"))
     what.extend(f"{count} {status}" for status, count in counts.items() if count)
     same = {name: display_text(name, value) for name, value in spec.fixed.items()}
-    for axis, found in axis_values(here).items():
+    for axis, found in axis_values(axis_texts(here)).items():
         same.pop(axis, None)
-        if len(found) == 1 and axis not in (*arrangement.rows, *arrangement.cols, *spec.pages):
+        if len(found) == 1 and axis not in (*spec.rows, *arrangement.cols, *spec.pages):
             same[axis] = found[0]
     pairs = ", ".join(f"{name} {shown(spec.titles, name, value)}" for name, value in same.items())
     backgrounds = []
@@ -200,7 +194,7 @@ def _lay_out(
     sheet: _Sheet, rows: Sequence[Key], cols: Sequence[Key], thumb: int, part: str
 ) -> Part:
     """Lay out the cells at ``rows`` × ``cols``, with all headers, the title and the legend."""
-    row_axes, col_axes = sheet.arrangement.rows, sheet.arrangement.cols
+    row_axes, col_axes = sheet.spec.rows, sheet.arrangement.cols
     # With the headers of all levels a third of the page, title and legend still have room.
     tallest = sheet.spec.max_side // (3 * max(1, len(col_axes)))
     m = Dimensions.of(thumb, max(len(rows), len(cols)), tallest)
@@ -226,10 +220,8 @@ def _lay_out(
     if headers or titles:
         rules.append(Box(m.margin, y, right - m.margin, 1))
         y += m.gap + 1
-    blocks = builder.rows(row_axes, rows, side)
-    heights = builder.stretch_rows(heights, rows, blocks)
-    tops, y = positions(heights, rows, y, m)
-    headers += builder.place_rows(blocks, tops, heights, side)
+    beside, tops, heights, y = builder.rows(row_axes, rows, side, heights, y)
+    headers += beside
     for start, _ in groups(rows, 0)[1:] if len(row_axes) > 1 else []:
         rules.append(Box(m.margin, tops[start] - m.group_gap // 2, right - m.margin, 1))
     cells = [
@@ -321,8 +313,6 @@ def _footer(sheet: _Sheet, y: int, width: int, m: Dimensions) -> tuple[list[Text
 Sources = Mapping[str, Mapping[str, SourceImage]]
 """The images of each style and content: axis, then id."""
 
-_SMALLEST_SIZE = 32  # pixels; what a configuration may ask for
-
 
 def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
     """Width and height of all source images that can be read, by axis and id."""
@@ -332,24 +322,3 @@ def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
             with suppress(ImageError):
                 sizes[axis, name] = upright_size(source if isinstance(source, Path) else source[0])
     return sizes
-
-
-def find_sources(run_dir: Path) -> dict[str, dict[str, list[Path]]]:
-    """The prepared images that a run left under ``inputs/``, the largest size of each.
-
-    ``<id>/<size>.png`` is an image at one of its sizes, perhaps with a word after the number that names
-    the side that it measures; ``<id>/<index>.png``, with numbers smaller than any size, are the images
-    of a blend.
-    """
-    sources: dict[str, dict[str, list[Path]]] = {axis: {} for axis in INPUT_AXES}
-    for axis in INPUT_AXES:
-        for folder in sorted((run_dir / "inputs" / f"{axis}s").glob("*/")):
-            numbered = {
-                int(name[1]): path
-                for path in sorted(folder.glob("*.png"))
-                if (name := re.fullmatch(r"(\d+)(short|area)?", path.stem))
-            }
-            parts = [numbered[n] for n in sorted(numbered) if n < _SMALLEST_SIZE]
-            if numbered:
-                sources[axis][folder.name] = parts or [numbered[max(numbered)]]
-    return sources

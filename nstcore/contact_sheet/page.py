@@ -13,7 +13,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,11 +33,6 @@ class Box:
     y: int
     width: int
     height: int
-
-    @property
-    def right(self) -> int:
-        """The first column behind the box."""
-        return self.x + self.width
 
     @property
     def bottom(self) -> int:
@@ -79,6 +74,20 @@ class Header:
     span: Box
     image: Box | None
     labels: tuple[Text, ...]
+
+    @property
+    def image_height(self) -> int:
+        """Height of the image; 0 without one."""
+        return self.image.height if self.image else 0
+
+    def placed(self, span: Box, down: int) -> Header:
+        """The header in another span, with everything in it so many pixels further down."""
+
+        def moved(box: Box) -> Box:
+            return replace(box, y=box.y + down)
+
+        labels = tuple(replace(label, box=moved(label.box)) for label in self.labels)
+        return replace(self, span=span, image=self.image and moved(self.image), labels=labels)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,7 @@ class Document:
         self._title = title
         self._size = 0
         self._offsets: list[int] = []  # of object n + 1
-        self._pages: list[int] = []
-        self._headings: list[str] = []
+        self._pages: list[tuple[int, str]] = []  # number and heading
         self._font: int | None = None
         self._glyphs: dict[int, str] = {}
         self._write(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
@@ -47,31 +46,21 @@ class Document:
         Returns:
             Its number for `PdfPage.image`.
         """
-        entries = {
-            "Type": "/XObject",
-            "Subtype": "/Image",
-            "Width": str(width),
-            "Height": str(height),
-            "ColorSpace": "/DeviceRGB",
-            "BitsPerComponent": "8",
-            "Filter": "/DCTDecode",
-        }
-        return self._stream(entries, jpeg)
+        form = f"/Type /XObject /Subtype /Image /Width {width} /Height {height}"
+        colors = "/ColorSpace /DeviceRGB /BitsPerComponent 8"
+        return self._stream(f"{form} {colors} /Filter /DCTDecode", jpeg)
 
     def add(self, page: PdfPage) -> None:
         """Write a page that is drawn."""
-        content = self._packed({}, b"\n".join(page.operators))
-        fonts = {"F0": f"{self._font} 0 R"} if self._font else {}
-        images = {f"P{number}": f"{number} 0 R" for number in sorted(page.images)}
-        entries = {
-            "Type": "/Page",
-            "Parent": f"{self._tree} 0 R",
-            "MediaBox": f"[0 0 {format_number(page.width)} {format_number(page.height)}]",
-            "Contents": f"{content} 0 R",
-            "Resources": _dictionary({"Font": _dictionary(fonts), "XObject": _dictionary(images)}),
-        }
-        self._pages.append(self._object(_dictionary(entries)))
-        self._headings.append(page.heading)
+        content = self._packed(b"\n".join(page.operators))
+        font = f"/F0 {self._font} 0 R" if self._font else ""
+        images = " ".join(f"/P{number} {number} 0 R" for number in sorted(page.images))
+        size = f"{format_number(page.width)} {format_number(page.height)}"
+        entries = (
+            f"/Type /Page /Parent {self._tree} 0 R /MediaBox [0 0 {size}] /Contents {content} 0 R "
+            f"/Resources << /Font << {font} >> /XObject << {images} >> >>"
+        )
+        self._pages.append((self._dictionary(entries), page.heading))
 
     def glyphs(self, text: str) -> str:
         """The text as hexadecimal numbers of its letters in the font, which is then embedded."""
@@ -87,24 +76,18 @@ class Document:
         """Write what holds the pages together."""
         if self._font is not None:
             self._embed_font(self._font)
-        kids = " ".join(f"{number} 0 R" for number in self._pages)
-        tree = {"Type": "/Pages", "Kids": f"[{kids}]", "Count": str(len(self._pages))}
-        self._object(_dictionary(tree), self._tree)
-        catalog = {
-            "Type": "/Catalog",
-            "Pages": f"{self._tree} 0 R",
-            "Outlines": f"{self._outline()} 0 R",
-            "Lang": "(en)",
-            "ViewerPreferences": "<< /DisplayDocTitle true >>",
-        }
-        root = self._object(_dictionary(catalog))
-        entries = {"Title": _text(self._title), "Creator": _text("nstcore")}
-        info = self._object(_dictionary(entries))
+        kids = " ".join(f"{number} 0 R" for number, _ in self._pages)
+        self._dictionary(f"/Type /Pages /Kids [{kids}] /Count {len(self._pages)}", self._tree)
+        root = self._dictionary(
+            f"/Type /Catalog /Pages {self._tree} 0 R /Outlines {self._outline()} 0 R /Lang (en) "
+            "/ViewerPreferences << /DisplayDocTitle true >>"
+        )
+        info = self._dictionary(f"/Title {_text(self._title)} /Creator {_text('nstcore')}")
         start, count = self._size, len(self._offsets) + 1
         self._write(f"xref\n0 {count}\n0000000000 65535 f \n".encode())
         self._write("".join(f"{offset:010d} 00000 n \n" for offset in self._offsets).encode())
-        trailer = {"Size": str(count), "Root": f"{root} 0 R", "Info": f"{info} 0 R"}
-        self._write(f"trailer\n{_dictionary(trailer)}\nstartxref\n{start}\n%%EOF\n".encode())
+        trailer = f"<< /Size {count} /Root {root} 0 R /Info {info} 0 R >>"
+        self._write(f"trailer\n{trailer}\nstartxref\n{start}\n%%EOF\n".encode())
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -115,76 +98,65 @@ class Document:
         self._offsets.append(0)
         return len(self._offsets)
 
-    def _object(self, body: str | bytes, number: int | None = None) -> int:
+    def _object(self, body: bytes, number: int | None = None) -> int:
         number = self._reserve() if number is None else number
         self._offsets[number - 1] = self._size
-        data = body.encode() if isinstance(body, str) else body
-        self._write(b"%d 0 obj\n%b\nendobj\n" % (number, data))
+        self._write(b"%d 0 obj\n%b\nendobj\n" % (number, body))
         return number
 
-    def _stream(self, entries: Mapping[str, str], data: bytes) -> int:
-        head = _dictionary({**entries, "Length": str(len(data))}).encode()
+    def _dictionary(self, entries: str, number: int | None = None) -> int:
+        return self._object(f"<< {entries} >>".encode("ascii"), number)
+
+    def _stream(self, entries: str, data: bytes) -> int:
+        head = f"<< {entries} /Length {len(data)} >>".encode("ascii")
         return self._object(b"%b\nstream\n%b\nendstream" % (head, data))
 
-    def _packed(self, entries: Mapping[str, str], data: bytes) -> int:
-        return self._stream({**entries, "Filter": "/FlateDecode"}, zlib.compress(data, 6))
+    def _packed(self, data: bytes, entries: str = "") -> int:
+        return self._stream(f"{entries}/Filter /FlateDecode", zlib.compress(data, 6))
 
     def _outline(self) -> int:
         """One entry for each page, in order."""
         root = self._reserve()
         numbers = [self._reserve() for _ in self._pages]
-        for place, (number, page) in enumerate(zip(numbers, self._pages, strict=True)):
-            entry = {"Title": _text(self._headings[place]), "Parent": f"{root} 0 R"}
+        for place, (number, (page, heading)) in enumerate(zip(numbers, self._pages, strict=True)):
+            entry = f"/Title {_text(heading)} /Parent {root} 0 R"
             if place > 0:
-                entry["Prev"] = f"{numbers[place - 1]} 0 R"
+                entry += f" /Prev {numbers[place - 1]} 0 R"
             if place + 1 < len(numbers):
-                entry["Next"] = f"{numbers[place + 1]} 0 R"
-            self._object(_dictionary({**entry, "Dest": f"[{page} 0 R /Fit]"}), number)
-        entries = {"Type": "/Outlines", "Count": str(len(numbers))}
-        if numbers:
-            entries |= {"First": f"{numbers[0]} 0 R", "Last": f"{numbers[-1]} 0 R"}
-        return self._object(_dictionary(entries), root)
+                entry += f" /Next {numbers[place + 1]} 0 R"
+            self._dictionary(f"{entry} /Dest [{page} 0 R /Fit]", number)
+        ends = f" /First {numbers[0]} 0 R /Last {numbers[-1]} 0 R" if numbers else ""
+        return self._dictionary(f"/Type /Outlines /Count {len(numbers)}{ends}", root)
 
     def _embed_font(self, number: int) -> None:
         """Embed the font, addressed by the numbers of its glyphs (ISO 32000-1, 9.7.4 and 9.10.3)."""
         face, file = font_face(), FONT_FILE.read_bytes()
         glyphs = dict(sorted(self._glyphs.items()))
-        program = self._packed({"Length1": str(len(file))}, file)
+        program = self._packed(file, f"/Length1 {len(file)} ")
         name = f"/{face.name.decode('ascii')}"
-        descriptor = {
-            "Type": "/FontDescriptor",
-            "FontName": name,
-            "Flags": "4",  # symbolic: more than the Latin letters of Adobe's standard
-            "FontBBox": f"[{' '.join(map(format_number, face.bbox))}]",
-            "ItalicAngle": format_number(face.italicAngle),
-            "Ascent": format_number(face.ascent),
-            "Descent": format_number(face.descent),
-            "CapHeight": format_number(face.capHeight),
-            "StemV": format_number(face.stemV),
-            "FontFile2": f"{program} 0 R",
-        }
+        descriptor = self._dictionary(
+            f"/Type /FontDescriptor /FontName {name} "
+            "/Flags 4 "  # symbolic: more than the Latin letters of Adobe's standard
+            f"/FontBBox [{' '.join(map(format_number, face.bbox))}] "
+            f"/ItalicAngle {format_number(face.italicAngle)} /Ascent {format_number(face.ascent)} "
+            f"/Descent {format_number(face.descent)} /CapHeight {format_number(face.capHeight)} "
+            f"/StemV {format_number(face.stemV)} /FontFile2 {program} 0 R"
+        )
         widths = " ".join(
             f"{glyph} [{format_number(face.getCharWidth(ord(char)))}]"
             for glyph, char in glyphs.items()
         )
-        descendant = {
-            "Type": "/Font",
-            "Subtype": "/CIDFontType2",
-            "BaseFont": name,
-            "CIDSystemInfo": "<< /Registry (Adobe) /Ordering (Identity) /Supplement 0 >>",
-            "FontDescriptor": f"{self._object(_dictionary(descriptor))} 0 R",
-            "W": f"[{widths}]",
-            "CIDToGIDMap": "/Identity",
-        }
-        font = {
-            "Type": "/Font",
-            "Subtype": "/Type0",
-            "BaseFont": name,
-            "Encoding": "/Identity-H",
-            "DescendantFonts": f"[{self._object(_dictionary(descendant))} 0 R]",
-            "ToUnicode": f"{self._packed({}, _character_map(glyphs).encode())} 0 R",
-        }
-        self._object(_dictionary(font), number)
+        descendant = self._dictionary(
+            f"/Type /Font /Subtype /CIDFontType2 /BaseFont {name} "
+            "/CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> "
+            f"/FontDescriptor {descriptor} 0 R /W [{widths}] /CIDToGIDMap /Identity"
+        )
+        characters = self._packed(_character_map(glyphs).encode())
+        self._dictionary(
+            f"/Type /Font /Subtype /Type0 /BaseFont {name} /Encoding /Identity-H "
+            f"/DescendantFonts [{descendant} 0 R] /ToUnicode {characters} 0 R",
+            number,
+        )
 
 
 @dataclass
@@ -229,35 +201,32 @@ def _ink(color: str) -> str:
     return " ".join(format_number(part / 255) for part in bytes.fromhex(color[1:])) + " rg"
 
 
-def _dictionary(entries: Mapping[str, str]) -> str:
-    return f"<< {' '.join(f'/{name} {value}' for name, value in entries.items())} >>"
-
-
 def _text(text: str) -> str:
     """Any text as a string of the format: UTF-16 with its mark, in hexadecimal."""
     return f"<FEFF{text.encode('utf-16-be', errors='replace').hex().upper()}>"
 
 
+_MAP_HEAD = """/CIDInit /ProcSet findresource begin
+12 dict begin
+begincmap
+/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def
+/CMapName /Adobe-Identity-UCS def
+/CMapType 2 def
+1 begincodespacerange
+<0000> <FFFF>
+endcodespacerange"""
+
+
 def _character_map(glyphs: Mapping[int, str]) -> str:
     """What letter each glyph stands for, so that text can be searched and copied."""
-    lines = [
-        "/CIDInit /ProcSet findresource begin",
-        "12 dict begin",
-        "begincmap",
-        "/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def",
-        "/CMapName /Adobe-Identity-UCS def",
-        "/CMapType 2 def",
-        "1 begincodespacerange",
-        "<0000> <FFFF>",
-        "endcodespacerange",
+    lines = [_MAP_HEAD]
+    codes = [
+        f"<{glyph:04X}> <{char.encode('utf-16-be').hex().upper()}>"
+        for glyph, char in glyphs.items()
     ]
-    pairs = list(glyphs.items())
-    for start in range(0, len(pairs), CODES_PER_BLOCK):
-        block = pairs[start : start + CODES_PER_BLOCK]
-        lines.append(f"{len(block)} beginbfchar")
-        lines += [
-            f"<{glyph:04X}> <{char.encode('utf-16-be').hex().upper()}>" for glyph, char in block
-        ]
-        lines.append("endbfchar")
-    lines += ["endcmap", "CMapName currentdict /CMap defineresource pop", "end", "end"]
-    return "\n".join(lines)
+    for start in range(0, len(codes), CODES_PER_BLOCK):
+        block = codes[start : start + CODES_PER_BLOCK]
+        lines += [f"{len(block)} beginbfchar", *block, "endbfchar"]
+    return "\n".join(
+        [*lines, "endcmap", "CMapName currentdict /CMap defineresource pop", "end", "end"]
+    )

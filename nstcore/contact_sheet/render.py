@@ -22,6 +22,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from nstcore.contact_sheet.axes import SheetSpec
+from nstcore.contact_sheet.headers import fit_within
 from nstcore.contact_sheet.layout import MAX_AREA, Sources, plan_pages, source_sizes
 from nstcore.contact_sheet.page import (
     Box,
@@ -54,15 +55,9 @@ _PDF_PIXELS = 24_000_000  # a page's images together, where there is room for mo
 
 
 def render_page(
-    page: Page,
-    run_dir: Path,
-    sources: Sources | None = None,
-    *,
-    png: Path,
-    pdf: Path,
-    threads: int = 1,
+    page: Page, run_dir: Path, out_dir: Path, *, sources: Sources, threads: int = 1
 ) -> list[Path]:
-    """Draw one page as PNG and as PDF.
+    """Draw one page as ``<out_dir>/<name>.png`` and ``.pdf``.
 
     All parts go into the PDF, one page each, with its text as text.  The PNG holds as many parts,
     one below the other, as its limits allow; the others stand beside it as ``<name>.part2.png``
@@ -72,26 +67,26 @@ def render_page(
         page: a plan of `plan_pages`.
         run_dir: the folder that the cells' image paths start from.
         sources: the images of styles and contents.
-        png, pdf: where they go.
         threads: how many images are read at the same time.
 
     Returns:
         The files written, the PDF last.
     """
     written: list[Path] = []
+    pdf = out_dir / f"{page.name}.pdf"
     with (
         atomic_path(pdf) as temporary,
         temporary.open("wb") as file,
         ThreadPoolExecutor(threads) as pool,
     ):
         document = Document(file, page.title)
-        drawing = _Drawing(page, run_dir, sources or {}, document, pool, threads)
+        drawing = _Drawing(page, run_dir, sources, document, pool, threads)
         for number, stack in enumerate(_stacked(page), start=1):
-            path = png if number == 1 else png.with_name(f"{png.stem}.part{number}{png.suffix}")
-            drawing.draw(stack, path)
-            written.append(path)
+            part = f".part{number}" if number > 1 else ""
+            written.append(out_dir / f"{page.name}{part}.png")
+            drawing.draw(stack, written[-1])
         document.close()
-    _remove_stale(png, len(written))
+    _remove_stale(page.name, out_dir, len(written))
     return [*written, pdf]
 
 
@@ -106,23 +101,18 @@ def write_sheets(
     only: str | None = None,
     threads: int = 1,
 ) -> list[Path]:
-    """Plan and draw all sheets of a run, or the one page named ``only``.
-
-    Returns:
-        The files written: ``<out_dir>/<page>.png`` and ``.pdf`` for each page of `page_names`,
-        and further parts of a page that is too large for one PNG.
+    """Plan and draw all sheets of a run, or the one page named ``only``; see `render_page`.
 
     Raises:
         UserError: ``only`` is no page of the run, or the specification does not fit the run.
     """
-    sizes = source_sizes(sources or {})
-    pages = plan_pages(metrics, spec, sizes=sizes, values=values, only=only)
+    sources = sources or {}
+    pages = plan_pages(metrics, spec, sizes=source_sizes(sources), values=values, only=only)
     if not pages:
         raise UserError(f"report: there is no page {only!r}")
     written: list[Path] = []
     for page in pages:
-        png, pdf = out_dir / f"{page.name}.png", out_dir / f"{page.name}.pdf"
-        written.extend(render_page(page, run_dir, sources, png=png, pdf=pdf, threads=threads))
+        written += render_page(page, run_dir, out_dir, sources=sources, threads=threads)
     return written
 
 
@@ -140,10 +130,10 @@ def _stacked(page: Page) -> list[list[Part]]:
     return stacks
 
 
-def _remove_stale(png: Path, count: int) -> None:
+def _remove_stale(name: str, folder: Path, count: int) -> None:
     """Remove parts that an earlier, larger version of this page left."""
-    for path in png.parent.glob("*.part*" + png.suffix):
-        match = re.fullmatch(re.escape(png.stem) + r"\.part(\d+)", path.stem)
+    for path in folder.glob("*.part*.png"):
+        match = re.fullmatch(re.escape(name) + r"\.part(\d+)", path.stem)
         if match and int(match[1]) > count:
             path.unlink(missing_ok=True)
 
@@ -167,14 +157,9 @@ def _thumbnail(
     except ImageError as error:
         log.warning("contact sheet: %s", error)
         return None
-    scale = min(width / image.width, height / image.height)
-    fitting = (
-        min(width, max(1, round(image.width * scale))),
-        min(height, max(1, round(image.height * scale))),
-    )
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", quality=88, subsampling="4:4:4", optimize=True)
-    pixels = image.resize(fitting, Image.Resampling.LANCZOS)
+    pixels = image.resize(fit_within(image.size, width, height), Image.Resampling.LANCZOS)
     return _Thumbnail(pixels, jpeg.getvalue(), image.size)
 
 
@@ -259,20 +244,17 @@ class _Drawing:
 
     def _headers(self, headers: Sequence[Header], density: float, pen: _Pen) -> None:
         """Draw the headers; an image that heads several groups is read once."""
-        places: dict[tuple[str, str, int, int], list[Box]] = {}
+        places: dict[tuple[str, str, int, int], _Place] = {}
         for header in headers:
             for label in header.labels:
                 pen.text(label)
-            if header.image is not None:
-                key = (header.axis, header.value, header.image.width, header.image.height)
-                places.setdefault(key, []).append(header.image)
-                if header.value not in self.sources.get(header.axis, {}):
+            if box := header.image:
+                source = self.sources.get(header.axis, {}).get(header.value)
+                if source is None:
                     log.warning("contact sheet: no image of %s %s", header.axis, header.value)
-        images = [
-            (self.sources.get(axis, {}).get(value), width, height, boxes)
-            for (axis, value, width, height), boxes in places.items()
-        ]
-        self._images(images, BLANK, density, pen)
+                key = (header.axis, header.value, box.width, box.height)
+                places.setdefault(key, (source, box.width, box.height, []))[-1].append(box)
+        self._images(places.values(), BLANK, density, pen)
 
     def _cells(self, cells: Sequence[SheetCell], density: float, pen: _Pen) -> None:
         images: list[_Place] = []

@@ -11,11 +11,15 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from nstcore.contact_sheet.axes import Titles
-from nstcore.contact_sheet.layout import Sources, find_sources
+from nstcore.contact_sheet.layout import Sources
+from nstcore.plan.record import CellRecord
 from nstcore.report.html_page import (
     SingleFile,
     embed_images,
@@ -27,7 +31,7 @@ from nstcore.report.html_page import (
 from nstcore.report.payload import cells_payload, loss_curves, reproduction, settings_payload
 from nstcore.report.thumbnails import Thumbnails
 from nstcore.report.views import find_failures, provenance
-from nstcore.results.tables import metrics_table, read_grid, read_records
+from nstcore.results.tables import Grid, metrics_table, read_grid, read_records
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
@@ -51,84 +55,96 @@ FILES = (
 """Other results of a run, to which the page has links."""
 
 
-def build_report(
-    run_dir: Path,
-    out_html: Path,
-    *,
-    title: str | None = None,
-    layout: Mapping[str, Sequence[str]] | None = None,
-    values: Mapping[str, Sequence[Any]] | None = None,
-    titles: Titles | None = None,
-    sources: Sources | None = None,
-    thumb: int = 320,
-    threads: int | None = None,
-    links: Mapping[str, str] | None = None,
-    single_file: SingleFile = "auto",
-    expected_files: Iterable[str] = (),
-) -> None:
-    """Build the report of a run; cells that it lacks get a placeholder that says why.
+@dataclass
+class Report:
+    """The report of a run; cells that it lacks get a placeholder that says why.
 
-    Args:
+    Attributes:
         run_dir: the run's folder, from where the run was started.
-        out_html: the page; thumbnails, curves and records go into folders beside it.
+        page: the HTML file; thumbnails, curves and records go into folders beside it.
         title: its title (default: the run's name).
         layout: the axes on ``rows``, ``cols`` and ``pages`` when the page is opened.
         values: the axes' values in the order to show (default: the order of the grid).
         titles: what is shown in place of values.
-        sources: images of styles and contents (default: those under ``inputs/``).
+        sources: images of styles and contents.
         thumb: long side of a thumbnail in pixels.
         threads: how many images are read at the same time (default: up to four).
         links: text -> file relative to the page, for other results of the run.
         single_file: whether the page holds everything itself; ``auto`` for what is small.
         expected_files: files in the run's folder that will exist when the run is finished.
-
-    Raises:
-        StoreError: the grid cannot be read.
     """
-    grid = read_grid(run_dir / "grid.tsv")
-    records = []
-    for record, problem in read_records(grid, run_dir):
-        if problem is not None:
-            log.warning("report: %s", problem)
-        records.append(record)
-    metrics = metrics_table(grid, records)
-    batches = [row.get("batch", "") for row in grid.rows]
-    folder = out_html.parent
-    thumbnails = Thumbnails(folder / "thumbs", thumb, threads)
-    run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
-    root = Path(os.path.relpath(run_dir, folder)).as_posix()
-    payload: dict[str, Any] = {
-        "title": title or run,
-        "run": run,
-        "root": root,
-        "thumb": thumb,
-        "layout": {
-            place: list((layout or {}).get(place, [])) for place in ("rows", "cols", "pages")
-        },
-        **cells_payload(metrics, values, titles),
-        "settings": settings_payload(records),
-        "sources": _sources(find_sources(run_dir) if sources is None else sources, thumbnails),
-        "about": provenance(metrics, records),
-        "failures": find_failures(records, batches, run_dir, folder),
-        "files": [f"{root}/{name}" for name in _files(run_dir, expected_files)],
-        "config": _text(run_dir / "config.yaml"),
-        **{name: {"perFile": count} for name, count in CHUNKS.items()},
-        "libraries": library_credits(),
-    }
-    cells = payload["cells"]
-    cells["thumb"], cells["view"] = thumbnails.of_cells(run_dir, metrics, records)
-    thumbnails.remove_unused()
-    images = [run_dir / image for image in metrics["image"]]
-    chunks = {
-        "curves": _chunks("curves", list(map(loss_curves, records))),
-        "records": _chunks("records", list(map(reproduction, records, images))),
-    }
-    text_bytes = sum(len(escaped_json(parts)) for parts in chunks.values())
-    embedded = embed_images(single_file, text_bytes, *_image_files(payload, folder))
-    payload["inline"] = None if embedded is None else {"pictures": embedded, **chunks}
-    for name, parts in chunks.items():
-        _write_chunks(folder / name, name, parts if embedded is None else [])
-    write_text(out_html, render_report(payload, links))
+
+    run_dir: Path
+    page: Path
+    title: str | None = None
+    layout: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    titles: Titles = field(default_factory=dict)
+    sources: Sources = field(default_factory=dict)
+    thumb: int = 320
+    threads: int | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    single_file: SingleFile = "auto"
+    expected_files: Iterable[str] = ()
+
+    def build(self) -> None:
+        """Build the page and all that stands beside it.
+
+        Raises:
+            StoreError: the grid cannot be read.
+        """
+        grid, folder = read_grid(self.run_dir / "grid.tsv"), self.page.parent
+        records = []
+        for record, problem in read_records(grid, self.run_dir):
+            if problem is not None:
+                log.warning("report: %s", problem)
+            records.append(record)
+        thumbnails = Thumbnails(folder / "thumbs", self.thumb, self.threads)
+        payload = self.payload(grid, records, metrics_table(grid, records), thumbnails)
+        thumbnails.remove_unused()
+        images = [self.run_dir / row["image"] for row in grid.rows]
+        chunks = {
+            "curves": _chunks("curves", list(map(loss_curves, records))),
+            "records": _chunks("records", list(map(reproduction, records, images))),
+        }
+        text_bytes = sum(len(escaped_json(parts)) for parts in chunks.values())
+        embedded = embed_images(self.single_file, text_bytes, *_image_files(payload, folder))
+        payload["inline"] = None if embedded is None else {"pictures": embedded, **chunks}
+        for name, parts in chunks.items():
+            _write_chunks(folder / name, name, parts if embedded is None else [])
+        write_text(self.page, render_report(payload, self.links))
+
+    def payload(
+        self,
+        grid: Grid,
+        records: Sequence[CellRecord],
+        metrics: pd.DataFrame,
+        thumbnails: Thumbnails,
+    ) -> dict[str, Any]:
+        """The data of the page, without what stands beside it or is embedded in it."""
+        run_dir, folder = self.run_dir, self.page.parent
+        run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
+        root = Path(os.path.relpath(run_dir, folder)).as_posix()
+        cells = cells_payload(metrics, self.values, self.titles)
+        names, views = thumbnails.of_cells(run_dir, metrics, records)
+        cells["cells"] |= {"thumb": names, "view": views}
+        batches = [row.get("batch", "") for row in grid.rows]
+        return {
+            "title": self.title or run,
+            "run": run,
+            "root": root,
+            "thumb": self.thumb,
+            "layout": {name: list(self.layout.get(name, [])) for name in ("rows", "cols", "pages")},
+            **cells,
+            "settings": settings_payload(records),
+            "sources": _sources(self.sources, thumbnails),
+            "about": provenance(metrics, records),
+            "failures": find_failures(records, batches, run_dir, folder),
+            "files": [f"{root}/{name}" for name in _files(run_dir, self.expected_files)],
+            "config": _text(run_dir / "config.yaml"),
+            **{name: {"perFile": count} for name, count in CHUNKS.items()},
+            "libraries": library_credits(),
+        }
 
 
 def render_report(payload: Mapping[str, Any], links: Mapping[str, str] | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from nstcore.jobs.workflow_files import selected_cells
 from nstcore.plan import paths
 from nstcore.plan.plan import Plan
 from nstcore.plan.refine import FOLDER
-from nstcore.report.build import build_report
+from nstcore.report.build import Report
 from nstcore.resources.estimate import InputSizes
 from nstcore.results.tables import collect, read_table, write_metrics, write_parquet
 from nstcore.store.cells import link
@@ -77,7 +77,6 @@ def sheet_spec(plan: Plan) -> SheetSpec:
         cols=plan.layout["cols"],
         pages=plan.layout["pages"],
         thumb=report.thumbnail,
-        run=plan.config.run,
         fixed=fixed_settings(plan),
         titles=plan.titles,
     )
@@ -120,7 +119,7 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
     run = Path(plan.config.run_dir)
     pages = page_names(plan.axis_values, plan.layout["pages"])
     _remove_stale_sheets(run / "sheets", pages if plan.config.refine is None else [*pages, FOLDER])
-    build_report(
+    Report(
         run,
         run / "report" / "index.html",
         title=plan.config.report.title,
@@ -136,7 +135,7 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         single_file=plan.config.report.single_file,
         # The workflow draws the sheets at the same time as the report.
         expected_files=[f"sheets/{page}.{suffix}" for page in pages for suffix in ("png", "pdf")],
-    )
+    ).build()
 
 
 def _remove_stale_sheets(folder: Path, pages: Sequence[str]) -> None:
@@ -189,13 +188,11 @@ def make_refined_sheet(plan: Plan) -> None:
         rows=("style", "content", "cell"),
         cols=("picture",),
         thumb=min(2048, 2 * report.thumbnail),  # larger, so that the finer details show
-        run=plan.config.run,
     )
     metrics = [read_table(run / name) for name in ("metrics.parquet", f"{FOLDER}.parquet")]
     sources = prepared_inputs(plan)
     (page,) = plan_pages(side_by_side(plan, *metrics), spec, sizes=source_sizes(sources))
-    sheet = run / "sheets" / FOLDER
-    render_page(page, run, sources, png=sheet.with_suffix(".png"), pdf=sheet.with_suffix(".pdf"))
+    render_page(replace(page, name=FOLDER), run, run / "sheets", sources=sources)
 
 
 def side_by_side(plan: Plan, small: pd.DataFrame, refined: pd.DataFrame) -> pd.DataFrame:

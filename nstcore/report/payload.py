@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nstcore.config.yaml_files import dump_yaml
-from nstcore.contact_sheet.axes import Titles, axis_values, shown
+from nstcore.contact_sheet.axes import Titles, axis_texts, axis_values, shown
 from nstcore.core.metrics import metric_named
 from nstcore.plan.record import CellRecord
 from nstcore.plan.values import INPUT_AXES, display_text
@@ -39,11 +39,8 @@ def cells_payload(
         and size; ``metrics``: the values of each metric, null where there is none; ``senses``: which end
         of each is better, -1 the low, 1 the high, 0 neither; ``labels``: what is shown of its name.
     """
-    orders = axis_values(metrics)
-    for axis, given in (values or {}).items():
-        if axis in orders:
-            texts = [display_text(axis, value) for value in given]
-            orders[axis] = list(dict.fromkeys([*texts, *orders[axis]]))
+    texts = axis_texts(metrics)
+    orders = axis_values(texts, values)
     places = {axis: {text: n for n, text in enumerate(order)} for axis, order in orders.items()}
     plain = metrics.astype(object).where(metrics.notna(), None)
     names = metric_names(metrics)
@@ -59,10 +56,7 @@ def cells_payload(
             for axis, order in orders.items()
         ],
         "cells": {
-            "at": {
-                axis: [places[axis][display_text(axis, value)] for value in metrics[axis].tolist()]
-                for axis in orders
-            },
+            "at": {axis: [places[axis][text] for text in texts[axis]] for axis in orders},
             **{name: plain[name].tolist() for name in columns},
         },
         "metrics": {name: finite(plain[name].tolist()) for name in names},

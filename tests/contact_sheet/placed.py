@@ -25,7 +25,8 @@ def overlapping(boxes: Sequence[Box], others: Sequence[Box] | None = None) -> li
     if not boxes or not others:
         return []
     one, two = (
-        np.array([(b.x, b.y, b.right, b.bottom) for b in entries]).T for entries in (boxes, others)
+        np.array([(b.x, b.y, b.x + b.width, b.bottom) for b in entries]).T
+        for entries in (boxes, others)
     )
     shared = (one[0][:, None] < two[2]) & (two[0] < one[2][:, None])
     shared &= (one[1][:, None] < two[3]) & (two[1] < one[3][:, None])
@@ -39,7 +40,7 @@ def inside(box: Box, other: Box) -> bool:
     return (
         other.x <= box.x
         and other.y <= box.y
-        and box.right <= other.right
+        and box.x + box.width <= other.x + other.width
         and box.bottom <= other.bottom
     )
 

@@ -134,8 +134,8 @@ def test_zipped_axes_are_not_appended(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
-        (SheetSpec("t", rows=["contents"]), "did you mean 'content'"),
-        (SheetSpec("t", cols=["xyz"]), "one of style, content"),
+        (SheetSpec("t", rows=["contents"]), "did you mean `content`"),
+        (SheetSpec("t", cols=["xyz"]), "choose from: style, content"),
         (SheetSpec("t", rows=["style"], cols=["style"]), "asked for twice"),
     ],
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from browsing import CHROMIUM, NO_CHROMIUM
-from synthetic import write_run
+from synthetic import sources_of, write_run
 
-from nstcore.report.build import build_report
+from nstcore.report.build import Report
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -42,7 +42,7 @@ def report(root: Path, **options: object) -> Path:
     run = write_run(root, **options)  # type: ignore[arg-type]
     out = run / "report" / "index.html"
     layout = {"rows": ["content"], "cols": ["style", "style_weight"]}
-    build_report(run, out, title=EVIL, layout=layout, single_file=False)
+    Report(run, out, title=EVIL, layout=layout, single_file=False, sources=sources_of(run)).build()
     return out
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from synthetic import OUT_OF_MEMORY, SHORT_HISTORY, write_run
+from synthetic import OUT_OF_MEMORY, SHORT_HISTORY, sources_of, write_run
 
 from nstcore.config.loader import parse_config
 from nstcore.config.yaml_files import read_value
@@ -20,7 +20,7 @@ from nstcore.core.settings import Settings
 from nstcore.errors import StoreError
 from nstcore.plan.record import CellRecord
 from nstcore.report import html_page
-from nstcore.report.build import build_report, render_report
+from nstcore.report.build import Report, render_report
 from nstcore.report.html_page import escaped_json, library_credits, library_scripts
 from nstcore.report.payload import reproduce_command, settings_yaml
 from nstcore.report.views import TAIL_LINES, job_log, last_lines
@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 def built(run: Path, **options: Any) -> tuple[Page, dict[str, Any], str]:
     out = run / "report" / "index.html"
-    build_report(run, out, **{"single_file": False, **options})
+    Report(run, out, **{"single_file": False, **options}, sources=sources_of(run)).build()
     html = out.read_text(encoding="utf-8")
     page = Page(html)
     return page, json.loads(page.of("script")[0]), html
@@ -205,7 +205,7 @@ def test_a_run_without_a_single_picture_has_a_report(tmp_path: Path) -> None:
     assert set(data["cells"]["thumb"]) == {None}
     assert data["config"] == ""
     with pytest.raises(StoreError, match=r"grid\.tsv"):
-        build_report(tmp_path / "nowhere", tmp_path / "index.html")
+        Report(tmp_path / "nowhere", tmp_path / "index.html").build()
 
 
 def test_a_table_of_an_older_grid_is_not_believed(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import write_run
+from synthetic import sources_of, write_run
 
-from nstcore.report.build import build_report
+from nstcore.report.build import Report
 from nstcore.results.tables import read_grid
 
 pytestmark = pytest.mark.browser
@@ -26,7 +26,7 @@ CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = write_run(tmp_path_factory.mktemp("detail"))
     out = run / "report" / "index.html"
-    build_report(run, out, layout=LAYOUT, single_file=False)
+    Report(run, out, layout=LAYOUT, single_file=False, sources=sources_of(run)).build()
     return out
 
 
@@ -279,7 +279,7 @@ def test_the_record_is_shown(report: Path, open_report: Open) -> None:
 def test_one_file_shows_everything_wherever_it_is(tmp_path: Path, open_report: Open) -> None:
     run = write_run(tmp_path / "there")
     out = run / "report" / "index.html"
-    build_report(run, out, layout=LAYOUT)
+    Report(run, out, layout=LAYOUT, sources=sources_of(run)).build()
     key = key_of(out, 2)
     alone = tmp_path / "elsewhere" / "mailed.html"
     alone.parent.mkdir()

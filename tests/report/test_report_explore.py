@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from synthetic import write_run
+from synthetic import sources_of, write_run
 
 from nstcore.report import build
-from nstcore.report.build import build_report
+from nstcore.report.build import Report
 from nstcore.results.select_refined import pareto_front
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             record["metrics"][name] *= math.exp(random.normal(0, 0.2))
         path.write_text(json.dumps(record))
     out = run / "report" / "index.html"
-    build_report(run, out, single_file=False)
+    Report(run, out, single_file=False, sources=sources_of(run)).build()
     return out
 
 
@@ -410,7 +410,9 @@ def test_metrics_of_the_parallel_coordinates_can_be_chosen(report: Path, open_re
 def test_texts_of_a_run_stay_texts(tmp_path: Path, open_report: Open) -> None:
     run = write_run(tmp_path, axes={"look": ["soft", "hard"], "style_weight": WEIGHTS})
     out = run / "report" / "index.html"
-    build_report(run, out, titles={"look": {"soft": EVIL}, "style": {"night": EVIL}})
+    Report(
+        run, out, titles={"look": {"soft": EVIL}, "style": {"night": EVIL}}, sources=sources_of(run)
+    ).build()
     query = f"view=explore&hue=look&filter={quote('</script>')}&from.look=soft&to.look=soft"
     page = open_report(out, query)
     assert "owned" not in page.title()
@@ -423,14 +425,14 @@ def test_a_run_without_a_measurement_says_so(tmp_path: Path, open_report: Open) 
     run = write_run(tmp_path)
     for path in (run / "cells").rglob("*.json"):
         path.unlink()
-    build_report(run, run / "report" / "index.html")
+    Report(run, run / "report" / "index.html", sources=sources_of(run)).build()
     page = open_report(run / "report" / "index.html", "view=explore&only=front&from.ssim=0.1")
     assert "measured" in page.locator("#explore").inner_text()
 
 
 def test_a_single_cell_can_be_explored(tmp_path: Path, open_report: Open) -> None:
     run = write_run(tmp_path, styles=["night"], contents=["cat"], axes={})
-    build_report(run, run / "report" / "index.html")
+    Report(run, run / "report" / "index.html", sources=sources_of(run)).build()
     page = open_report(run / "report" / "index.html", "view=explore")
     assert page.locator("#scatter circle.knee").count() == 1
     expect(page.locator("#explore")).to_contain_text("alike in every axis")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import write_run
+from synthetic import sources_of, write_run
 
-from nstcore.report.build import build_report
+from nstcore.report.build import Report
 from nstcore.results.tables import collect
 
 pytestmark = pytest.mark.browser
@@ -26,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("matrix")
     run = write_run(root, styles=("night", "wave", "dusk"), axes=AXES, seeds=(0, 1))
     out = run / "report" / "index.html"
-    build_report(run, out, layout=LAYOUT, thumb=56, single_file=False)
+    Report(run, out, layout=LAYOUT, thumb=56, single_file=False, sources=sources_of(run)).build()
     return out
 
 
@@ -190,7 +190,12 @@ def test_a_half_finished_run_has_a_report(tmp_path: Path, open_report: Open) -> 
         record.unlink()
         record.with_suffix(".png").unlink()
     out = run / "report" / "index.html"
-    build_report(run, out, layout={"rows": ["content"], "cols": ["style", "style_weight"]})
+    Report(
+        run,
+        out,
+        layout={"rows": ["content"], "cols": ["style", "style_weight"]},
+        sources=sources_of(run),
+    ).build()
     page = open_report(out)
     holes = page.locator(".cell .hole")
     assert holes.count() == 7
@@ -220,7 +225,9 @@ def test_many_cells_come_as_they_are_scrolled(tmp_path: Path, open_report: Open)
         tmp_path, styles=["night"], contents=["cat"], axes={"style_weight": weights}, iterations=1
     )
     out = run / "report" / "index.html"
-    build_report(run, out, layout={"rows": ["style_weight"], "cols": ["style"]})
+    Report(
+        run, out, layout={"rows": ["style_weight"], "cols": ["style"]}, sources=sources_of(run)
+    ).build()
     for fragment, key in (("", "ArrowDown"), ("rows=style&cols=style_weight", "ArrowRight")):
         page = open_report(out, fragment)
         cells = page.locator(".cell")
@@ -261,7 +268,7 @@ def test_no_text_of_a_run_becomes_an_element(tmp_path: Path, open_report: Open) 
     for log in (run / "logs").rglob("*.log"):
         log.write_text(EVIL)
     out = run / "report" / "index.html"
-    build_report(run, out, title=EVIL, titles={"look": {"b": EVIL}})
+    Report(run, out, title=EVIL, titles={"look": {"b": EVIL}}, sources=sources_of(run)).build()
     page = open_report(out)
     for view in ("table", "failures", "about", "matrix"):
         page.click(f"#tab-{view}")
