@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.moments import gram_matrix
-from nstcore.core.stylize import to_tensor
 
 Pixels = NDArray[np.float32]
 

@@ -26,9 +26,9 @@ from _neural_style import (
     printed_loss,
 )
 
-from nstcore.core.encoders.layers import (
+from nstcore.core.encoders import (
     EVAL_STYLE_LAYERS,
-    deepest,
+    VGG19,
 )
 from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.image_similarity import StyleImage
@@ -258,7 +258,7 @@ def reach(bench: Bench, encoder: str, pair: Pair, peer: dict[str, Any]) -> dict[
             "weights": None,
         }
     )
-    network = make_encoder(encoder, options.weights, deepest(base.layers), options.device)
+    network = make_encoder(encoder, options.weights, VGG19.deepest(base.layers), options.device)
     moments = [
         image_moments(network, pair.pixels[1], base.style_size(size), list(layers), options.device)
         for size in base.level_sizes()

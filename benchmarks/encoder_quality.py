@@ -36,13 +36,16 @@ from _common import RESULTS, machine_name, save, take_turns
 from PIL import Image
 from torch import Tensor, nn
 
-from nstcore.core.encoders.compact import load_compact
-from nstcore.core.encoders.layers import (
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import (
+    COMPACT_FILE,
     EVAL_CONTENT_LAYER,
     EVAL_HELD_OUT_LAYERS,
     EVAL_STYLE_LAYERS,
+    VGG19,
+    EncoderSpec,
 )
-from nstcore.core.encoders.registry import COMPACT_FILE, VGG19, EncoderSpec
+from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.losses.base import relative_error
 from nstcore.core.minimize import Problem
@@ -50,7 +53,7 @@ from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.images import fit_size, load_float, resize, write_image
 from nstcore.plan.keys import ALGORITHM

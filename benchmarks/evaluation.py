@@ -30,10 +30,10 @@ from _common import (
     use_threads,
 )
 
+from nstcore.core.batched import to_tensor
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import to_tensor
 from nstcore.resources.device_memory import keep_freed_memory
 
 WAYS = ("plain", "kept")

@@ -26,8 +26,8 @@ from _common import (
 )
 from torch import Tensor
 
+from nstcore.core.encoders import EVAL_STYLE_LAYERS, VGG19_WIDTHS, channels, stage
 from nstcore.core.encoders.compact import COMPACT_WIDTHS
-from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS, VGG19_WIDTHS, channels, stage
 from nstcore.core.moments import gram_matrix
 
 WIDTHS = {"vgg19": VGG19_WIDTHS, "compact": COMPACT_WIDTHS}

@@ -37,8 +37,7 @@ from encoder_quality import Judge, Judged
 
 from nstcore.config.loader import resolve_settings
 from nstcore.core.encoders.vgg import read_state
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import Settings
+from nstcore.core.settings import PRESETS, Settings
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.images import fit_size, load_float, resize, write_image

@@ -39,13 +39,14 @@ from _common import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from nstcore.core.encoders.layers import VGG19_WIDTHS, deepest, stage
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import VGG19, VGG19_WIDTHS, stage
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.losses.base import Losses
 from nstcore.core.objective import build_objective
 from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 
 CPU_GOAL = 0.80
@@ -73,7 +74,7 @@ def iteration_flops(encoder: VGG, settings: Settings, height: int, width: int) -
     """Operations of one iteration for one picture, forward and backward, by kind."""
     content = [layer for layer, weight in settings.content_layers.items() if weight > 0]
     style = [layer for layer, weight in settings.style_layers.items() if weight > 0]
-    last = deepest(settings.layers)
+    last = VGG19.deepest(settings.layers)
     return {
         "convolutions": 2 * encoder.spec.convolution_flops(last, width, height),
         "gram": 2 * encoder.spec.gram_flops(style, width, height),
@@ -133,7 +134,7 @@ class Minimizer:
             encoder=name, size=size, pyramid_start=size, iterations=options.iterations
         )
         self.encoder = make_encoder(
-            name, options.weights, deepest(self.settings.layers), self.device
+            name, options.weights, VGG19.deepest(self.settings.layers), self.device
         )
         style = picture(self.height, self.width, seed=1)
         layers = list(self.settings.style_layers)

@@ -46,7 +46,7 @@ from _common import (
     use_threads,
 )
 
-from nstcore.core.encoders.layers import deepest
+from nstcore.core.encoders import VGG19
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
@@ -88,7 +88,7 @@ def measure_point(point: Mapping[str, Any]) -> dict[str, Any]:
 
     settings = Settings(encoder=point["encoder"], size=size)
     try:
-        encoder = make_encoder(point["encoder"], None, deepest(settings.layers), device)
+        encoder = make_encoder(point["encoder"], None, VGG19.deepest(settings.layers), device)
         content = picture(*shape)
         style = picture(*shape, seed=1)
         moments = image_moments(encoder, style, size, list(settings.style_layers), device)

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 import psutil
 import torch
 
+from nstcore.core.encoders import VGG19
 from nstcore.core.encoders.compact import load_compact
-from nstcore.core.encoders.layers import deepest
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
@@ -40,7 +40,7 @@ def measure(
     """Send the memory before and at the peak in MiB, and the seconds of the fastest evaluation."""
     torch.set_num_threads(threads)
     settings = Settings()
-    depth = deepest(settings.layers)
+    depth = VGG19.deepest(settings.layers)
     encoder: VGG = load_compact(depth=depth) if encoder_name == "compact" else VGG(depth=depth)
     encoder.to(memory_format=torch.channels_last)
     random = torch.Generator().manual_seed(0)

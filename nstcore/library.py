@@ -88,7 +88,7 @@ def load_encoder(
         ConfigError: an unknown encoder or setting.
         WeightsError: the weights are missing or are not the encoder's.
     """
-    from nstcore.core.encoders.weights import load_encoder as load
+    from nstcore.core.encoders.base import load_encoder as load
 
     given = {"encoder": name, **({} if weights is None else {"weights": str(weights)})}
     chosen = resolve_settings({**given, **settings}, where="load_encoder")
@@ -98,7 +98,7 @@ def load_encoder(
 
 def _fetched(settings: Settings, folder: str) -> Path:
     """The weights of an encoder, brought into a folder."""
-    from nstcore.core.encoders.weights import fetch
+    from nstcore.core.encoders import fetch
 
     file = Path(folder, "encoder.safetensors")
     fetch(settings.encoder, settings.weights, file, file.with_suffix(".json"))

@@ -23,8 +23,7 @@ from nstcore.config.run import (
 )
 from nstcore.config.sweep import Sample, Sweep
 from nstcore.core.metrics import METRICS
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import Settings
+from nstcore.core.settings import PRESETS, Settings
 from nstcore.store.files import write_text
 from tools.draw_architecture import OUTPUT, ROOT, draw_architecture
 

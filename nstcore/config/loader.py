@@ -26,8 +26,7 @@ from nstcore.config.sweep import (
     takes_integers,
 )
 from nstcore.core.metrics import is_metric_name
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import Settings
+from nstcore.core.settings import PRESETS, Settings
 from nstcore.errors import ConfigError, collect_problems, did_you_mean
 
 _MODELS: dict[str, type[BaseModel]] = {**ENTRIES, **INTERVALS}

@@ -14,8 +14,7 @@ from pydantic import (
     TypeAdapter,
 )
 
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import SettingsFields
+from nstcore.core.settings import PRESETS, SettingsFields
 
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """What ids of contents, styles and runs look like: they become names of files and folders."""

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import functional
 else:
-    torch = lazy_import("torch")
+    np, torch = lazy_import("numpy"), lazy_import("torch")
     functional = lazy_import("torch.nn.functional")
 
 ImageState = dict[str, "Tensor"]
@@ -67,6 +69,15 @@ class BatchedState:
         """Keep only some of the images, an index (N',)."""
         for name in self.tensors:
             setattr(self, name, getattr(self, name)[places])
+
+
+def to_tensor(pixels: NDArray[np.float32], device: torch.device | str = "cpu") -> Tensor:
+    """(H, W, 3) to (1, 3, H, W), channels last in memory."""
+    values = torch.from_numpy(np.ascontiguousarray(pixels))
+    pinned = torch.device(device).type == "cuda"
+    if pinned:  # the copy runs in the background, and the pinned memory is used again
+        values = values.pin_memory()
+    return values.permute(2, 0, 1).unsqueeze(0).to(device, non_blocking=pinned)
 
 
 def per_image(values: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,7 +11,7 @@ from nstcore.images import fit_size
 Size = tuple[int, int]
 """Width and height in pixels."""
 
-Window = tuple[slice, slice]
+Window = tuple[slice, ...]
 """Rows and columns."""
 
 
@@ -60,20 +59,14 @@ class Tile:
 
     def at(self, stride: int) -> Window:
         """The core in the activations of the whole image at a layer with this stride."""
-        return window_of((span.start // stride, span.stop // stride) for span in self.core)
+        return tuple(slice(span.start // stride, span.stop // stride) for span in self.core)
 
     def within(self, stride: int) -> Window:
         """The core in the activations of the outer window at a layer with this stride."""
-        return window_of(
-            ((core.start - outer.start) // stride, (core.stop - outer.start) // stride)
+        return tuple(
+            slice((core.start - outer.start) // stride, (core.stop - outer.start) // stride)
             for core, outer in zip(self.core, self.outer, strict=True)
         )
-
-
-def window_of(spans: Iterable[tuple[int, int]]) -> Window:
-    """A window from start and stop of its rows and of its columns."""
-    rows, columns = (slice(start, stop) for start, stop in spans)
-    return rows, columns
 
 
 def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:
@@ -103,17 +96,11 @@ def tile_grid(height: int, width: int, tile: int, halo: int, stride: int) -> lis
     if halo < 0 or halo % stride:
         raise ValueError(f"a halo of {halo} px is not a multiple of {stride} px")
     rows, columns = (_cut(length, tile, halo, stride) for length in (height, width))
-    return [
-        Tile(window_of((row[0], column[0])), window_of((row[1], column[1])))
-        for row in rows
-        for column in columns
-    ]
+    return [Tile((row[0], column[0]), (row[1], column[1])) for row in rows for column in columns]
 
 
-def _cut(
-    length: int, tile: int, halo: int, stride: int
-) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Cut one side of an image into pairs of outer window and core, each from start to stop.
+def _cut(length: int, tile: int, halo: int, stride: int) -> list[tuple[slice, slice]]:
+    """Cut one side of an image into pairs of outer window and core.
 
     The first and the last core reach to the image's border in place of a halo: that much of the side is
     reserved for them and the rest divided evenly.  Odd strides go to the first tiles, and what is
@@ -123,6 +110,6 @@ def _cut(
     count = max(-(-rest // (tile // stride * stride)), 1)
     starts = [halo + stride * -(-i * (rest // stride) // count) for i in range(1, count)]
     return [
-        ((max(start - halo, 0), min(stop + halo, length)), (start, stop))
+        (slice(max(start - halo, 0), min(stop + halo, length)), slice(start, stop))
         for start, stop in pairwise([0, *starts, length])
     ]

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nstcore.core.batched import Selectable
-from nstcore.core.encoders.registry import EncoderSpec
+from nstcore.core.encoders import EncoderSpec
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,19 +36,27 @@ class Result:
 
     Attributes:
         image: (H, W, 3) float32 in [0, 1].
-        status: ``ok``, or ``diverged`` when no state with a finite loss was found at some level.
-        reason: one line, for ``diverged``.
         levels: coarse to fine.
         trace: column -> values, one a recorded iteration.
         rollbacks: how often the image went back to an earlier state.
+        failed: whether no state with a finite loss was found at some level.
     """
 
     image: Pixels
-    status: str
-    reason: str | None
-    levels: tuple[LevelReport, ...]
+    levels: Sequence[LevelReport]
     trace: dict[str, list[float]]
     rollbacks: int
+    failed: bool
+
+    @property
+    def status(self) -> str:
+        """``ok`` or ``diverged``."""
+        return "diverged" if self.failed else "ok"
+
+    @property
+    def reason(self) -> str | None:
+        """One line, for ``diverged``."""
+        return DIVERGED if self.failed else None
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class OptimizerState:
         level: of the pyramid.
         iteration: how many of its iterations are done.
         images: for each image, its tensors by name.
-        history: for each image, the :class:`History` of the levels before, for JSON.
+        history: for each image, its entry in the :class:`History` of the levels before.
         seconds: spent on this level so far.
     """
 
@@ -83,59 +91,42 @@ class Checkpointer(Protocol):
         """Save a state; may raise an exception to stop."""
 
 
-@dataclass
-class _ImageHistory:
-    levels: list[LevelReport] = field(default_factory=list)
-    trace: dict[str, list[float]] = field(default_factory=dict)
-    rollbacks: int = 0
-    failed: bool = False
-
-
 class History:
     """Levels, traces, rollbacks and failures of the images of a batch.
 
     Args:
         count: number of images.
-        saved: their :meth:`to_json` in an earlier process.
+        saved: their ``entries`` in an earlier process.
+
+    Attributes:
+        entries: for each image what :class:`Result` has but the image, for JSON.
     """
 
     def __init__(self, count: int, saved: Sequence[Mapping[str, Any]] | None = None) -> None:
-        self._entries = [
-            _ImageHistory(**{**one, "levels": [LevelReport(**level) for level in one["levels"]]})
-            for one in copy.deepcopy(saved or [])
-        ] or [_ImageHistory() for _ in range(count)]
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Everything, for each image."""
-        return [asdict(entry) for entry in self._entries]
+        self.entries: list[dict[str, Any]] = copy.deepcopy([*map(dict, saved or ())]) or [
+            {"levels": [], "trace": {}, "rollbacks": 0, "failed": False} for _ in range(count)
+        ]
 
     def end_level(
         self, level: int, done: int, size: tuple[int, int], result: MinimizeResult, seconds: float
     ) -> None:
         """Add a finished level of a width and height; ``done`` iterations were in the levels before."""
-        tables = result.trace.tables(len(self._entries))
+        tables = result.trace.tables(len(self.entries))
         numbers = (result.iterations.tolist(), result.rollbacks.tolist(), result.failed.tolist())
         for entry, table, iterations, rollbacks, failed in zip(
-            self._entries, tables, *numbers, strict=True
+            self.entries, tables, *numbers, strict=True
         ):
-            entry.levels.append(LevelReport(*size, iterations, seconds))
-            entry.rollbacks += rollbacks
-            entry.failed |= failed
+            entry["levels"].append(asdict(LevelReport(*size, iterations, seconds)))
+            entry["rollbacks"] += rollbacks
+            entry["failed"] |= failed
             for column, values in zip(TRACE_COLUMNS, table.T.tolist(), strict=True):
                 offset = done if column == "iteration" else 0
-                entry.trace.setdefault(column, []).extend(offset + value for value in values)
-            entry.trace.setdefault("level", []).extend([float(level)] * len(table))
+                entry["trace"].setdefault(column, []).extend(offset + value for value in values)
+            entry["trace"].setdefault("level", []).extend([float(level)] * len(table))
 
     def results(self, finished: Pixels) -> list[Result]:
         """The results, with the finished images (N, H, W, 3)."""
         return [
-            Result(
-                image,
-                "diverged" if entry.failed else "ok",
-                DIVERGED if entry.failed else None,
-                tuple(entry.levels),
-                entry.trace,
-                entry.rollbacks,
-            )
-            for image, entry in zip(finished, self._entries, strict=True)
+            Result(image, **{**entry, "levels": [LevelReport(**one) for one in entry["levels"]]})
+            for image, entry in zip(finished, self.entries, strict=True)
         ]

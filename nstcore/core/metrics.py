@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from nstcore.core.encoders.registry import ENCODERS, EncoderSpec
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import ENCODERS, EncoderSpec
 from nstcore.core.lazy import lazy_import
 
 if TYPE_CHECKING:
@@ -153,17 +154,11 @@ class MetricTargets:
         with torch.no_grad():
             if style_moments is None:
                 [style] = styles
-                image = _tensor(style.image, device)
+                image = to_tensor(style.image, device)
                 style_moments = moments.style_moments(encoder, image, spec.evaluation_moments)
             layer = spec.evaluation_content
-            features = encoder(_tensor(content, device), [layer])[layer]
+            features = encoder(to_tensor(content, device), [layer])[layer]
         return cls(content, features, tuple(styles), style_moments, guides, regions)
-
-
-def _tensor(image: Floats, device: torch.device) -> Tensor:
-    """(H, W, 3) to (1, 3, H, W)."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
-    return tensor.to(device)
 
 
 class EvaluatedImage:
@@ -183,7 +178,7 @@ class EvaluatedImage:
     @cached_property
     def tensor(self) -> Tensor:
         """The image as (1, 3, H, W)."""
-        return _tensor(self.image, self.targets.content_features.device)
+        return to_tensor(self.image, self.targets.content_features.device)
 
     @cached_property
     def content_features(self) -> Tensor:

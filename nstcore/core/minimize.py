@@ -140,10 +140,12 @@ class Minimizer(BatchedState, Discovered, ABC):
         """Whether all iterations are done, or all images have converged."""
         return self.iteration >= self.problem.iterations or len(self.active) == 0
 
-    def run(self) -> MinimizeResult:
-        """Advance to the end."""
+    def run(self, between: Callable[[], None] | None = None) -> MinimizeResult:
+        """Advance to the end; ``between`` is called after every iteration but the last."""
         while not self.done:
             self.advance()
+            if between is not None and not self.done:
+                between()
         return self.finish()
 
     def advance(self) -> None:

@@ -13,7 +13,7 @@ from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.losses.base import Losses, StyleLoss
-from nstcore.core.losses.content import ContentLoss
+from nstcore.core.losses.gatys import ContentLoss
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.minimize import Evaluate
 from nstcore.core.moments import Moments, layer_moments, loss_space

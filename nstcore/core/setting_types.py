@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from nstcore.core.encoders.registry import ENCODERS, all_layers
+from nstcore.core.encoders import ENCODERS
 from nstcore.core.losses import STYLE_LOSSES
 from nstcore.core.optimizers import OPTIMIZERS
 
@@ -29,7 +29,7 @@ def _layer_weights(value: Any) -> Any:
 
 
 def _check_layers(value: dict[str, float]) -> dict[str, float]:
-    known = all_layers()
+    known = dict.fromkeys(name for spec in ENCODERS.values() for name in spec.names)
     for name in value:
         if name not in known:
             raise ValueError(f"unknown layer {name!r}; the layers are {', '.join(known)}")

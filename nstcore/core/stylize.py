@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nstcore.core.batched import add_noise, generator, resample, style_noise, white_noise
+from nstcore.core.batched import (
+    add_noise,
+    generator,
+    resample,
+    style_noise,
+    to_tensor,
+    white_noise,
+)
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.geometry import Size, levels
 from nstcore.core.guidance import Guide, layer_guides, stack_guides
 from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.losses.base import Losses
-from nstcore.core.minimize import Evaluate, Minimizer, Problem
+from nstcore.core.minimize import Callback, Evaluate, Minimizer, Problem
 from nstcore.core.moments import Moments
 from nstcore.core.objective import Objective, balance_gradients, build_objective
 from nstcore.core.optimizers import OPTIMIZERS
@@ -96,14 +102,8 @@ def stylize(
     Raises:
         ValueError: if the tasks cannot share a batch.
     """
-    if len({(batch_key(t.settings), t.content.shape, t.region_names) for t in tasks}) > 1:
-        raise ValueError(
-            "the images of a batch must agree in size, regions and all settings but weights"
-        )
     batch = _Batch(encoder, tasks, device, tile)
-    settings = batch.settings
-    height, width = tasks[0].content.shape[:2]
-    weights = {name: _values(tasks, name).to(device) for name in PER_IMAGE}
+    settings, height, width = batch.settings, *tasks[0].content.shape[:2]
     pyramid = levels(settings, (width, height))
     total = sum(iterations for _, iterations in pyramid)
     first = len(settings.level_sizes()) - len(pyramid)  # coarser ones are too small for the encoder
@@ -113,81 +113,49 @@ def stylize(
         images = batch.start(pyramid[0][0]).to(device)
     else:
         log.info("continuing at level %d, iteration %d", saved.level, saved.iteration)
-        images = torch.zeros(
-            len(tasks), 3, *reversed(pyramid[saved.level - first][0]), device=device
-        )
-    carry_over: Any = None
-    done = 0
+        width, height = pyramid[saved.level - first][0]
+        images = torch.zeros(len(tasks), 3, height, width, device=device)
+    carry_over, done = None, 0
     for level, (size, iterations) in enumerate(pyramid, first):
-        if saved is not None and level < saved.level:
-            done += iterations
-            continue
-        started = time.perf_counter()
-        images = resample(images, size[1], size[0])
-        objective = batch.objective(level, size, weights)
-        if settings.normalization == "gradient":
-            objective = balance_gradients(objective, size[1], size[0], batch.evaluator)
-        problem = Problem(
-            batch.evaluator(objective),
-            images,
-            iterations,
-            tolerance=settings.tolerance,
-            select=partial(batch.evaluator_of, objective),
-            callback=None if progress is None else partial(_report, progress, done, total),
-        )
-        minimizer = OPTIMIZERS[settings.optimizer](
-            problem, settings, weights["learning_rate"], carry_over
-        )
-        if saved is not None and level == saved.level:
-            minimizer.load(saved.iteration, saved.images)
-            started -= saved.seconds
-        _run(minimizer, level, history, checkpointer, started)
-        result = minimizer.finish()
-        images, carry_over = result.images, result.carry_over
-        seconds = time.perf_counter() - started
-        history.end_level(level, done, size, result, seconds)
-        count = int(result.iterations.max())
-        log.info("level %d x %d: %d iterations in %.1f s", *size, count, seconds)
+        if saved is None or level >= saved.level:
+            started = time.perf_counter()
+            images = resample(images, size[1], size[0])
+
+            def report(iteration: int, losses: Losses, done: int = done) -> None:
+                if progress is not None:
+                    progress(done + iteration, total, losses)
+
+            minimizer = batch.minimizer(level, images, iterations, carry_over, report)
+            if saved is not None and level == saved.level:
+                minimizer.load(saved.iteration, saved.images)
+                started -= saved.seconds
+            result = minimizer.run(_saver(checkpointer, minimizer, level, history, started))
+            images, carry_over = result.images, result.carry_over
+            seconds = time.perf_counter() - started
+            history.end_level(level, done, size, result, seconds)
+            count = int(result.iterations.max())
+            log.info("level %d x %d: %d iterations in %.1f s", *size, count, seconds)
         done += iterations
     finished = images.clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return history.results(finished)
 
 
-def _values(tasks: Sequence[StylizeTask], name: str) -> Tensor:
-    """A setting's value for each image, (N,) float32."""
-    field = "step_length" if name == "learning_rate" else name
-    return torch.tensor([getattr(task.settings, field) for task in tasks], dtype=torch.float32)
-
-
-def _run(
+def _saver(
+    checkpointer: Checkpointer | None,
     minimizer: Minimizer,
     level: int,
     history: History,
-    checkpointer: Checkpointer | None,
     started: float,
-) -> None:
-    """Advance to the end of a level, saving the state when it is due."""
-    while not minimizer.done:
-        minimizer.advance()
-        if checkpointer is not None and not minimizer.done and checkpointer.due():
-            checkpointer.save(
-                OptimizerState(
-                    level,
-                    minimizer.iteration,
-                    minimizer.state(),
-                    history.to_json(),
-                    time.perf_counter() - started,
-                )
-            )
+) -> Callable[[], None]:
+    """What saves the state of a level when it is due."""
 
+    def save() -> None:
+        if checkpointer is not None and checkpointer.due():
+            seconds = time.perf_counter() - started
+            iteration, state = minimizer.iteration, minimizer.state()
+            checkpointer.save(OptimizerState(level, iteration, state, history.entries, seconds))
 
-def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
-    """(H, W, 3) to (1, 3, H, W), channels last in memory."""
-    values = torch.from_numpy(np.ascontiguousarray(pixels))
-    pinned = torch.device(device).type == "cuda"
-    if pinned:  # the copy runs in the background, and the pinned memory is used again
-        values = values.pin_memory()
-    return values.permute(2, 0, 1).unsqueeze(0).to(device, non_blocking=pinned)
+    return save
 
 
 @dataclass(frozen=True)
@@ -198,6 +166,13 @@ class _Batch:
     tasks: Sequence[StylizeTask]
     device: torch.device | str
     tile: int | None
+
+    def __post_init__(self) -> None:
+        agreed = {(batch_key(t.settings), t.content.shape, t.region_names) for t in self.tasks}
+        if len(agreed) > 1:
+            raise ValueError(
+                "the images of a batch must agree in size, regions and all settings but weights"
+            )
 
     @property
     def settings(self) -> Settings:
@@ -229,11 +204,15 @@ class _Batch:
             images = images[:, :1].expand_as(images).contiguous()
         return images
 
-    def objective(self, level: int, size: Size, weights: Mapping[str, Tensor]) -> Objective:
-        """The objective of one level; the weights are (N,)."""
+    def minimizer(
+        self, level: int, images: Tensor, iterations: int, carry_over: Any, callback: Callback
+    ) -> Minimizer:
+        """What optimizes images (N, 3, H, W) at one level."""
+        settings, (height, width) = self.settings, images.shape[-2:]
+        weights = {name: self._values(name) for name in PER_IMAGE}
         targets, guides = [task.styles[level] for task in self.tasks], None
         if self.tasks[0].regions is not None:
-            targets, guides = self._regional_targets(targets, size)
+            targets, guides = self._regional_targets(targets, (width, height))
         if all(target is targets[0] for target in targets):
             targets = targets[:1]
         style = {
@@ -241,17 +220,30 @@ class _Batch:
                 torch.cat([moments[layer].gram for moments in targets]).to(self.device),
                 torch.cat([moments[layer].mean for moments in targets]).to(self.device),
             )
-            for layer in self.settings.used_style_layers
+            for layer in settings.used_style_layers
         }
-        content = self._content_targets(size)
-        return build_objective(
-            self.encoder,
-            self.settings,
-            content=content,
-            style=style,
-            guides=guides,
-            weights=weights,
+        content = self._content_targets((width, height))
+        objective = build_objective(
+            self.encoder, settings, content=content, style=style, guides=guides, weights=weights
         )
+        if settings.normalization == "gradient":
+            objective = balance_gradients(objective, height, width, self.evaluator)
+        problem = Problem(
+            self.evaluator(objective),
+            images,
+            iterations,
+            tolerance=settings.tolerance,
+            select=lambda rows: self.evaluator(objective.select(rows)),
+            callback=callback,
+        )
+        optimizer = OPTIMIZERS[settings.optimizer]
+        return optimizer(problem, settings, weights["learning_rate"], carry_over)
+
+    def _values(self, name: str) -> Tensor:
+        """A setting's value for each image, (N,) float32."""
+        field = "step_length" if name == "learning_rate" else name
+        values = [getattr(task.settings, field) for task in self.tasks]
+        return torch.tensor(values, dtype=torch.float32).to(self.device)
 
     def _content_targets(self, size: Size) -> dict[str, Tensor]:
         """Content activations at one level: (1, ...) when all images share their content."""
@@ -308,11 +300,3 @@ class _Batch:
             return losses, gradient.mean(1, keepdim=True).expand_as(gradient).contiguous()
 
         return projected if self.settings.color == "luminance" else evaluate
-
-    def evaluator_of(self, objective: Objective, rows: Tensor) -> Evaluate:
-        """The same for some of the images, (N',) indices."""
-        return self.evaluator(objective.select(rows))
-
-
-def _report(progress: Progress, done: int, total: int, iteration: int, losses: Losses) -> None:
-    progress(done + iteration, total, losses)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nstcore.core.batched import to_tensor
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Propagation, layer_guides
 from nstcore.core.moments import Moments
@@ -71,8 +72,7 @@ def image_moments(
         too small at the layer.
     """
     height, width = pixels.shape[:2]
-    resized = resize(pixels, style_size(width, height, size, by))
-    tensor = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(device)
+    tensor = to_tensor(resize(pixels, style_size(width, height, size, by)), device)
     found = tiled_moments(encoder, tensor, list(layers), tile)
     if regions is not None:
         masks = torch.from_numpy(regions.scaled((tensor.shape[3], tensor.shape[2]))).to(device)

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nstcore.core.encoders import EncoderSpec
 from nstcore.core.encoders.base import Encoder
-from nstcore.core.encoders.registry import EncoderSpec
-from nstcore.core.geometry import Tile, Window, tile_grid, window_of
+from nstcore.core.geometry import Tile, Window, tile_grid
 from nstcore.core.guidance import Guide
 from nstcore.core.losses.base import Losses
 from nstcore.core.moments import Moments, gram_and_mean, guided_gram_and_mean
@@ -32,8 +32,8 @@ from nstcore.core.objective import Objective
 def _tiles(image: Tensor, spec: EncoderSpec, layers: Sequence[str], tile: int | None) -> list[Tile]:
     """Tiles of ``image`` (N, 3, H, W) for some layers; a single one if ``tile`` is None."""
     height, width = image.shape[-2:]
-    whole = window_of(((0, height), (0, width)))
     if tile is None or not layers:
+        whole = slice(0, height), slice(0, width)
         return [Tile(whole, whole)]
     return tile_grid(height, width, tile, spec.margin(layers), spec.stride(*layers))
 

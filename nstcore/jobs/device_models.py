@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nstcore.core.encoders.base import Encoder
-from nstcore.core.encoders.weights import load_encoder
+from nstcore.core.encoders.base import Encoder, load_encoder
 from nstcore.core.guidance import layer_guides
 from nstcore.core.image_similarity import StyleImage
 from nstcore.core.metrics import MetricTargets, evaluate

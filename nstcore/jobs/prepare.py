@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nstcore.core.encoders.weights import locate
+from nstcore.core.encoders import locate
 from nstcore.errors import ConfigError, ImageError, UnusableInput
 from nstcore.images import prepare
 from nstcore.images.masks import Regions, check_proportions, read_guide, save_regions
@@ -148,7 +148,7 @@ def prepare_encoder(plan: Plan, encoder: str) -> None:
     Raises:
         WeightsError: they are missing, or are not the encoder's.
     """
-    from nstcore.core.encoders.weights import fetch
+    from nstcore.core.encoders import fetch
 
     name, weights = {**plan.encoders, **plan.refined_encoders}[encoder]
     destination = _in_run(plan, paths.ENCODER, encoder=encoder)

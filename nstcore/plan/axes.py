@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from nstcore.config.run import Config
 from nstcore.config.strict import read_setting
 from nstcore.config.sweep import LARGEST, Interval, listed_values, takes_integers
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import Settings
+from nstcore.core.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.values import setting_name
 from nstcore.store.files import digest

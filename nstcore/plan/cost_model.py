@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from nstcore.config.run import Config
-from nstcore.core.encoders.registry import ENCODERS
+from nstcore.core.encoders import ENCODERS
 from nstcore.core.geometry import Size, image_size, levels
 from nstcore.core.settings import Settings
 

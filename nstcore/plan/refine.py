@@ -16,7 +16,7 @@ from typing import Any
 
 from nstcore.config.loader import resolve_settings
 from nstcore.config.run import PARETO, CellRow, Config
-from nstcore.core.presets import PRESETS
+from nstcore.core.settings import PRESETS
 from nstcore.errors import ConfigError, did_you_mean
 from nstcore.plan.cells import Cell, Pair
 

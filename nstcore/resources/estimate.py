@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nstcore.config.run import Config
-from nstcore.core.encoders.weights import locate
+from nstcore.core.encoders import locate
 from nstcore.core.geometry import Size, area, image_size, tile_grid
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, UserError, WeightsError

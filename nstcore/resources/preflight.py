@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nstcore.config.run import Output
-from nstcore.core.encoders.registry import ENCODERS
+from nstcore.core.encoders import ENCODERS
 from nstcore.core.geometry import Size, area, image_size
 from nstcore.core.optimizers import OPTIMIZERS
 from nstcore.core.settings import Settings

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nstcore
-from nstcore.core.encoders.registry import ENCODERS
-from nstcore.core.encoders.weights import load_encoder
+from nstcore.core.encoders import ENCODERS
 from nstcore.core.lazy import lazy_import
 from nstcore.core.metrics import MetricTargets, evaluate
 from nstcore.core.minimize import Minimizer, Problem
@@ -309,9 +308,9 @@ def _minimizer(
     settings: Settings, encoder: Encoder, side: int, count: int, device: torch.device
 ) -> Minimizer:
     """A minimizer as ``stylize`` would start it, of images of noise."""
+    from nstcore.core.batched import to_tensor
     from nstcore.core.moments import style_moments
     from nstcore.core.objective import build_objective
-    from nstcore.core.stylize import to_tensor
     from nstcore.core.tiling import TiledObjective
 
     content, style = (to_tensor(_noise(side, seed), device) for seed in (1, 2))
@@ -334,6 +333,8 @@ def _encoder(
     settings: Settings, layers: Sequence[str], device: torch.device, half: bool
 ) -> Encoder:
     """An encoder of the real shape: with its packaged weights, or with random ones."""
+    from nstcore.core.encoders.base import load_encoder
+
     spec = settings.encoder_spec
     if spec.packaged:
         path = Path(settings.weights) if settings.weights else spec.find()

@@ -12,8 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from nstcore.config.loader import parse_config
-from nstcore.core.encoders.registry import ENCODERS
-from nstcore.core.encoders.weights import locate
+from nstcore.core.encoders import ENCODERS, locate
 from nstcore.errors import ConfigError, StoreError, UserError, WeightsError
 from nstcore.images import IntegerPixels, decode, read_record
 from nstcore.images.image import shown_digest

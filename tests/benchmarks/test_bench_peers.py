@@ -20,11 +20,11 @@ from _peers_runs import GRIDS, Bench, Pair, shortest
 from objectives import objective_of
 from torch.nn import functional as F
 
-from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS, torchvision_index
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import EVAL_STYLE_LAYERS, torchvision_index
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import style_moments
-from nstcore.core.stylize import to_tensor
 
 
 def torchvision_state(encoder: VGG) -> dict[str, torch.Tensor]:

@@ -7,11 +7,11 @@ from roofline import adapter_flops, iteration_flops
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from nstcore.core.encoders.compact import CompactEncoder
-from nstcore.core.encoders.layers import (
+from nstcore.core.encoders import (
     EVAL_STYLE_LAYERS,
     VGG19_WIDTHS,
 )
+from nstcore.core.encoders.compact import CompactEncoder
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.moments import gram_matrix, qr_factor
 from nstcore.core.settings import Settings

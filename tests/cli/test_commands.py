@@ -385,7 +385,7 @@ def _write_weights(path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from nstcore.core.encoders.layers import LAYERS, channels, torchvision_index
+    from nstcore.core.encoders import LAYERS, channels, torchvision_index
 
     random = torch.Generator().manual_seed(7)
     state, incoming = {}, 3

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nstcore.config.loader import parse_config, resolve_settings
-from nstcore.core.encoders.layers import LAYERS
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import Settings
+from nstcore.core.encoders import LAYERS
+from nstcore.core.settings import PRESETS, Settings
 from nstcore.errors import ConfigError
 from nstcore.plan.keys import canonical_settings
 

@@ -10,26 +10,29 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import (
+    COMPACT,
+    COMPACT_FILE,
+    COMPACT_WIDTHS,
+    EVAL_CONTENT_LAYER,
+    EVAL_HELD_OUT_LAYERS,
+    EVAL_STYLE_LAYERS,
+    VGG19,
+    VGG19_WIDTHS,
+    channels,
+    stage,
+)
 from nstcore.core.encoders.compact import (
     COMPACT_SHA256,
     CompactEncoder,
     load_compact,
 )
-from nstcore.core.encoders.layers import (
-    COMPACT_WIDTHS,
-    EVAL_CONTENT_LAYER,
-    EVAL_HELD_OUT_LAYERS,
-    EVAL_STYLE_LAYERS,
-    VGG19_WIDTHS,
-    channels,
-    stage,
-)
-from nstcore.core.encoders.registry import COMPACT, COMPACT_FILE, VGG19
 from nstcore.core.encoders.vgg import VGG, read_state
 from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import gram_matrix
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.errors import WeightsError
 from nstcore.images import fit_size, load_float, resize

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nstcore.config.loader import resolve_settings
-from nstcore.core.encoders.base import Encoder
-from nstcore.core.encoders.registry import ENCODERS, EncoderSpec, Layer
-from nstcore.core.encoders.weights import fetch, load_encoder, locate
+from nstcore.core.batched import to_tensor
+from nstcore.core.encoders import ENCODERS, EncoderSpec, Layer, fetch, locate
+from nstcore.core.encoders.base import Encoder, load_encoder
 from nstcore.core.image_similarity import StyleImage
 from nstcore.core.metrics import MetricTargets, evaluate
 from nstcore.core.moments import style_moments
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.errors import ConfigError
 from nstcore.plan.cost_model import cell_flops
@@ -162,7 +162,6 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
 def test_the_registry_needs_no_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from nstcore.core.encoders.registry import ENCODERS\n"
-        "from nstcore.core.encoders import weights"
+        "from nstcore.core.encoders import ENCODERS, fetch, locate"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,8 +13,7 @@ from scipy.signal import correlate2d
 
 from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
-from nstcore.core.presets import PRESETS
-from nstcore.core.settings import Settings
+from nstcore.core.settings import PRESETS, Settings
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from nstcore.core.losses.base import relative_error
-from nstcore.core.losses.content import ContentLoss
-from nstcore.core.losses.gram import GramLoss
+from nstcore.core.losses.gatys import ContentLoss, GramLoss
 from nstcore.core.losses.total_variation import total_variation
 from nstcore.core.moments import (
     LossSpace,

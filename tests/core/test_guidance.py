@@ -11,7 +11,7 @@ from objectives import objective_of
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from nstcore.core.encoders.registry import VGG19
+from nstcore.core.encoders import VGG19
 from nstcore.core.guidance import Guide, layer_guides, propagate, stack_guides
 from nstcore.core.moments import (
     Moments,

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from nstcore.core.encoders.layers import (
+from nstcore.core.encoders import (
     EVAL_CONTENT_LAYER,
     EVAL_HELD_OUT_LAYERS,
     EVAL_STYLE_LAYERS,
     LAYERS,
+    VGG19,
     channels,
-    deepest,
     stage,
     torchvision_index,
 )
@@ -36,8 +36,8 @@ def test_indices_and_channels_are_those_of_torchvision():
 
 
 def test_deepest():
-    assert deepest(["relu4_2", "relu5_1", "relu1_1"]) == "relu5_1"
-    assert deepest(["relu3_4", "relu3_2"]) == "relu3_4"
+    assert VGG19.deepest(["relu4_2", "relu5_1", "relu1_1"]) == "relu5_1"
+    assert VGG19.deepest(["relu3_4", "relu3_2"]) == "relu3_4"
 
 
 @pytest.mark.parametrize("name", ["relu6_1", "relu1_3", "relu0_1", "conv1_1", "", "relu4_22"])
@@ -53,5 +53,5 @@ def test_held_out_layers_are_not_those_that_are_judged():
 
 
 def test_a_configuration_can_be_checked_without_torch():
-    code = "import sys, nstcore.core.encoders.layers; assert 'torch' not in sys.modules"
+    code = "import sys, nstcore.core.encoders; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,7 @@ import pytest
 import torch
 from scipy.signal import convolve2d
 
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
-from nstcore.core.encoders.registry import VGG19
+from nstcore.core.encoders import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS, VGG19
 from nstcore.core.guidance import layer_guides
 from nstcore.core.image_similarity import StyleImage, color_distance, luma_ssim
 from nstcore.core.metrics import (

@@ -10,12 +10,13 @@ import pytest
 import torch
 from objectives import objective_of
 
+from nstcore.core.batched import to_tensor
 from nstcore.core.history import Result
 from nstcore.core.minimize import Problem
 from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import LBFGSMinimizer
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.images import resize
 

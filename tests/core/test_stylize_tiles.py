@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nstcore.core.encoders.registry import VGG19
+from nstcore.core.encoders import VGG19
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments

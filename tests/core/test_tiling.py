@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from objectives import objective_of
 from torch import Tensor
 
+from nstcore.core.encoders import LAYERS, VGG19, EncoderSpec
 from nstcore.core.encoders.compact import load_compact
-from nstcore.core.encoders.layers import LAYERS, deepest
-from nstcore.core.encoders.registry import VGG19, EncoderSpec
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.geometry import tile_grid
 from nstcore.core.losses.total_variation import total_variation
@@ -332,7 +331,7 @@ def test_totals_of_many_tiles_keep_their_digits():
 @pytest.mark.parametrize("layers", [["relu3_1"], ["relu4_2", "relu2_1"], ["relu1_1", "relu5_1"]])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_tiled_moments_and_features_are_the_plain_ones(random_vgg, layers, tile, layout):
-    encoder = random_vgg(depth=deepest(layers), dtype=torch.float64, padding="reflect")
+    encoder = random_vgg(depth=VGG19.deepest(layers), dtype=torch.float64, padding="reflect")
     encoder.to(memory_format=layout)
     image = picture(181, 233, n=2)
     features = encoder(image, layers)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nstcore.core.encoders.layers import LAYERS, VGG19_WIDTHS, stage, torchvision_index
+from nstcore.core.encoders import LAYERS, VGG19_WIDTHS, stage, torchvision_index
 from nstcore.core.encoders.vgg import VGG, pad, pool
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)

@@ -12,12 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nstcore.core.encoders import vgg
+from nstcore.core.encoders import LAYERS, channels, fetch, locate, torchvision_cache, vgg
+from nstcore.core.encoders.base import load_encoder
 from nstcore.core.encoders.compact import COMPACT_SHA256, load_compact
-from nstcore.core.encoders.layers import LAYERS, channels
-from nstcore.core.encoders.registry import torchvision_cache
 from nstcore.core.encoders.vgg import read_state, required_keys
-from nstcore.core.encoders.weights import fetch, load_encoder, locate
 from nstcore.core.settings import Settings
 from nstcore.errors import WeightsError
 

@@ -23,7 +23,7 @@ import hashlib, sys
 from pathlib import Path
 import numpy as np
 from nstcore.core.settings import Settings
-from nstcore.core.encoders.registry import COMPACT_FILE
+from nstcore.core.encoders import COMPACT_FILE
 from nstcore.core.stylize import StylizeTask
 from nstcore.jobs.engine import Engine, StylizeRequest
 folder, deterministic = Path(sys.argv[1]), sys.argv[2] == "True"

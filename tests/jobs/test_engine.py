@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstcore.core.encoders.registry import COMPACT_FILE
+from nstcore.core.encoders import COMPACT_FILE
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask
 from nstcore.errors import UserError

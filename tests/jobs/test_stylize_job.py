@@ -65,16 +65,11 @@ class Stand:
             if how == "failed":
                 yield index, StylizeResult(None, "RuntimeError: no luck", dict(facts))
                 continue
-            status = "diverged" if how == "diverged" else "ok"
             # "wild": an infinite loss on the way, and a good picture all the same.
             image = np.full(job.read().content.shape, (weight % 100) / 100, np.float32)
             trace = {"iteration": [0.0], "total_loss": [float("inf") if how else 1.0]}
-            reason = "no finite loss" if how == "diverged" else None
-            levels = (LevelReport(64, 64, 1, 0.1),)
-            yield (
-                index,
-                StylizeResult(Result(image, status, reason, levels, trace, 0), reason, dict(facts)),
-            )
+            result = Result(image, [LevelReport(64, 64, 1, 0.1)], trace, 0, how == "diverged")
+            yield index, StylizeResult(result, result.reason, dict(facts))
 
     def evaluation(self, *_: object) -> Any:
         return lambda picture: {"content_loss": float(picture.mean()), "ssim": float("nan")}

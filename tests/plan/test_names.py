@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstcore.core.encoders.layers import LAYERS
+from nstcore.core.encoders import LAYERS
 from nstcore.core.settings import Settings
 from nstcore.plan.values import format_value, parse_column, parse_text, setting_name, table_text
 from nstcore.store.files import digest

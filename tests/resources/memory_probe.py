@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from nstcore.core.batched import to_tensor
 from nstcore.core.encoders.compact import CompactEncoder
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.moments import style_moments
 from nstcore.core.optimizers.lbfgs import BatchedLBFGS
 from nstcore.core.settings import Settings
-from nstcore.core.stylize import StylizeTask, stylize, to_tensor
+from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.images.masks import Regions
 
 

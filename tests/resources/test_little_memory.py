@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np, torch
 from nstcore.core.settings import Settings
 from nstcore.core.encoders.vgg import VGG
-from nstcore.core.encoders.layers import torchvision_index
+from nstcore.core.encoders import torchvision_index
 from nstcore.core.stylize import StylizeTask
 from nstcore.resources import memory_model as memory
 from nstcore.jobs.engine import Engine, StylizeRequest

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from nstcore.core.encoders import VGG19
 from nstcore.core.encoders.compact import CompactEncoder
-from nstcore.core.encoders.registry import VGG19
 from nstcore.core.encoders.vgg import VGG
 from nstcore.core.guidance import layer_guides
 from nstcore.core.moments import style_moments

@@ -10,9 +10,8 @@ import pytest
 import torch
 from plans import make_plan
 
+from nstcore.core.encoders import EVAL_STYLE_LAYERS, VGG19
 from nstcore.core.encoders.compact import load_compact
-from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS
-from nstcore.core.encoders.registry import VGG19
 from nstcore.core.settings import Settings
 from nstcore.errors import ImageError, ImageTooSmall
 from nstcore.images import decode, fit_size

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nstcore.cli import main
 from nstcore.config.loader import parse_config
-from nstcore.core.encoders.registry import COMPACT_FILE
+from nstcore.core.encoders import COMPACT_FILE
 from nstcore.images import decode, read_record, write_image
 from nstcore.jobs.prepare import prepare_inputs
 from nstcore.jobs.stylize import make_image, stylize_batch

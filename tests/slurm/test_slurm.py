@@ -13,8 +13,8 @@ import pytest
 from slurm_bench import THREADS, Attempt, SlurmBench
 from slurm_cluster import Cluster
 
+from nstcore.core.encoders import VGG19
 from nstcore.core.encoders.compact import load_compact
-from nstcore.core.encoders.layers import deepest
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
@@ -49,7 +49,7 @@ def speed() -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     settings = Settings(size=32, pyramid_start=32, iterations=200, tolerance=0)
-    encoder = load_compact(depth=deepest(settings.layers))
+    encoder = load_compact(depth=VGG19.deepest(settings.layers))
     random = np.random.default_rng(0)
     content, style = random.random((2, 28, 32, 3), np.float32)
     moments = image_moments(encoder, style, 32, list(settings.style_layers), torch.device("cpu"))

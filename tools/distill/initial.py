@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nstcore.core.encoders import LAYERS, channels, stage
 from nstcore.core.encoders.compact import CompactEncoder
-from nstcore.core.encoders.layers import LAYERS, channels, stage
 from nstcore.core.encoders.vgg import pool
 from tools.distill.teacher import Teacher
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nstcore.core.encoders import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS, stage
 from nstcore.core.encoders.compact import Adapter, CompactEncoder
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS, stage
 from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import channel_mean, gram_matrix, lift_gram
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nstcore.core.encoders import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.compact import CompactEncoder
-from nstcore.core.encoders.layers import EVAL_CONTENT_LAYER, EVAL_STYLE_LAYERS
 from nstcore.core.losses.base import relative_error
 from nstcore.store.files import write_json
 from tools.distill.matching import lifted_gram

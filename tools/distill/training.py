@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nstcore.core.encoders import COMPACT_WIDTHS
 from nstcore.core.encoders.base import Padding
 from nstcore.core.encoders.compact import CompactEncoder, fill, read_compact
-from nstcore.core.encoders.layers import COMPACT_WIDTHS
 from nstcore.store.files import atomic_path
 from tools.distill.augment import jitter_colour, perturb
 from tools.distill.export import export

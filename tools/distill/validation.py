@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nstcore.core.encoders import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.encoders.compact import CompactEncoder
-from nstcore.core.encoders.layers import EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS
 from nstcore.core.losses.base import relative_error
 from nstcore.core.moments import gram_matrix
 from tools.distill.augment import perturb

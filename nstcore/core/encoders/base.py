@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from nstcore.core.encoders.registry import EncoderSpec
+from nstcore.core.encoders import ENCODERS, EncoderSpec
 from nstcore.errors import ImageTooSmall
 
 Pooling = Literal["max", "avg", "l2"]
@@ -94,3 +95,31 @@ class Encoder(nn.Module):
     @abstractmethod
     def _features(self, x: Tensor, wanted: set[str], last: str) -> dict[str, Tensor]:
         """Activations of a normalized image, (N, 3, H, W), at some layers; ``last`` is the deepest."""
+
+
+def load_encoder(
+    settings: Any,
+    weights: Path,
+    layers: Iterable[str],
+    *,
+    device: torch.device | str = "cpu",
+    half: bool = False,
+) -> Encoder:
+    """Build the encoder that some settings ask for, no deeper than the layers in use.
+
+    Args:
+        settings: a ``Settings``, of which ``encoder``, ``pooling`` and ``padding`` are read.
+        weights: file with the weights.
+        layers: every layer that will be asked for.
+        device: where it computes.
+        half: convolve in bfloat16.
+
+    Raises:
+        WeightsError: if the file lacks a layer that is used.
+    """
+    spec = ENCODERS[settings.encoder]
+    encoder: Encoder = spec.load_module().load(
+        weights, depth=spec.deepest(layers), pooling=settings.pooling, padding=settings.padding
+    )
+    encoder.half_precision = half
+    return encoder.to(device).to(memory_format=torch.channels_last)

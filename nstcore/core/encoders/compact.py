@@ -19,9 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from nstcore.core.encoders import COMPACT, COMPACT_FILE, COMPACT_WIDTHS, VGG19_WIDTHS, channels
 from nstcore.core.encoders.base import Padding, Pooling
-from nstcore.core.encoders.layers import COMPACT_WIDTHS, VGG19_WIDTHS, channels
-from nstcore.core.encoders.registry import COMPACT, COMPACT_FILE
 from nstcore.core.encoders.vgg import VGG
 from nstcore.errors import WeightsError
 from nstcore.store.files import file_sha256

@@ -19,9 +19,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nstcore.core.encoders import (
+    LAYERS,
+    VGG19,
+    VGG19_WIDTHS,
+    EncoderSpec,
+    torchvision_cache,
+    torchvision_index,
+    vgg_layers,
+)
 from nstcore.core.encoders.base import Encoder, Padding, Pooling
-from nstcore.core.encoders.layers import LAYERS, VGG19_WIDTHS, torchvision_index
-from nstcore.core.encoders.registry import VGG19, EncoderSpec, torchvision_cache, vgg_layers
 from nstcore.errors import WeightsError
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from nstcore.core.encoders import EVAL_STYLE_LAYERS
 from nstcore.core.encoders.compact import CompactEncoder, load_compact
-from nstcore.core.encoders.layers import EVAL_STYLE_LAYERS
 from nstcore.core.encoders.vgg import VGG, required_keys
 from nstcore.core.moments import gram_matrix
 from nstcore.errors import ImageError, UserError, WeightsError
