@@ -36,6 +36,12 @@ def collect_problems(problems: list[str]) -> Iterator[None]:
         problems += error.problems
 
 
+def raise_problems(problems: Iterable[str]) -> None:
+    """Raise a `ConfigError` of all mistakes, each once; none if there are none."""
+    if found := list(dict.fromkeys(problems)):
+        raise ConfigError(found)
+
+
 class ImageError(UserError):
     """An image cannot be read, is damaged, or cannot be written as asked."""
 

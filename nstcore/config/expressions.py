@@ -34,6 +34,14 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+_POSSIBLE = (
+    *(ast.Constant, ast.Name, ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.List, ast.Tuple),
+    *(ast.Load, ast.Not, ast.USub, ast.UAdd, ast.boolop),
+    *_COMPARISONS,
+    *_ARITHMETIC,
+)
+"""Parts of a condition."""
+
 _CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
 
 Lookup = Callable[[str], Any]
@@ -81,30 +89,19 @@ class FilterExpression:
         return self._truth(self._tree, lookup)
 
     def _check(self, node: ast.expr, names: Collection[str]) -> None:
-        match node:
-            case ast.Constant(value=value):
-                known = value is None or isinstance(value, (bool, int, float, str))
-            case ast.Name(id=name):
-                known = True
-                if name not in names and name not in _CONSTANTS:
-                    close = difflib.get_close_matches(name, names, n=1)
-                    meant = f"did you mean `{close[0]}`?" if close else "put a text in quotes"
-                    raise ValueError(f"unknown axis or setting `{name}`; {meant}")
-            case ast.Compare(ops=ops):
-                known = all(type(op) in _COMPARISONS for op in ops)
-            case ast.BinOp(op=op):
-                known = type(op) in _ARITHMETIC
-            case ast.UnaryOp(op=op):
-                known = isinstance(op, (ast.Not, ast.USub, ast.UAdd))
-            case ast.BoolOp() | ast.List() | ast.Tuple():
-                known = True
-            case _:
-                known = False
-        if not known:
+        parts = [node, *(n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.expr))]
+        value = node.value if isinstance(node, ast.Constant) else None
+        if not all(isinstance(part, _POSSIBLE) for part in parts) or not (
+            value is None or isinstance(value, (bool, int, float, str))
+        ):
             raise ValueError(
                 f"`{ast.unparse(node)}` is not possible here; use comparisons, and, or, not, in, "
                 "+ - * / and parentheses"
             )
+        if isinstance(node, ast.Name) and node.id not in {*names, *_CONSTANTS}:
+            close = difflib.get_close_matches(node.id, names, n=1)
+            meant = f"did you mean `{close[0]}`?" if close else "put a text in quotes"
+            raise ValueError(f"unknown axis or setting `{node.id}`; {meant}")
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self._check(child, names)

@@ -27,7 +27,7 @@ from nstcore.config.sweep import (
 )
 from nstcore.core.metrics import is_metric_name
 from nstcore.core.settings import PRESETS, Settings
-from nstcore.errors import ConfigError, collect_problems, did_you_mean
+from nstcore.errors import ConfigError, collect_problems, did_you_mean, raise_problems
 
 _MODELS: dict[str, type[BaseModel]] = {**ENTRIES, **INTERVALS}
 """The models behind tags in pydantic's locations."""
@@ -55,8 +55,7 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
         if not config.sweep.axes:
             with collect_problems(problems):
                 resolve_settings(config.settings.explicit)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+    raise_problems(problems)
     assert config is not None
     return config
 
@@ -267,10 +266,11 @@ def _describe(
         found.setdefault(where, []).append(message)
     # A value that fits none of several types is reported once for each type, and again for what is
     # wrong inside it: only the innermost place counts, and there the types are alternatives.
+    outer = {where[: end.start()] for where in found for end in re.finditer(r"[.\[]", where)}
     return [
         f"{where}: {_either(messages)}" if where else _either(messages)
         for where, messages in found.items()
-        if not any(other.startswith((f"{where}.", f"{where}[")) for other in found if where)
+        if where not in outer
     ]
 
 

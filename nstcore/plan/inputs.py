@@ -7,7 +7,7 @@ import glob
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from nstcore.config.inputs import ContentEntry, RegionEntry, StyleEntry
 from nstcore.config.loader import read_part
 from nstcore.config.strict import ID_PATTERN, SettingsSpec
 from nstcore.config.yaml_files import read_value
-from nstcore.errors import ConfigError, collect_problems
+from nstcore.errors import ConfigError, collect_problems, raise_problems
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 """Suffixes of the files that a folder or a glob gives; any other file can be named by itself."""
@@ -40,8 +40,7 @@ class ContentSource:
 
     def entry(self) -> Any:
         """Its entry in a configuration's map of contents."""
-        keys = _settings_entry(self.settings) | _guide_entry(self.guide)
-        return {"path": self.path, **keys} if keys else self.path
+        return _entry(self.path, self.settings, self.guide)
 
 
 @dataclass(frozen=True)
@@ -72,28 +71,26 @@ class StyleSource:
 
     def entry(self) -> Any:
         """Its entry in a configuration's map of styles."""
-        settings = _settings_entry(self.settings)
         if not self.regions:
-            return self._files(range(len(self.paths)), settings)
+            return self._files(range(len(self.paths)), self.settings)
         parts = {r: self._files(self.images(r), {}) for r in dict.fromkeys(self.regions)}
-        return {"regions": parts, **settings}
+        return {"regions": parts, **({"settings": dict(self.settings)} if self.settings else {})}
 
-    def _files(self, indices: Sequence[int], settings: dict[str, Any]) -> Any:
+    def _files(self, indices: Sequence[int], settings: Mapping[str, Any]) -> Any:
         if len(indices) == 1:
-            path, keys = self.paths[indices[0]], settings | _guide_entry(self.guide(indices[0]))
-            return {"path": path, **keys} if keys else path
-        blend = {self.paths[i]: self.weights[i] for i in indices}
-        return {"paths": blend, **settings} if settings else blend
+            return _entry(self.paths[indices[0]], settings, self.guide(indices[0]))
+        return _entry({self.paths[i]: self.weights[i] for i in indices}, settings, None)
 
 
-def _settings_entry(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"settings": dict(settings)} if settings else {}
-
-
-def _guide_entry(guide: Guide | None) -> dict[str, Any]:
-    if guide is None:
-        return {}
-    return {"guide": guide if isinstance(guide, str) else dict(guide)}
+def _entry(files: str | dict[str, float], settings: Mapping[str, Any], guide: Guide | None) -> Any:
+    if not settings and guide is None:
+        return files
+    entry: dict[str, Any] = {"path" if isinstance(files, str) else "paths": files}
+    if settings:
+        entry["settings"] = dict(settings)
+    if guide is not None:
+        entry["guide"] = guide if isinstance(guide, str) else dict(guide)
+    return entry
 
 
 ContentsSpec = str | list[str] | Mapping[str, str | ContentEntry]
@@ -121,8 +118,7 @@ def expand_contents(spec: ContentsSpec, *, check: bool = True) -> dict[str, Cont
         if check:
             problems += _missing(places[name], source.path)
             problems += _missing(f"{places[name]}.guide", source.guide)
-    if problems:
-        raise ConfigError(problems)
+    raise_problems(problems)
     return found
 
 
@@ -132,29 +128,27 @@ def expand_styles(spec: StylesSpec, *, check: bool = True) -> dict[str, StyleSou
     found: dict[str, StyleSource] = {}
     problems: list[str] = []
     for name, value in entries.items():
-        where = places[name]
-        settings = value.settings.explicit if isinstance(value, StyleEntry) else {}
-        if isinstance(value, StyleEntry) and value.regions is not None:
-            parts = {
-                region: _style_files(f"{where}.regions.{region}", part, problems)
-                for region, part in value.regions.items()
-            }
-            found[name] = StyleSource(
-                tuple(path for part in parts.values() for path in part.paths),
-                tuple(weight for part in parts.values() for weight in part.weights),
-                settings,
-                tuple(region for region, part in parts.items() for _ in part.paths),
-                _guides(list(parts.values())),
-            )
-        else:
-            found[name] = replace(_style_files(where, value, problems), settings=settings)
+        where, regions = places[name], getattr(value, "regions", None)
+        parts = {f"{where}.regions.{r}": (r, part) for r, part in (regions or {}).items()}
+        images = [
+            (path, weight, region, guide)
+            for place, (region, part) in (parts or {where: ("", value)}).items()
+            for path, weight, guide in _style_images(place, part, problems)
+        ]
+        paths, weights, of, guides = zip(*images, strict=True) if images else ((), (), (), ())
+        found[name] = StyleSource(
+            paths,
+            weights,
+            value.settings.explicit if isinstance(value, StyleEntry) else {},
+            of if regions else (),
+            guides if any(guide is not None for guide in guides) else (),
+        )
     for name, source in found.items() if check else ():
         for path in source.paths:
             problems += _missing(places[name], path)
         for guide in source.guides:
             problems += _missing(f"{places[name]}.guide", guide)
-    if problems:
-        raise ConfigError(problems)
+    raise_problems(problems)
     return found
 
 
@@ -170,34 +164,21 @@ def _entries(
     return entries, {name: f"{kind}.{name}" for name in entries}
 
 
-def _style_files(
-    where: str,
-    spec: str | list[str] | Mapping[str, float] | RegionEntry,
-    problems: list[str],
-) -> StyleSource:
-    """The images of a style, or of one of its regions; mistakes are added to ``problems``."""
+def _style_images(
+    where: str, spec: str | list[str] | Mapping[str, float] | RegionEntry, problems: list[str]
+) -> Iterator[tuple[str, float, Guide | None]]:
+    """Path, weight and guide of each image of a style, or of a region; mistakes go to ``problems``."""
     guide = spec.guide if isinstance(spec, RegionEntry) else None
     files = spec.files if isinstance(spec, RegionEntry) else spec
     if isinstance(files, str):
-        weights = {files: 1.0}
-    elif isinstance(files, list):
-        weights = dict.fromkeys(files, 1.0)
-        if len(weights) < len(files):
-            problems.append(f"{where}: a file appears twice; give it a weight instead")
-    else:
-        weights = dict(files)
+        files = [files]
+    weights = files if isinstance(files, Mapping) else dict.fromkeys(files, 1.0)
+    if len(weights) < len(files):
+        problems.append(f"{where}: a file appears twice; give it a weight instead")
     if not weights:
         problems.append(f"{where}: has no file; give at least one")
-        return StyleSource((), ())
-    guides = () if guide is None else (guide,)
-    return StyleSource(tuple(weights), _fractions(list(weights.values())), guides=guides)
-
-
-def _guides(parts: Sequence[StyleSource]) -> tuple[Guide | None, ...]:
-    """The guide of every image of all parts; empty if no image has any."""
-    if not any(part.guides for part in parts):
-        return ()
-    return tuple(part.guide(i) for part in parts for i in range(len(part.paths)))
+    for path, weight in zip(weights, _fractions(list(weights.values())), strict=True):
+        yield path, weight, guide
 
 
 def _fractions(weights: list[float]) -> tuple[float, ...]:
@@ -248,8 +229,7 @@ def _name_files(kind: str, spec: str | list[str]) -> dict[str, str]:
             )
         else:
             named[name] = path
-    if problems:
-        raise ConfigError(problems)
+    raise_problems(problems)
     return named
 
 

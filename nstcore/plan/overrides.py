@@ -9,7 +9,7 @@ from nstcore.config.loader import resolve_settings
 from nstcore.config.strict import read_setting
 from nstcore.config.sweep import Sweep
 from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError
+from nstcore.errors import ConfigError, raise_problems
 from nstcore.plan.axes import Point
 from nstcore.plan.inputs import ContentSource, StyleSource
 from nstcore.plan.values import format_value, format_values
@@ -49,8 +49,7 @@ class Overrides:
             if name in of_content
             and read_setting(name, of_content[name]) != read_setting(name, value)
         ]
-        if problems:
-            raise ConfigError(problems)
+        raise_problems(problems)
         return {**of_content, **of_style}
 
     def settings(self, style: str, content: str, point: Point) -> Settings:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from nstcore.config.run import PARETO, Config
 from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError, collect_problems
+from nstcore.errors import collect_problems, raise_problems
 from nstcore.plan import paths
 from nstcore.plan.axes import Point, base_setting
 from nstcore.plan.batching import BatchPlan
@@ -78,8 +78,7 @@ class Plan:
         if not problems:
             with collect_problems(problems):
                 self.refined_settings  # noqa: B018
-        if problems:
-            raise ConfigError(list(dict.fromkeys(problems)))
+        raise_problems(problems)
 
     @cached_property
     def _overrides(self) -> Overrides:

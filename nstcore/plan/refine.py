@@ -17,7 +17,7 @@ from typing import Any
 from nstcore.config.loader import resolve_settings
 from nstcore.config.run import PARETO, CellRow, Config
 from nstcore.core.settings import PRESETS
-from nstcore.errors import ConfigError, did_you_mean
+from nstcore.errors import ConfigError, did_you_mean, raise_problems
 from nstcore.plan.cells import Cell, Pair
 
 FOLDER = "refined"
@@ -91,8 +91,7 @@ def candidates(config: Config, cells: Sequence[Cell]) -> list[Cell]:
         if not matching:
             problems.append(f"{where}: {_no_match(rows, wanted)}")
         chosen.update(matching)
-    if problems:
-        raise ConfigError(problems)
+    raise_problems(problems)
     return [cell for cell in cells if cell.image in chosen]
 
 

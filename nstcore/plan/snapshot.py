@@ -22,7 +22,7 @@ from nstcore.config.loader import parse_config
 from nstcore.config.run import Config
 from nstcore.config.yaml_files import dump_yaml, read_yaml, with_lines
 from nstcore.core.settings import Settings
-from nstcore.errors import ConfigError
+from nstcore.errors import ConfigError, raise_problems
 from nstcore.plan.axes import Axes
 from nstcore.plan.inputs import expand_contents, expand_styles
 from nstcore.plan.paths import missing_runs
@@ -228,6 +228,5 @@ def read_frozen_plan(snapshot: Path) -> Plan:
 def _plan(raw: Mapping[str, Any], starting: bool) -> Plan:
     plan = Plan(parse_config(raw))
     problems = missing_runs(plan.config) if starting else []
-    if problems:
-        raise ConfigError(problems)
+    raise_problems(problems)
     return plan
