@@ -209,10 +209,10 @@ class CellsRule:
 
     Attributes:
         resources: what a job asks for.
-        refined: whether the cells are refined ones.
+        stage: whose parts are the batches.
     """
 
-    refined = False
+    stage = "batches"
 
     def __init__(self, files: RunFiles) -> None:
         self.files, self.plan = files, files.plan
@@ -236,7 +236,9 @@ class CellsRule:
         contents, styles = (
             {getattr(cell, axis) for cell in cells} for axis in ("content", "style")
         )
-        return self.files.cell_inputs(sorted(contents), sorted(styles), refined=self.refined)
+        return self.files.cell_inputs(
+            sorted(contents), sorted(styles), refined=self.stage == FOLDER
+        )
 
     def digest(self, wildcards: Wildcards) -> str:
         """Changes when a cell of the job does; the cells themselves would fill the metadata."""
@@ -266,7 +268,7 @@ class StylizeRule(CellsRule):
 class RefineRule(CellsRule):
     """The rule that makes the selected cells of a batch again, larger, in one or more parts."""
 
-    refined = True
+    stage = FOLDER
 
     def __init__(self, files: RunFiles) -> None:
         super().__init__(files)
@@ -306,6 +308,47 @@ class RefineRule(CellsRule):
         """What the cells are made and evaluated from; the small images by the manifest of their batch."""
         batch = self.cells(wildcards)[0].batch.removeprefix(f"{FOLDER}/")
         return {**super().inputs(wildcards), "batch": [self.files.manifest("batches", batch)]}
+
+
+def cells_rule(plan: Plan, stage: str) -> CellsRule:
+    """The rule that makes the batches of a stage."""
+    return (RefineRule if stage == FOLDER else StylizeRule)(RunFiles(plan))
+
+
+class PackedRule:
+    """The rule that makes batches where the run's files are not: see `nstcore.jobs.packed`.
+
+    Args:
+        rules: those that make the same batches where the files are.
+    """
+
+    def __init__(self, rules: Iterable[CellsRule]) -> None:
+        self._rules = {rule.stage: rule for rule in rules}
+        self.resources = {name: self._asked(name) for name in self._rules["batches"].resources}
+
+    def inputs(self, wildcards: Wildcards) -> Files:
+        """What has to be there before a batch is packed; its job computes the targets itself."""
+        files = self._rules[wildcards["stage"]].inputs(wildcards)
+        return {name: own for name, own in files.items() if "targets" not in name}
+
+    def cells(self, wildcards: Wildcards) -> list[Any]:
+        """Changes when what a batch is made of does."""
+        rule = self._rules[wildcards["stage"]]
+        starts = [source_state(path) for path in rule.starts(wildcards)]
+        tries = packed_tries(rule.plan, **wildcards)
+        return [rule.digest(wildcards), rule.shares(wildcards), starts, source_state(str(tries))]
+
+    def _asked(self, name: str) -> Callable[..., int]:
+        def asked(wildcards: Wildcards, attempt: int) -> int:
+            value = self._rules[wildcards["stage"]].resources[name]
+            return value(wildcards, attempt) if callable(value) else value
+
+        return asked
+
+
+def packed_tries(plan: Plan, stage: str, part: str) -> Path:
+    """A file that changes when cells of a packed batch failed, so that the next run makes it again."""
+    return Path(plan.config.run_dir, ".state", "failed", stage, part)
 
 
 def selected_cells(plan: Plan) -> list[tuple[Cell, Cell]]:

@@ -19,9 +19,9 @@ from nstcore.jobs.manifests import write_manifest
 from nstcore.jobs.output import placeholder
 from nstcore.jobs.stylize import stylize_batch
 from nstcore.jobs.targets import make_targets
-from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
+from nstcore.jobs.workflow_files import RunFiles, cells_rule
 from nstcore.plan import paths
-from nstcore.plan.plan import Plan
+from nstcore.plan.plan import Cell, Plan
 from nstcore.store.files import write_json
 
 log = logging.getLogger(__name__)
@@ -71,18 +71,17 @@ def make_style_targets(
     write_manifest(manifest, made)
 
 
-def make_batch(
-    plan: Plan, part: str, manifest: Path, *, threads: int, refined: bool = False
-) -> None:
-    """Make the cells of a batch, or those of a part of the refined ones."""
-    rule = (RefineRule if refined else StylizeRule)(RunFiles(plan))
-    cells = rule.cells({"part": part})
+def make_batch(plan: Plan, stage: str, part: str, manifest: Path, *, threads: int) -> None:
+    """Make the cells of a batch of the grid, or of refined cells."""
+    cells = cells_rule(plan, stage).cells({"part": part})
     with write_heartbeats(plan, cells) as writer:
         stylize_batch(plan, cells, threads=threads, progress=writer, waits=writer.waits)
-    write_manifest(
-        manifest,
-        [file for cell in cells for file in (cell.image, str(paths.record_path(cell.image)))],
-    )
+    write_manifest(manifest, cell_files(cells))
+
+
+def cell_files(cells: Iterable[Cell]) -> list[str]:
+    """The image and the record of each cell, from the run's folder."""
+    return [file for cell in cells for file in (cell.image, str(paths.record_path(cell.image)))]
 
 
 def _make(plan: Plan, steps: Iterable[Callable[[], None]], files: Iterable[str]) -> Iterable[str]:

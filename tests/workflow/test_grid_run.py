@@ -189,6 +189,15 @@ def test_a_deleted_picture_is_linked_again_without_torch(bench: Bench) -> None:
     assert NOTHING in bench.run()
 
 
+def test_a_run_without_manifests_goes_on(bench: Bench) -> None:
+    """Versions before had none: their output was every file by itself."""
+    before = bench.stored()
+    shutil.rmtree(bench.run_dir / "manifests")
+    bench.run(extra=bench.without_torch())
+    assert bench.stored() == before
+    assert NOTHING in bench.run()
+
+
 @pytest.mark.parametrize("suffix", [".json", ".png"])
 def test_a_file_of_another_cell_is_put_right(bench: Bench, suffix: str) -> None:
     path = bench.run_dir / "cells/painting1/photo2/style_weight=10"

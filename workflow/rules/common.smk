@@ -4,7 +4,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from nstcore.cli.run_command import share_checkout
 from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
 from nstcore.jobs.manifests import drop_stale_manifests
@@ -26,11 +25,8 @@ except UserError as error:
 if workflow.is_main_process:
     drop_stale_manifests(Path(PLAN.config.run_dir))
 
-# With --software-deployment-method conda a job's own Python finds nstcore in this checkout.
-share_checkout(Path(workflow.basedir))
-
 RUN = PLAN.config.run_dir
-os.environ["NST_RUN"] = RUN  # for the live view
+os.environ.update(NST_RUN=RUN)  # for the live view
 FILES = RunFiles(PLAN)
 SHEETS = expand(f"{RUN}/sheets/{{page}}.{{suffix}}", page=PAGES, suffix=["png", "pdf"])
 

@@ -67,7 +67,7 @@ rule refine:
         cells=REFINE.digest,
         shares=REFINE.shares,
         algorithm=[ALGORITHM, EVALUATION],
-        refined=True,
+        stage="refined",
     script:
         "../scripts/stylize.py"
 

@@ -18,6 +18,6 @@ rule stylize:
         starts=state_of(STYLIZE.starts),
         shares=STYLIZE.shares,
         algorithm=[ALGORITHM, EVALUATION],
-        refined=False,
+        stage="batches",
     script:
         "../scripts/stylize.py"

@@ -6,8 +6,8 @@ from nstcore.jobs.workflow_jobs import make_batch
 run_job(
     snakemake,
     make_batch,
+    stage=snakemake.params.stage,
     part=snakemake.wildcards.part,
     manifest=Path(snakemake.output[0]),
     threads=snakemake.threads,
-    refined=snakemake.params.refined,
 )
