@@ -161,19 +161,19 @@ class MetricTargets:
         return cls(content, features, tuple(styles), style_moments, guides, regions)
 
 
+@dataclass
 class EvaluatedImage:
     """One image under evaluation; what several metrics need is computed once, when first asked for.
 
-    Args:
+    Attributes:
         encoder: on the device of the targets' tensors.
         image: (H, W, 3) in [0, 1], of the size of the targets' content.
         targets: what it is compared with.
     """
 
-    def __init__(self, encoder: Encoder, image: Floats, targets: MetricTargets) -> None:
-        self.encoder = encoder
-        self.image = image
-        self.targets = targets
+    encoder: Encoder
+    image: Floats
+    targets: MetricTargets
 
     @cached_property
     def tensor(self) -> Tensor:
@@ -315,36 +315,32 @@ def _clipped(evaluation: EvaluatedImage) -> float:
     return float(((evaluation.image <= 0) | (evaluation.image >= 1)).mean())
 
 
-def _recorded(
-    key: str, name: str, label: str, formula: str, better: Better = None, **options: Any
-) -> None:
-    """Register what the optimization records under ``key``."""
-    METRICS[name] = Metric(name, label, formula, better, recorded_as=key, **options)
-
-
-_recorded(
-    "iterations",
-    "iterations_done",
-    "iterations done",
-    "iterations of the optimizer, over all levels of the pyramid",
-    whole=True,
-)
-_recorded(
-    "seconds",
-    "seconds",
-    "seconds",
-    "time of the optimization, divided by the cells that shared it",
-    "less",
-    unit="s",
-)
-_recorded(
-    "peak_memory_mb",
-    "peak_memory_mb",
-    "peak memory, MB",
-    "most memory that the cell's job took",
-    "less",
-    unit="MB",
-)
+for _metric in (
+    Metric(
+        "iterations_done",
+        "iterations done",
+        "iterations of the optimizer, over all levels of the pyramid",
+        recorded_as="iterations",
+        whole=True,
+    ),
+    Metric(
+        "seconds",
+        "seconds",
+        "time of the optimization, divided by the cells that shared it",
+        "less",
+        unit="s",
+        recorded_as="seconds",
+    ),
+    Metric(
+        "peak_memory_mb",
+        "peak memory, MB",
+        "most memory that the cell's job took",
+        "less",
+        unit="MB",
+        recorded_as="peak_memory_mb",
+    ),
+):
+    METRICS[_metric.name] = _metric
 
 
 # --- The computations -----------------------------

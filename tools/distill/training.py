@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nstcore.core.encoders import COMPACT_WIDTHS
 from nstcore.core.encoders.base import Padding
-from nstcore.core.encoders.compact import CompactEncoder, fill, read_compact
+from nstcore.core.encoders.compact import CompactEncoder, fill_compact, read_compact
 from nstcore.store.files import atomic_path
 from tools.distill.augment import jitter_colour, perturb
 from tools.distill.export import export
@@ -269,7 +269,7 @@ class Training:
         tensors, metadata = read_compact(path)
         self.teacher.scale = {k: float(v) for k, v in json.loads(metadata["scale"]).items()}
         with torch.no_grad():
-            fill(self.student, tensors, str(path))
+            fill_compact(self.student, tensors, str(path))
             for layer in self.student.layers:
                 for parameter in self.student.lift(layer).parameters():
                     parameter.div_(self.teacher.scale[layer])

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from nstcore.core.encoders import COMPACT, COMPACT_FILE, COMPACT_WIDTHS, VGG19_WIDTHS, channels
 from nstcore.core.encoders.base import Padding, Pooling
-from nstcore.core.encoders.vgg import VGG
+from nstcore.core.encoders.vgg import VGG, fill
 from nstcore.errors import WeightsError
 from nstcore.store.files import file_sha256
 
@@ -109,11 +108,6 @@ COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db22
 """sha256 of the packaged weights; a damaged or exchanged file is not loaded."""
 
 
-@cache
-def _sha256(path: Path, _modified: int) -> str:
-    return file_sha256(path)
-
-
 def read_compact(path: Path | str = COMPACT_FILE) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by key and the metadata of a weights file.
 
@@ -123,8 +117,7 @@ def read_compact(path: Path | str = COMPACT_FILE) -> tuple[dict[str, Tensor], di
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; the compact encoder's weights are missing")
-    found = _sha256(path, path.stat().st_mtime_ns)
-    if path == COMPACT_FILE and found != COMPACT_SHA256:
+    if path == COMPACT_FILE and (found := file_sha256(path)) != COMPACT_SHA256:
         raise WeightsError(f"{path}: damaged (sha256 {found}, not {COMPACT_SHA256}); install again")
     try:
         with safe_open(path, framework="pt") as file:
@@ -154,26 +147,24 @@ def load_compact(
     tensors, metadata = read_compact(path)
     widths = tuple(json.loads(metadata["widths"]))
     encoder = CompactEncoder(widths, depth=depth, pooling=pooling, padding=padding)
-    fill(encoder, tensors, str(path))
+    fill_compact(encoder, tensors, str(path))
     return encoder
 
 
-@torch.no_grad()
-def fill(encoder: CompactEncoder, tensors: Mapping[str, Tensor], source: str) -> None:
+def fill_compact(encoder: CompactEncoder, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy a file's tensors into an encoder.
 
     Raises:
         WeightsError: naming the first key that is missing or has another shape.
     """
-    modules = {layer: encoder.convolutions[layer] for layer in encoder.layers}
+    modules: dict[str, nn.Module] = {layer: encoder.convolutions[layer] for layer in encoder.layers}
     modules |= {f"adapter.{layer}": encoder.lift(layer) for layer in encoder.layers}
-    for prefix, module in modules.items():
-        for part, target in module.named_parameters():
-            key = f"{prefix}.{part}"
-            shape = tuple(tensors[key].shape) if key in tensors else None
-            if shape != target.shape:
-                raise WeightsError(f"{source}: {key} has shape {shape}, not {tuple(target.shape)}")
-            target.copy_(tensors[key])
+    try:
+        fill(modules, tensors)
+    except KeyError as error:
+        raise WeightsError(f"{source}: has no {error}") from None
+    except ValueError as error:
+        raise WeightsError(f"{source}: {error}") from None
 
 
 # --- As the registry asks for it. ---

@@ -117,21 +117,30 @@ class VGG(Encoder):
                 found[layer.name] = x
         return found
 
-    @torch.no_grad()
     def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights from a state dict with torchvision's ``features.N.weight`` keys.
 
-        Raises:
-            KeyError: naming the first key that is missing.
-            ValueError: naming the first key whose shape is not the one expected.
+        For what it raises see :func:`fill`.
         """
-        for layer in self.layers:
-            for part, target in self.convolutions[layer].named_parameters():
-                key = f"features.{torchvision_index(layer)}.{part}"
-                shape, wanted = tuple(state[key].shape), tuple(target.shape)
-                if shape != wanted:
-                    raise ValueError(f"{key} has shape {shape} instead of {wanted}")
-                target.copy_(state[key])
+        index = torchvision_index
+        fill({f"features.{index(layer)}": self.convolutions[layer] for layer in self.layers}, state)
+
+
+@torch.no_grad()
+def fill(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the parameters of modules, by the names ``<module>.<parameter>``.
+
+    Raises:
+        KeyError: naming the first key that is missing.
+        ValueError: naming the first key whose shape is not the one expected.
+    """
+    for prefix, module in modules.items():
+        for part, target in module.named_parameters():
+            key = f"{prefix}.{part}"
+            shape, wanted = tuple(tensors[key].shape), tuple(target.shape)
+            if shape != wanted:
+                raise ValueError(f"{key} has shape {shape} instead of {wanted}")
+            target.copy_(tensors[key])
 
 
 # --- VGG-19, as the registry asks for it. ---
@@ -146,16 +155,22 @@ def load(path: Path, *, depth: str, pooling: Pooling = "max", padding: Padding =
         WeightsError: if the file lacks a layer that is used, or is damaged.
     """
     encoder = VGG(depth=depth, pooling=pooling, padding=padding)
-    try:
-        encoder.load_torchvision(read_state(path))
-    except KeyError as error:
-        raise WeightsError(
-            f"{path}: has no {error}, which {depth} needs; choose a shallower layer or "
-            "complete weights"
-        ) from None
-    except ValueError as error:
-        raise WeightsError(f"{path}: is damaged ({error}); delete it and run again") from None
+    _fill(
+        encoder,
+        read_state(path),
+        missing=f"{path}: has no {{}}, which {depth} needs; choose a shallower layer or complete weights",
+        wrong=f"{path}: is damaged ({{}}); delete it and run again",
+    )
     return encoder
+
+
+def _fill(encoder: VGG, state: Mapping[str, Tensor], *, missing: str, wrong: str) -> None:
+    """Load a state, with the reasons for which it is refused."""
+    try:
+        encoder.load_torchvision(state)
+    except (KeyError, ValueError) as error:
+        message = missing if isinstance(error, KeyError) else wrong
+        raise WeightsError(message.format(error)) from None
 
 
 def prepare(path: Path, destination: Path) -> None:
@@ -176,7 +191,16 @@ def prepare(path: Path, destination: Path) -> None:
             raise WeightsError(f"{path}: `{key}` is a {type(value).__name__}; a tensor is needed")
     # The layers after relu5_1 are seldom used and seldom shipped: kept where they are there.
     kept = {key: state[key].float().contiguous() for key in required_keys() if key in state}
-    _check_shapes(path, kept)
+    depth = next(
+        layer for layer in reversed(LAYERS) if f"features.{torchvision_index(layer)}.bias" in kept
+    )
+    _fill(
+        VGG(depth=depth),
+        kept,
+        missing=f"{path}: has no {{}} although it goes down to {depth}; complete it, or leave out "
+        "everything after relu5_1",
+        wrong=f"{path}: is not VGG-19: {{}}",
+    )
     save_file(kept, destination)
 
 
@@ -215,21 +239,6 @@ def read_state(path: Path) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: holds a {type(state).__name__}; a state dict is needed")
     return state
-
-
-def _check_shapes(path: Path, state: Mapping[str, Tensor]) -> None:
-    depth = next(
-        layer for layer in reversed(LAYERS) if f"features.{torchvision_index(layer)}.bias" in state
-    )
-    try:
-        VGG(depth=depth).load_torchvision(state)
-    except KeyError as error:
-        raise WeightsError(
-            f"{path}: has no {error} although it goes down to {depth}; complete it, or leave out "
-            "everything after relu5_1"
-        ) from None
-    except ValueError as error:
-        raise WeightsError(f"{path}: is not VGG-19: {error}") from None
 
 
 def download() -> Path:
