@@ -13,6 +13,8 @@ import nstcore
 from nstcore.errors import Preempted, UserError
 
 MODULES = {
+    "init": "init_command",
+    "doctor": "doctor_command",
     "run": "run_command",
     "plan": "plan_command",
     "status": "results_commands",

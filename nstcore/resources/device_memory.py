@@ -43,6 +43,11 @@ def free_bytes(device: torch.device) -> float:
         # What torch holds without using it is not free for CUDA, but it is for us.
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(free + unused)
+    return free_host_bytes()
+
+
+def free_host_bytes() -> float:
+    """The same of the machine's own memory."""
     available = float(psutil.virtual_memory().available)
     limits = (cgroup_free_bytes(), address_space_free_bytes(), slurm_free_bytes())
     return max(0.0, min(available, *limits))
