@@ -17,17 +17,54 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nstcore.errors import UserError
-from nstcore.report.html_page import LIBRARY_LIST, VENDOR, Library, libraries
+from nstcore.report.html_page import LIBRARY_LIST, VENDOR
 from nstcore.store.files import write_text
 
 log = logging.getLogger(__name__)
 
 LICENSE = "LICENSE"
 """Path of the licence's text in a package."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """A published version of a library in the npm registry.
+
+    Attributes:
+        license: its SPDX name.
+        tarball: URL that it was downloaded from.
+        integrity: digest of the tarball as npm writes it, ``sha512-`` and base64.
+        script: path of the browser's script in the package.
+        sha256: digest of that script.
+    """
+
+    name: str
+    version: str
+    license: str
+    tarball: str
+    integrity: str
+    script: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """File name of the script in ``vendor/``."""
+        return f"{self.name}-{self.version}.min.js"
+
+    @property
+    def license_file(self) -> str:
+        """File name of the licence's text in ``vendor/``."""
+        return f"{self.name}-{self.version}.LICENSE.txt"
+
+
+def libraries() -> list[Library]:
+    """All libraries, in the order in which a page loads them."""
+    listed = (VENDOR / LIBRARY_LIST).read_text(encoding="utf-8")
+    return [Library(**entry) for entry in json.loads(listed)]
 
 
 def list_text(found: Iterable[Library]) -> str:

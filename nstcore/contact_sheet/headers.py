@@ -19,7 +19,6 @@ from nstcore.contact_sheet.page import (
     line_height,
     text_at,
     text_width,
-    wrap,
 )
 from nstcore.plan.values import INPUT_AXES
 
@@ -114,8 +113,7 @@ class HeaderBuilder:
             texts = [(axis, m.small, "muted"), (label, m.label, "ink")]
         labels: list[Text] = []
         for text, size, role in texts:
-            lines = wrap(text, width, size, limit=m.lines)
-            labels.append(text_at(x, below, width, lines, size, role))
+            labels.append(text_at(x, below, width, text, size, role, limit=m.lines))
             below = labels[-1].box.bottom
         return Header(axis, value, Box(x, y, width, below - y), image, tuple(labels))
 
@@ -169,8 +167,7 @@ class HeaderBuilder:
             tops = [header.span.y for header in headers if header.axis == axis]
             if tops:
                 y = tops[0] - line_height(size) - self.m.pad
-                line = wrap(axis.upper(), width, size, limit=1)
-                titles.append(text_at(left, y, width, line, size, "muted"))
+                titles.append(text_at(left, y, width, axis.upper(), size, "muted", limit=1))
         return titles
 
     def side_widths(self, axes: Sequence[str], rows: Sequence[Key]) -> list[int]:
@@ -195,20 +192,14 @@ class HeaderBuilder:
         Returns:
             The titles, and where the rule must go for them to fit below ``top``.
         """
-        m = self.m
-        wrapped = [
-            wrap(axis.upper(), width, m.small) if axis in INPUT_AXES else []
-            for axis, width in zip(axes, side, strict=True)
-        ]
-        tall = max((len(lines) * line_height(m.small) for lines in wrapped), default=0)
-        bottom = max(bottom, top + tall + m.gap)
-        titles, x = [], m.margin
-        for lines, width in zip(wrapped, side, strict=True):
-            if lines:
-                y = bottom - m.gap - len(lines) * line_height(m.small)
-                titles.append(text_at(x, y, width, lines, m.small, "muted"))
-            x += width + m.gap
-        return titles, bottom
+        titles, x = [], self.m.margin
+        for axis, width in zip(axes, side, strict=True):
+            if axis in INPUT_AXES:
+                titles.append(text_at(x, 0, width, axis.upper(), self.m.small, "muted"))
+            x += width + self.m.gap
+        tall = max((title.box.height for title in titles), default=0)
+        bottom = max(bottom, top + tall + self.m.gap)
+        return [t.moved(bottom - self.m.gap - t.box.height) for t in titles], bottom
 
     def rows(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,11 +43,9 @@ from nstcore.contact_sheet.page import (
     Text,
     line_height,
     text_at,
-    text_width,
-    wrap,
 )
 from nstcore.errors import ImageError
-from nstcore.images.reading import SourceImage, upright_size
+from nstcore.images.reading import upright_size
 from nstcore.plan.values import display_text, format_count
 
 SMALLEST_THUMB = 64
@@ -109,29 +108,26 @@ def plan_pages(
 
 def _legend(metrics: pd.DataFrame, spec: SheetSpec, arrangement: Arrangement) -> list[str]:
     here = metrics.iloc[sorted(arrangement.places.values())]
-    statuses = here["status"].tolist()
-    run = next((str(name) for name in metrics["run"].dropna()), "")
-    counts = {status: statuses.count(status) for status in ("diverged", "failed", "missing")}
-    what = [f"Run {run}"] if run else []
+    statuses = Counter(here["status"].tolist())
+    what = [f"Run {run}" for run in metrics["run"].dropna().tolist()[:1]]
     what.append(format_count(len(here), "cell"))
-    what.extend(f"{count} {status}" for status, count in counts.items() if count)
+    what += [f"{statuses[s]} {s}" for s in ("diverged", "failed", "missing") if statuses[s]]
     same = {name: display_text(name, value) for name, value in spec.fixed.items()}
     for axis, found in axis_values(axis_texts(here)).items():
         same.pop(axis, None)
         if len(found) == 1 and axis not in (*spec.rows, *arrangement.cols, *spec.pages):
             same[axis] = found[0]
     pairs = ", ".join(f"{name} {shown(spec.titles, name, value)}" for name, value in same.items())
-    backgrounds = []
-    if counts["failed"] or counts["missing"]:
-        backgrounds.append("Pale red: no picture, and why")
-    if counts["diverged"]:
-        backgrounds.append("diverged: the last good state of a picture that went wrong")
-    if len(here) < len(arrangement.row_keys) * len(arrangement.col_keys):
-        backgrounds.append("Pale grey: not in the grid")
+    full = len(arrangement.row_keys) * len(arrangement.col_keys)
+    explained = {
+        "Pale red: no picture, and why": statuses["failed"] + statuses["missing"],
+        "diverged: the last good state of a picture that went wrong": statuses["diverged"],
+        "Pale grey: not in the grid": full - len(here),
+    }
     lines = [
         " · ".join(what),
         pairs and f"The same for all cells: {pairs}",
-        " · ".join(backgrounds),
+        " · ".join(text for text, count in explained.items() if count),
     ]
     return [line for line in lines if line]
 
@@ -207,9 +203,8 @@ def _lay_out(
 
     texts, top = _masthead(sheet, part, width, m)
     if not sheet.cells:
-        room = width - 2 * m.margin
-        none = wrap("No cell of this run belongs on this page.", room, m.label)
-        texts.append(text_at(m.margin, top, room, none, m.label, "muted"))
+        none = "No cell of this run belongs on this page."
+        texts.append(text_at(m.margin, top, width - 2 * m.margin, none, m.label, "muted"))
         legend, rule, height = _footer(sheet, texts[-1].box.bottom, width, m)
         return Part(width, height, (*texts, *legend), (), (), (rule,))
 
@@ -263,32 +258,28 @@ def _cell(sheet: _Sheet, row: Key, col: Key, box: Box, m: Dimensions) -> SheetCe
     if status == "ok" or (status == "diverged" and cell["width"]):
         if status == "ok" or inner < 3 * size:
             return SheetCell(box, status, str(cell["image"]))
-        tag = wrap(status, inner, size, limit=1)
-        width, top = text_width(tag[0], size), box.bottom - pad - line
-        note = text_at(box.x + pad, top, width, tag, size, "alert")
+        note = text_at(box.x + pad, box.bottom - pad - line, inner, status, size, "alert", limit=1)
         return SheetCell(box, status, str(cell["image"]), (note,))
     notes: list[Text] = []
     x, y = box.x + pad, box.y + pad
     room = (box.height - 2 * pad) // line if inner >= 3 * size else 0  # lines
     if room >= 1:
-        notes.append(text_at(x, y, inner, wrap(status, inner, size, limit=1), size, "alert"))
+        notes.append(text_at(x, y, inner, status, size, "alert", limit=1))
     if cell["reason"] and room >= 2:
-        lines = wrap(str(cell["reason"]), inner, size, limit=room - 1)
-        notes.append(text_at(x, y + line, inner, lines, size, "muted"))
+        reason = str(cell["reason"])
+        notes.append(text_at(x, y + line, inner, reason, size, "muted", limit=room - 1))
     return SheetCell(box, status, None, tuple(notes))
 
 
 def _masthead(sheet: _Sheet, part: str, width: int, m: Dimensions) -> tuple[list[Text], int]:
     room = width - 2 * m.margin
     size = min(120, max(22, round(width / 46)))
-    title = wrap(sheet.spec.title, room, size, limit=4)
-    texts = [text_at(m.margin, m.margin, room, title, size)]
+    texts = [text_at(m.margin, m.margin, room, sheet.spec.title, size, limit=4)]
     y = texts[0].box.bottom
     subtitle = " · ".join([*_page_values(sheet), *([part] if part else [])])
     if subtitle:
         smaller = max(13, round(size * 0.55))
-        lines = wrap(subtitle, room, smaller, limit=5)
-        texts.append(text_at(m.margin, y, room, lines, smaller))
+        texts.append(text_at(m.margin, y, room, subtitle, smaller, limit=5))
         y = texts[-1].box.bottom
     return texts, y + max(m.gap, size // 2)
 
@@ -303,15 +294,15 @@ def _footer(sheet: _Sheet, y: int, width: int, m: Dimensions) -> tuple[list[Text
     texts = []
     most = max(2, min(20, sheet.spec.max_side // (8 * line_height(size))))
     for entry in sheet.legend:
-        texts.append(text_at(m.margin, y, room, wrap(entry, room, size, limit=most), size, "muted"))
+        texts.append(text_at(m.margin, y, room, entry, size, "muted", limit=most))
         y = texts[-1].box.bottom
     return texts, rule, y + m.margin * 2 // 3
 
 
 # --- Source images ---
 
-Sources = Mapping[str, Mapping[str, SourceImage]]
-"""The images of each style and content: axis, then id."""
+Sources = Mapping[str, Mapping[str, Sequence[Path]]]
+"""The images of each style and content, several for a blend: axis, then id."""
 
 
 def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
@@ -320,5 +311,5 @@ def source_sizes(sources: Sources) -> dict[tuple[str, str], tuple[int, int]]:
     for axis, images in sources.items():
         for name, source in images.items():
             with suppress(ImageError):
-                sizes[axis, name] = upright_size(source if isinstance(source, Path) else source[0])
+                sizes[axis, name] = upright_size(source[0])
     return sizes

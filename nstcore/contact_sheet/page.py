@@ -12,7 +12,6 @@ import functools
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +38,10 @@ class Box:
         """The first row below the box."""
         return self.y + self.height
 
+    def moved(self, down: int) -> Box:
+        """The box so many pixels further down."""
+        return replace(self, y=self.y + down)
+
 
 @dataclass(frozen=True)
 class Text:
@@ -49,13 +52,17 @@ class Text:
     size: int
     role: Role = "ink"
 
+    def moved(self, down: int) -> Text:
+        """The text so many pixels further down."""
+        return replace(self, box=self.box.moved(down))
+
 
 def text_at(
-    x: int, y: int, width: int, lines: Sequence[str], size: int, role: Role = "ink"
+    x: int, y: int, width: int, text: str, size: int, role: Role = "ink", *, limit: int = 0
 ) -> Text:
-    """Make a text whose box is as tall as its lines."""
-    box = Box(x, y, width, len(lines) * line_height(size))
-    return Text(box, tuple(lines), size, role)
+    """Wrap a text to a width (see `wrap`); its box is as tall as its lines."""
+    lines = tuple(wrap(text, width, size, limit=limit))
+    return Text(Box(x, y, width, len(lines) * line_height(size)), lines, size, role)
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,10 @@ class Header:
 
     def placed(self, span: Box, down: int) -> Header:
         """The header in another span, with everything in it so many pixels further down."""
-
-        def moved(box: Box) -> Box:
-            return replace(box, y=box.y + down)
-
-        labels = tuple(replace(label, box=moved(label.box)) for label in self.labels)
-        return replace(self, span=span, image=self.image and moved(self.image), labels=labels)
+        image = self.image and self.image.moved(down)
+        return replace(
+            self, span=span, image=image, labels=tuple(t.moved(down) for t in self.labels)
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import math
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,28 +273,28 @@ class _Drawing:
                 pen.text(note)
 
     def _images(self, images: Iterable[_Place], otherwise: str, density: float, pen: _Pen) -> None:
-        """Draw images in order, reading a few ahead."""
+        """Draw images at the top left of their boxes, or fill these where one cannot be read."""
+        for thumbnail, boxes in self._read_ahead(images, density):
+            if thumbnail is None:
+                for box in boxes:
+                    pen.fill(box, otherwise)
+                continue
+            number = self.document.image(thumbnail.jpeg, *thumbnail.size)
+            for box in boxes:
+                place = Box(box.x, box.y, *thumbnail.pixels.size)
+                pen.image(place, thumbnail.pixels, number)
+
+    def _read_ahead(
+        self, images: Iterable[_Place], density: float
+    ) -> Iterator[tuple[_Thumbnail | None, list[Box]]]:
         waiting: deque[tuple[Future[_Thumbnail | None], list[Box]]] = deque()
         for source, width, height, boxes in images:
             waiting.append((self.pool.submit(_thumbnail, source, width, height, density), boxes))
             if len(waiting) > self.ahead:
-                self._show(*waiting.popleft(), otherwise, pen)
-        for reading, boxes in waiting:
-            self._show(reading, boxes, otherwise, pen)
-
-    def _show(
-        self, reading: Future[_Thumbnail | None], boxes: list[Box], otherwise: str, pen: _Pen
-    ) -> None:
-        """Draw an image at the top left of its boxes, or fill them where it cannot be read."""
-        thumbnail = reading.result()
-        if thumbnail is None:
-            for box in boxes:
-                pen.fill(box, otherwise)
-            return
-        number = self.document.image(thumbnail.jpeg, *thumbnail.size)
-        for box in boxes:
-            place = Box(box.x, box.y, *thumbnail.pixels.size)
-            pen.image(place, thumbnail.pixels, number)
+                reading, shown = waiting.popleft()
+                yield reading.result(), shown
+        for reading, shown in waiting:
+            yield reading.result(), shown
 
 
 def _density(part: Part) -> float:

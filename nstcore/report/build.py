@@ -137,7 +137,18 @@ class Report:
             "layout": {name: list(self.layout.get(name, [])) for name in ("rows", "cols", "pages")},
             **cells,
             "settings": settings_payload(records),
-            "sources": _sources(self.sources, thumbnails),
+            "sources": {
+                axis: {
+                    name: {
+                        "thumb": thumbnails.of_source(axis, name, images),
+                        "files": [
+                            Path(os.path.relpath(path, folder)).as_posix() for path in images
+                        ],
+                    }
+                    for name, images in sources.items()
+                }
+                for axis, sources in self.sources.items()
+            },
             "about": provenance(metrics, records),
             "failures": find_failures(records, batches, run_dir, folder),
             "files": [f"{root}/{name}" for name in _files(run_dir, self.expected_files)],
@@ -165,19 +176,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _sources(sources: Sources, thumbnails: Thumbnails) -> dict[str, dict[str, Any]]:
-    """Axis -> id -> thumbnail, and files relative to the page."""
-    page_dir = thumbnails.folder.parent
-    found: dict[str, dict[str, Any]] = {}
-    for axis, images in sources.items():
-        found[axis] = {}
-        for name, image in images.items():
-            files = [image] if isinstance(image, Path) else image
-            links = [Path(os.path.relpath(file, page_dir)).as_posix() for file in files]
-            found[axis][name] = {"thumb": thumbnails.of_source(axis, name, image), "files": links}
-    return found
 
 
 def _image_files(

@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -158,56 +157,25 @@ def _total_size(files: Mapping[str, Path]) -> int:
 # --- Libraries of others ---
 
 
-@dataclass(frozen=True)
-class Library:
-    """A published version of a library in the npm registry.
-
-    Attributes:
-        license: its SPDX name.
-        tarball: URL that it was downloaded from.
-        integrity: digest of the tarball as npm writes it, ``sha512-`` and base64.
-        script: path of the browser's script in the package.
-        sha256: digest of that script.
-    """
-
-    name: str
-    version: str
-    license: str
-    tarball: str
-    integrity: str
-    script: str
-    sha256: str
-
-    @property
-    def file(self) -> str:
-        """File name of the script in ``vendor/``."""
-        return f"{self.name}-{self.version}.min.js"
-
-    @property
-    def license_file(self) -> str:
-        """File name of the licence's text in ``vendor/``."""
-        return f"{self.name}-{self.version}.LICENSE.txt"
-
-
-def libraries() -> list[Library]:
-    """All libraries, in the order in which a page loads them."""
-    listed = (VENDOR / LIBRARY_LIST).read_text(encoding="utf-8")
-    return [Library(**entry) for entry in json.loads(listed)]
-
-
 def library_scripts() -> str:
-    """The scripts of all libraries, one after the other."""
-    return "\n".join((VENDOR / lib.file).read_text(encoding="utf-8") for lib in libraries())
+    """The scripts of all libraries, one after the other, in the order in which a page loads them."""
+    return "\n".join(_vendored(library, "min.js") for library in _libraries())
 
 
 def library_credits() -> list[dict[str, str]]:
     """Name, version, licence and its text of each library, for the page to show."""
     return [
-        {
-            "name": lib.name,
-            "version": lib.version,
-            "license": lib.license,
-            "text": (VENDOR / lib.license_file).read_text(encoding="utf-8"),
-        }
-        for lib in libraries()
+        {name: library[name] for name in ("name", "version", "license")}
+        | {"text": _vendored(library, "LICENSE.txt")}
+        for library in _libraries()
     ]
+
+
+def _libraries() -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = json.loads((VENDOR / LIBRARY_LIST).read_text(encoding="utf-8"))
+    return listed
+
+
+def _vendored(library: Mapping[str, str], suffix: str) -> str:
+    file = VENDOR / f"{library['name']}-{library['version']}.{suffix}"
+    return file.read_text(encoding="utf-8")

@@ -23,23 +23,24 @@ from nstcore.plan.plan import Plan
 from nstcore.plan.refine import FOLDER
 from nstcore.report.build import Report
 from nstcore.resources.estimate import InputSizes
-from nstcore.results.tables import collect, read_table, write_metrics, write_parquet
+from nstcore.results.tables import IDENTITY, collect, read_table, write_metrics, write_parquet
 from nstcore.store.cells import link
 
-REFINED_LINKS = {
-    "Refined cells beside the small ones": f"../sheets/{FOLDER}.png",
-    "as PDF": f"../sheets/{FOLDER}.pdf",
-    "their metrics": f"../{FOLDER}.csv",
+LINKS_AFTERWARDS = {
+    "refine": {
+        "Refined cells beside the small ones": f"../sheets/{FOLDER}.png",
+        "as PDF": f"../sheets/{FOLDER}.pdf",
+        "their metrics": f"../{FOLDER}.csv",
+    },
+    "compare": {"Comparison with other runs": f"../{paths.COMPARE_FOLDER}/{paths.COMPARE_PAGE}"},
 }
-COMPARED_LINKS = {"Comparison with other runs": f"../{paths.COMPARE_FOLDER}/{paths.COMPARE_PAGE}"}
-"""Links of the report to what is made after it."""
+"""Section of a configuration -> links of the report to what is made after it."""
 
 BYTES_PER_PIXEL = 4.0
 """Most bytes that a pixel of a sheet takes: 3 as PNG, and as PDF a JPEG of it."""
 
-_IDENTITY = ("run", "style", "content", "setting", "seed")
 _STATE = ("key", "status", "reason", "image", "width", "height")
-"""Columns that a sheet reads; its axes are between the two."""
+"""Columns that a sheet reads, behind the run, the identity and the axes."""
 
 
 def make_tables(plan: Plan) -> None:
@@ -129,8 +130,10 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         sources=prepared_inputs(plan),
         threads=threads,
         links={
-            **(REFINED_LINKS if plan.config.refine is not None else {}),
-            **(COMPARED_LINKS if plan.config.compare is not None else {}),
+            text: file
+            for section, links in LINKS_AFTERWARDS.items()
+            if getattr(plan.config, section) is not None
+            for text, file in links.items()
         },
         single_file=plan.config.report.single_file,
         # The workflow draws the sheets at the same time as the report.
@@ -197,18 +200,15 @@ def make_refined_sheet(plan: Plan) -> None:
 
 def side_by_side(plan: Plan, small: pd.DataFrame, refined: pd.DataFrame) -> pd.DataFrame:
     """One row for each image of the sheet, in the order of choice."""
-    states: dict[Any, Any] = {
-        row["image"]: row
-        for table in (small, refined)
-        for row in table[[*_IDENTITY, *_STATE]].to_dict("records")
-    }
+    identity = ["run", *IDENTITY]
+    both = pd.concat([small, refined])[[*identity, *_STATE]].astype(object)
+    states: dict[Any, Any] = {row["image"]: row for row in both.to_dict("records")}
     rows = [
         {**states[cell.image], "cell": cell.point.stem, "picture": label}
         for pair in selected_cells(plan)
         for label, cell in zip(("small", "refined"), pair, strict=True)
     ]
-    columns = [*_IDENTITY, "cell", "picture", *_STATE]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+    return pd.DataFrame(rows, columns=[*identity, "cell", "picture", *_STATE], dtype=object)
 
 
 # --- Sheets of a run that has not begun ---
@@ -255,12 +255,16 @@ def _expected_metrics(plan: Plan, sizes: InputSizes) -> pd.DataFrame:
     for cell in plan.cells():
         native = sizes.contents.get(cell.content)
         width, height = image_size(native, cell.settings) if native else (None, None)
-        axes = dict(cell.axes)
-        identity = {"style": axes.pop("style"), "content": axes.pop("content")}
-        identity |= {"setting": cell.point.name, "seed": axes.pop("seed")}
-        image = {"image": cell.image, "width": width, "height": height}
-        state = {"key": "", "status": "ok", "reason": None}
-        rows.append({"run": plan.config.run, **identity, **axes, **state, **image})
+        identity = {name: cell.axes[name] for name in ("style", "content", "seed")}
+        state = {
+            "status": "ok",
+            "reason": None,
+            "image": cell.image,
+            "width": width,
+            "height": height,
+        }
+        axes = {name: value for name, value in cell.axes.items() if name not in identity}
+        rows.append({"run": plan.config.run, **identity, **axes, "key": "", **state})
     return pd.DataFrame(rows, dtype=object)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from nstcore.errors import ImageError
 from nstcore.images.reading import SourceImage, read_thumbnail
@@ -53,7 +52,7 @@ class Thumbnails:
             images.append((run_dir / path, digest[:24]) if digest.isalnum() else None)
 
         def thumbnail(image: tuple[Path, str] | None) -> str | None:
-            return image and self._once(f"{image[1]}-{self.side}.webp", image[0], self.side)
+            return image and self._make(f"{image[1]}-{self.side}.webp", image[0], self.side)
 
         with ThreadPoolExecutor(self.threads) as pool:
             names = list(pool.map(thumbnail, images))
@@ -61,15 +60,13 @@ class Thumbnails:
             number: view
             for number, image in enumerate(images)
             if image and names[number] and image[0].suffix.lower() not in VIEWABLE
-            if (view := self._once(f"{image[1]}-view.webp", image[0], _VIEW_SIDE, quality=92))
+            if (view := self._make(f"{image[1]}-view.webp", image[0], _VIEW_SIDE, quality=92))
         }
         return names, views
 
     def of_source(self, axis: str, name: str, image: SourceImage) -> str | None:
         """Make the thumbnail of a style or content; None if it cannot be read."""
-        return self._save(
-            f"{axis}-{name}.webp", lambda: read_thumbnail(image, (self.side, self.side))
-        )
+        return self._make(f"{axis}-{name}.webp", image, self.side, keep=False)
 
     def remove_unused(self) -> None:
         """Remove what an earlier report needed and this one does not."""
@@ -77,22 +74,19 @@ class Thumbnails:
             if path.name not in self._used:
                 path.unlink(missing_ok=True)
 
-    def _once(self, name: str, path: Path, side: int, quality: int = 82) -> str | None:
-        """As `_save`, unless the file is there: its name changes with the image."""
-        if not (self.folder / name).is_file():
-            return self._save(name, lambda: read_thumbnail(path, (side, side)), quality)
-        self._used.add(name)
-        return name
-
-    def _save(self, name: str, read: Callable[[], Image.Image], quality: int = 82) -> str | None:
-        """Save what ``read`` returns; None if it raises ImageError."""
-        try:
-            image = read()
-        except ImageError as error:
-            log.warning("report: %s", error)
-            return None
-        # It need not wait for the disk: a thumbnail that is lost in a crash is made again.
-        with atomic_path(self.folder / name, sync=False) as temporary:
-            image.save(temporary, "WEBP", quality=quality, method=2)
+    def _make(
+        self, name: str, image: SourceImage, side: int, *, quality: int = 82, keep: bool = True
+    ) -> str | None:
+        """Make a file; keep one that is there, unless its name does not change with the image."""
+        path = self.folder / name
+        if not (keep and path.is_file()):
+            try:
+                small = read_thumbnail(image, (side, side))
+            except ImageError as error:
+                log.warning("report: %s", error)
+                return None
+            # It need not wait for the disk: a thumbnail that is lost in a crash is made again.
+            with atomic_path(path, sync=False) as temporary:
+                small.save(temporary, "WEBP", quality=quality, method=2)
         self._used.add(name)
         return name

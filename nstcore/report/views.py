@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from nstcore.plan.record import CellRecord
+from nstcore.plan.record import CellRecord, OptimizationInfo
 from nstcore.plan.values import format_count
 from nstcore.results.tables import MISSING
 
@@ -52,11 +52,10 @@ def find_failures(
     logs: dict[Path, int] = {}
     for number, record in enumerate(records):
         kind, reason = _classify(record)
-        if kind is None:
-            continue
-        log = job_log(run_dir, batches[number])
-        index = None if log is None else logs.setdefault(log, len(logs))
-        found[kind].append({"cell": number, "reason": reason, "log": index})
+        if kind is not None:
+            log = job_log(run_dir, batches[number])
+            index = None if log is None else logs.setdefault(log, len(logs))
+            found[kind].append({"cell": number, "reason": reason, "log": index})
     return {
         "groups": [
             {"kind": kind, "title": KINDS[kind], "cells": cells}
@@ -75,24 +74,22 @@ def find_failures(
 
 def _classify(record: CellRecord) -> tuple[str | None, str]:
     """The kind of a cell's failure, None where nothing failed, and the reason."""
-    status: str = record.status
-    if status != "ok":
-        text = record.reason or "no reason is known"
-        if status == "failed" and "out of memory" in text.lower():
-            return "memory", text
-        return (status if status in KINDS else "failed"), text
-    notes = degraded_notes(record)
-    return ("degraded" if notes else None), "; ".join(notes)
+    if record.status == "ok":
+        notes = degraded_notes(record)
+        return ("degraded" if notes else None), "; ".join(notes)
+    text = record.reason or "no reason is known"
+    if record.status == "failed" and "out of memory" in text.lower():
+        return "memory", text
+    return record.status, text
 
 
 def degraded_notes(record: CellRecord) -> list[str]:
     """In what a finished cell differs from its settings."""
-    optimization = record.optimization
-    notes = [optimization.degraded] if optimization.degraded else []
-    rollbacks, lbfgs = optimization.rollbacks, record.settings.get("optimizer") == "lbfgs"
-    if lbfgs and rollbacks >= _ROLLBACKS_UNTIL_ADAM:
+    how = record.optimization
+    notes = [how.degraded] if how.degraded else []
+    if record.settings.get("optimizer") == "lbfgs" and how.rollbacks >= _ROLLBACKS_UNTIL_ADAM:
         notes.append(
-            f"the loss exploded {rollbacks} times: Adam took over from L-BFGS at the best state"
+            f"the loss exploded {how.rollbacks} times: Adam took over from L-BFGS at the best state"
         )
     return notes
 
@@ -189,22 +186,16 @@ def elapsed_text(seconds: float) -> str:
 
 def _devices(records: Iterable[CellRecord]) -> list[str]:
     """A line for each device: how many cells, their time on it, iterations a second."""
-    cells: Counter[str] = Counter()
-    totals: Counter[tuple[str, str]] = Counter()
+    found: dict[str, list[OptimizationInfo]] = {}
     for record in records:
-        optimization = record.optimization
-        device = optimization.device or "unknown"
-        cells[device] += 1
-        for name in ("seconds", "iterations"):
-            value = getattr(optimization, name)
-            if value is not None and math.isfinite(value):
-                totals[device, name] += value
+        device = record.optimization.device or "unknown"
+        found.setdefault(device, []).append(record.optimization)
     lines = []
-    for device, count in cells.most_common():
-        line = f"{device} ({format_count(count, 'cell')}"
-        seconds = totals[device, "seconds"]
+    for device, cells in sorted(found.items(), key=lambda pair: -len(pair[1])):
+        line = f"{device} ({format_count(len(cells), 'cell')}"
+        seconds = sum(cell.seconds or 0 for cell in cells)
         if seconds > 0:
-            rate = totals[device, "iterations"] / seconds
+            rate = sum(cell.iterations or 0 for cell in cells) / seconds
             line += f", {elapsed_text(seconds)}, {rate:.3g} iterations a second"
         lines.append(f"{line})")
     return lines

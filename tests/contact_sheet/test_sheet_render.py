@@ -205,5 +205,5 @@ def test_sizes_of_sources_are_upright(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     painting(1, (80, 40)).save(tmp_path / "turned.jpg", exif=turned)
-    sizes = source_sizes({"style": {"s": tmp_path / "turned.jpg"}})
+    sizes = source_sizes({"style": {"s": [tmp_path / "turned.jpg"]}})
     assert sizes == {("style", "s"): (40, 80)}

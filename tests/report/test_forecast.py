@@ -63,8 +63,8 @@ def test_sheets_come_out_as_they_were_foretold(tmp_path: Path, pages: list[str])
             }
         )
     sources = {
-        "content": {name: tmp_path / f"{name}.png" for name in plan.contents},
-        "style": {"paint": tmp_path / "paint.png"},
+        "content": {name: [tmp_path / f"{name}.png"] for name in plan.contents},
+        "style": {"paint": [tmp_path / "paint.png"]},
     }
     written = write_sheets(
         pd.DataFrame(rows),

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from nstcore.errors import UserError
-from nstcore.report.html_page import LIBRARY_LIST, VENDOR, Library, libraries, library_credits
+from nstcore.report.html_page import LIBRARY_LIST, VENDOR, library_credits
 from tools import vendor_js
+from tools.vendor_js import Library, libraries
 
 FOLDER = Path(str(VENDOR))
 
