@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 FOLDER = Path(paths.MANIFEST).parts[0]
 
 
-def write_manifest(manifest: Path, files: Iterable[str]) -> None:
+def write_manifest(manifest: Path | str, files: Iterable[str]) -> None:
     """Write a manifest of files that are all there.
 
     Args:
         manifest: its own path, in the folder of its run.
         files: paths from the run's folder.
     """
-    run = _run_of(manifest)
+    run = _run_of(Path(manifest))
     entries = {file: {**_state(run / file), "sha256": file_sha256(run / file)} for file in files}
     write_json(manifest, {"files": entries})
 

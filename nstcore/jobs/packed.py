@@ -7,6 +7,7 @@ with the folder that a file belongs to: ``run``, ``store``, or ``work``, from wh
 
 from __future__ import annotations
 
+import io
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,12 @@ from nstcore.jobs.workflow_files import SELECTION, RunFiles, cells_rule, packed_
 from nstcore.jobs.workflow_jobs import cell_files, make_batch
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
-from nstcore.plan.snapshot import PLAN_FILE, SNAPSHOT
+from nstcore.plan.snapshot import PLAN_FILE, SNAPSHOT, plan_of_batch
 from nstcore.store.cells import StoredCell
 from nstcore.store.files import atomic_path, write_text
 
 
-def pack_batch(plan: Plan, stage: str, part: str, archive: Path) -> None:
+def pack_batch(plan: Plan, stage: str, part: str, archive: str) -> None:
     """Write the archive that a node needs to make a batch.
 
     Raises:
@@ -34,12 +35,17 @@ def pack_batch(plan: Plan, stage: str, part: str, archive: Path) -> None:
     """
     cells = cells_rule(plan, stage).cells({"part": part})
     run = Path(plan.config.run_dir)
-    own = [SNAPSHOT, PLAN_FILE, SELECTION]
+    own = [SNAPSHOT] if stage == "batches" else [SNAPSHOT, PLAN_FILE, SELECTION]
     encoders = {**plan.encoders, **plan.refined_encoders}
     own += [p.format(encoder=e) for e in encoders for p in (paths.ENCODER, paths.ENCODER_METADATA)]
     own += {str(Path(paths.CONTENT).parent.parent / cell.content) for cell in cells}
     own += {str(Path(paths.STYLE).parent.parent / cell.style) for cell in cells}
     with _writing(archive) as tar:
+        if stage == "batches":
+            written = plan_of_batch(run / SNAPSHOT, part)
+            member = tarfile.TarInfo(f"run/{PLAN_FILE}")
+            member.size = len(written)
+            tar.addfile(member, io.BytesIO(written))
         for name in own:
             if (run / name).exists():
                 tar.add(run / name, f"run/{name}")
@@ -54,7 +60,7 @@ def pack_batch(plan: Plan, stage: str, part: str, archive: Path) -> None:
         _add_cells(tar, BatchJob(plan, None), cells, others=False)
 
 
-def unpack(archive: Path, folders: Mapping[str, Path]) -> None:
+def unpack(archive: str, folders: Mapping[str, Path]) -> None:
     """Put the files of an archive into some of the folders that they belong to.
 
     What a store has stays as it is: its names are keys of what is in the files.
@@ -75,7 +81,7 @@ def unpack(archive: Path, folders: Mapping[str, Path]) -> None:
 
 
 def make_packed_batch(
-    plan: Plan, stage: str, part: str, archive: Path, made: Path, *, threads: int
+    plan: Plan, stage: str, part: str, archive: str, made: str, *, threads: int
 ) -> None:
     """Make the cells of an archive, with the targets of their styles, and write what comes back."""
     unpack(archive, {"store": Path(plan.config.store_dir)})
@@ -91,13 +97,12 @@ def make_packed_batch(
                 make_targets(plan, style, targets=list(targets), threads=threads)
             except ImageError:  # its cells tell why
                 continue
-    manifest = Path(RunFiles(plan).manifest(stage, part))
-    make_batch(plan, stage, part, manifest, threads=threads)
+    make_batch(plan, stage, part, RunFiles(plan).manifest(stage, part), threads=threads)
     with _writing(made) as tar:
         _add_cells(tar, job, cells, others=True)
 
 
-def unpack_batch(plan: Plan, stage: str, part: str, made: Path, manifest: Path) -> None:
+def unpack_batch(plan: Plan, stage: str, part: str, made: str, manifest: str) -> None:
     """Bring what a node has made into the run and the store, and write the batch's manifest."""
     unpack(made, {"run": Path(plan.config.run_dir), "store": Path(plan.config.store_dir)})
     cells = cells_rule(plan, stage).cells({"part": part})
@@ -115,7 +120,7 @@ def unpack_batch(plan: Plan, stage: str, part: str, made: Path, manifest: Path) 
 
 
 @contextmanager
-def _writing(archive: Path) -> Iterator[tarfile.TarFile]:
+def _writing(archive: str) -> Iterator[tarfile.TarFile]:
     with atomic_path(archive) as temporary, tarfile.open(temporary, "w") as tar:
         yield tar
 

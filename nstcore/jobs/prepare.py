@@ -179,7 +179,7 @@ def check_regions(plan: Plan) -> None:
         raise ConfigError(problems)
 
 
-def write_grid(plan: Plan, path: Path, cells: Iterable[Cell] | None = None) -> None:
+def write_grid(plan: Plan, path: Path | str, cells: Iterable[Cell] | None = None) -> None:
     """Write ``grid.tsv``: one row a cell (None: of the grid), with its key, batch and image's path.
 
     Raises:

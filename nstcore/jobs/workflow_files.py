@@ -10,7 +10,6 @@ import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +74,21 @@ TARGET_JOB = {**LIGHT_JOB, "mem_mb": lambda wildcards, attempt: requests.target_
 
 
 class RunFiles:
-    """The files of a run; ``batches`` are the manifests of all its batches."""
+    """The files of a run.
+
+    Attributes:
+        batches: the manifests of all its batches.
+        contents, styles: part -> the contents or styles that one job prepares.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.batches = [self.manifest("batches", batch) for batch in plan.batches]
-        self._contents, self._styles = split_inputs(plan.contents), split_inputs(plan.styles)
+        self.contents, self.styles = split_inputs(plan.contents), split_inputs(plan.styles)
         self._content_parts, self._style_parts = (
             {name: part for part, names in parts.items() for name in names}
-            for parts in (self._contents, self._styles)
+            for parts in (self.contents, self.styles)
         )
-
-    def paths(self, pattern: str, **values: Iterable[str | int]) -> list[str]:
-        """A pattern of `nstcore.plan.paths` with every combination of values; the rest are wildcards."""
-        found = []
-        for combination in product(*values.values()):
-            path = f"{self.plan.config.run_dir}/{pattern}"
-            for name, value in zip(values, combination, strict=True):
-                path = path.replace(f"{{{name}}}", str(value))
-            found.append(path)
-        return found
 
     def manifest(self, stage: str, part: str = "{part}") -> str:
         """The output of the job that makes a part of a stage; without one, of the stage's rule."""
@@ -105,24 +99,16 @@ class RunFiles:
         part_of = self._content_parts if stage in CONTENT_STAGES else self._style_parts
         return list(dict.fromkeys(self.manifest(stage, part_of[name]) for name in names))
 
-    def contents_of(self, part: str) -> list[str]:
-        """The contents that one job prepares."""
-        return self._contents[part]
-
-    def styles_of(self, part: str) -> list[str]:
-        """The styles that one job prepares, and one other computes the targets of."""
-        return self._styles[part]
-
     def content_sources(self, wildcards: Wildcards) -> list[str]:
         """The files of the contents of a part, and of their guides."""
-        sources = [self.plan.contents[name] for name in self.contents_of(wildcards["part"])]
+        sources = [self.plan.contents[name] for name in self.contents[wildcards["part"]]]
         return [file for one in sources for file in (one.path, *_guide_files(one.guide))]
 
     def style_sources(self, wildcards: Wildcards) -> list[str]:
         """The files of the styles of a part, and of their guides."""
         return [
             file
-            for style in map(self.plan.styles.__getitem__, self.styles_of(wildcards["part"]))
+            for style in map(self.plan.styles.__getitem__, self.styles[wildcards["part"]])
             for index, path in enumerate(style.paths)
             for file in (path, *_guide_files(style.guide(index)))
         ]
@@ -144,9 +130,10 @@ class RunFiles:
     def encoders(self, *, refined: bool = False) -> Files:
         """The encoders of the grid, or of the refined cells too."""
         names = [*self.plan.encoders, *(self.plan.refined_encoders if refined else ())]
+        patterns = {"encoders": paths.ENCODER, "encoder_info": paths.ENCODER_METADATA}
         return {
-            "encoders": self.paths(paths.ENCODER, encoder=names),
-            "encoder_info": self.paths(paths.ENCODER_METADATA, encoder=names),
+            key: [f"{self.plan.config.run_dir}/{pattern.format(encoder=name)}" for name in names]
+            for key, pattern in patterns.items()
         }
 
     def cell_inputs(
@@ -315,35 +302,30 @@ def cells_rule(plan: Plan, stage: str) -> CellsRule:
     return (RefineRule if stage == FOLDER else StylizeRule)(RunFiles(plan))
 
 
-class PackedRule:
+class PackedRule(CellsRule):
     """The rule that makes batches where the run's files are not: see `nstcore.jobs.packed`.
 
     Args:
         rules: those that make the same batches where the files are.
     """
 
-    def __init__(self, rules: Iterable[CellsRule]) -> None:
+    def __init__(self, *rules: CellsRule) -> None:
+        super().__init__(rules[0].files)
         self._rules = {rule.stage: rule for rule in rules}
-        self.resources = {name: self._asked(name) for name in self._rules["batches"].resources}
+
+    def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
+        """The cells of a batch of one of the stages."""
+        return self._rules[wildcards["stage"]].cells(wildcards)
 
     def inputs(self, wildcards: Wildcards) -> Files:
         """What has to be there before a batch is packed; its job computes the targets itself."""
         files = self._rules[wildcards["stage"]].inputs(wildcards)
         return {name: own for name, own in files.items() if "targets" not in name}
 
-    def cells(self, wildcards: Wildcards) -> list[Any]:
-        """Changes when what a batch is made of does."""
-        rule = self._rules[wildcards["stage"]]
-        starts = [source_state(path) for path in rule.starts(wildcards)]
-        tries = packed_tries(rule.plan, **wildcards)
-        return [rule.digest(wildcards), rule.shares(wildcards), starts, source_state(str(tries))]
-
-    def _asked(self, name: str) -> Callable[..., int]:
-        def asked(wildcards: Wildcards, attempt: int) -> int:
-            value = self._rules[wildcards["stage"]].resources[name]
-            return value(wildcards, attempt) if callable(value) else value
-
-        return asked
+    def state(self, wildcards: Wildcards) -> list[Any]:
+        """Changes when what a batch is made of does, and when cells of it failed."""
+        files = [*self.starts(wildcards), str(packed_tries(self.plan, **wildcards))]
+        return [self.digest(wildcards), self.shares(wildcards), list(map(source_state, files))]
 
 
 def packed_tries(plan: Plan, stage: str, part: str) -> Path:

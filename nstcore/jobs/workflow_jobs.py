@@ -27,11 +27,11 @@ from nstcore.store.files import write_json
 log = logging.getLogger(__name__)
 
 
-def make_contents(plan: Plan, part: str, manifest: Path, *, refined: bool = False) -> None:
+def make_contents(plan: Plan, part: str, manifest: str, *, refined: bool = False) -> None:
     """Prepare the contents of a part, with their guides, at all sizes of the grid or of refined cells."""
     sizes = plan.refined_sizes if refined else plan.sizes
     made: list[str] = []
-    for content in RunFiles(plan).contents_of(part):
+    for content in RunFiles(plan).contents[part]:
         patterns = [paths.CONTENT, paths.CONTENT_METADATA]
         if plan.config.output.preserve_alpha:
             patterns.append(paths.CONTENT_ALPHA)
@@ -44,10 +44,10 @@ def make_contents(plan: Plan, part: str, manifest: Path, *, refined: bool = Fals
     write_manifest(manifest, made)
 
 
-def make_styles(plan: Plan, part: str, manifest: Path) -> None:
+def make_styles(plan: Plan, part: str, manifest: str) -> None:
     """Prepare the images of the styles of a part, with their guides."""
     made: list[str] = []
-    for style in RunFiles(plan).styles_of(part):
+    for style in RunFiles(plan).styles[part]:
         source = plan.styles[style]
         for index in range(len(source.paths)):
             patterns = [paths.STYLE, paths.STYLE_METADATA]
@@ -60,18 +60,18 @@ def make_styles(plan: Plan, part: str, manifest: Path) -> None:
 
 
 def make_style_targets(
-    plan: Plan, part: str, manifest: Path, *, threads: int, refined: bool = False
+    plan: Plan, part: str, manifest: str, *, threads: int, refined: bool = False
 ) -> None:
     """Compute the targets of the styles of a part: those of the grid, or of refined cells alone."""
     targets = list(plan.refined_targets if refined else plan.targets)
     made: list[str] = []
-    for style in RunFiles(plan).styles_of(part):
+    for style in RunFiles(plan).styles[part]:
         step = partial(make_targets, plan, style, targets=targets, threads=threads)
         made += _make(plan, [step], [paths.TARGET.format(style=style, target=t) for t in targets])
     write_manifest(manifest, made)
 
 
-def make_batch(plan: Plan, stage: str, part: str, manifest: Path, *, threads: int) -> None:
+def make_batch(plan: Plan, stage: str, part: str, manifest: str, *, threads: int) -> None:
     """Make the cells of a batch of the grid, or of refined cells."""
     cells = cells_rule(plan, stage).cells({"part": part})
     with write_heartbeats(plan, cells) as writer:

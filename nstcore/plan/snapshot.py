@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,16 @@ def _write_plan(path: Path, plan: Plan, config: Mapping[str, Any], snapshot: byt
 def _line(value: Any) -> bytes:
     text = json.dumps(value, default=Settings.model_dump, ensure_ascii=False, separators=(",", ":"))
     return text.encode() + b"\n"
+
+
+def plan_of_batch(snapshot: Path, batch: str) -> bytes:
+    """The plan of a run that has started, written down with the cells of one batch alone."""
+    with open(snapshot.with_name(PLAN_FILE), "rb") as file:
+        shared = json.loads(file.readline())
+        lengths = shared["lengths"]
+        file.seek(sum(lengths[name] for name in takewhile(lambda name: name != batch, lengths)), 1)
+        line = file.read(lengths[batch])
+    return _line({**shared, "lengths": {batch: len(line)}}) + line
 
 
 class FrozenPlan(Plan):

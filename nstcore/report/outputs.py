@@ -150,7 +150,7 @@ def _remove_stale_sheets(folder: Path, pages: Sequence[str]) -> None:
             path.unlink()
 
 
-def bundle_report(plan: Plan, folder: Path) -> None:
+def bundle_report(plan: Plan, folder: str) -> None:
     """Put the report and everything beside it into a folder that can be given away.
 
     `snakemake --report` takes a page only with the whole folder around it, and a job loses its folder
@@ -159,7 +159,7 @@ def bundle_report(plan: Plan, folder: Path) -> None:
     """
     report = Path(plan.config.run_dir) / "report"
     for source in sorted(report.rglob("*")):
-        destination = folder / source.relative_to(report)
+        destination = Path(folder) / source.relative_to(report)
         if source.name.startswith(".") or not source.is_file():
             continue
         if source.parent == report:

@@ -13,7 +13,7 @@ from nstcore.plan.record import CellRecord
 from nstcore.store.files import write_json
 
 
-def finalize(plan: Plan, summary: Path) -> None:
+def finalize(plan: Plan, summary: Path | str) -> None:
     """Write the run's summary, or report failed cells and exceeded thresholds.
 
     Placeholders of failed cells are removed, so that the next call of the workflow tries them again.

@@ -13,16 +13,17 @@ from nstcore.config.loader import parse_config
 from nstcore.errors import UserError
 from nstcore.jobs.packed import pack_batch, unpack
 from nstcore.plan.plan import Plan
+from nstcore.plan.snapshot import write_snapshot
 
 
-def archive(folder: Path, *names: str) -> Path:
+def archive(folder: Path, *names: str) -> str:
     path = folder / "some.tar"
     with tarfile.open(path, "w") as tar:
         for name in names:
             member = tarfile.TarInfo(name)
             member.size, member.mode = 3, 0o444
             tar.addfile(member, io.BytesIO(b"new"))
-    return path
+    return str(path)
 
 
 def test_files_go_into_the_folders_that_are_asked_for(tmp_path: Path) -> None:
@@ -60,6 +61,7 @@ def test_an_image_to_start_from_must_be_within_reach(
     settings = {"init": "file", "init_file": str(tmp_path / "start.png")}
     images = {"contents": {"cat": "cat.png"}, "styles": {"night": "night.png"}}
     plan = Plan(parse_config({**images, "settings": settings, "device": "cpu"}))
+    write_snapshot(plan)
     with pytest.raises(UserError, match=r"init_file: .*start.png: without a shared file system"):
-        pack_batch(plan, "batches", "all", tmp_path / "sent.tar")
+        pack_batch(plan, "batches", "all", str(tmp_path / "sent.tar"))
     assert not (tmp_path / "sent.tar").exists()

@@ -96,7 +96,7 @@ def test_many_inputs_are_prepared_by_several_jobs(make_files: MakeFiles) -> None
     manifests = files.grid_inputs()["contents"]
     assert len(manifests) == 4
     parts = [Path(path).stem for path in manifests]
-    found = [name for part in parts for name in files.contents_of(part)]
+    found = [name for part in parts for name in files.contents[part]]
     assert sorted(found) == sorted(files.plan.contents)
 
 

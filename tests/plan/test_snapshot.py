@@ -15,7 +15,14 @@ from PIL import Image
 from nstcore.config.loader import parse_config
 from nstcore.errors import ConfigError
 from nstcore.plan.plan import Plan
-from nstcore.plan.snapshot import PLAN_FILE, open_plan, read_frozen_plan, read_plan, write_snapshot
+from nstcore.plan.snapshot import (
+    PLAN_FILE,
+    open_plan,
+    plan_of_batch,
+    read_frozen_plan,
+    read_plan,
+    write_snapshot,
+)
 from nstcore.store import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +143,17 @@ def test_a_snapshot_without_its_plan_is_read_too(raw: dict[str, Any], how: str) 
         path.write_text(path.read_text().replace("- 1.0e+30", "- 1.0e+29"))
         plan = read_plan(path)
     assert dict(read_frozen_plan(path).batches) == dict(plan.batches)
+
+
+def test_a_batch_alone_is_the_same_batch(raw: dict[str, Any], tmp_path: Path) -> None:
+    plan = Plan(parse_config(raw))
+    snapshot, alone = write_snapshot(plan), tmp_path / "node" / "config.yaml"
+    for name, cells in plan.batches.items():
+        files.write_bytes(alone, snapshot.read_bytes())
+        files.write_bytes(alone.with_name(PLAN_FILE), plan_of_batch(snapshot, name))
+        own = read_frozen_plan(alone)
+        assert list(own.batches) == [name]
+        assert own.digest_of(own.batches[name]) == plan.digest_of(cells)
 
 
 def test_neither_a_new_picture_nor_an_edit_changes_it(raw: dict[str, Any]) -> None:

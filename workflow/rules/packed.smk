@@ -12,7 +12,7 @@ else:
     AT_HOME = {"stylize": STYLIZE}
     if PLAN.config.refine is not None:
         AT_HOME["refine"] = REFINE
-    PACKED = PackedRule(AT_HOME.values())
+    PACKED = PackedRule(*AT_HOME.values())
     workflow.ruleorder("unpack_batch", *AT_HOME)
 
 
@@ -35,7 +35,7 @@ rule pack_batch:
     log:
         f"{RUN}/logs/pack_batch/{{stage}}/{{part}}.log",
     params:
-        cells=None if ON_NODE else PACKED.cells,
+        batch=None if ON_NODE else PACKED.state,
     script:
         "../scripts/pack_batch.py"
 
@@ -51,7 +51,7 @@ rule stylize_packed:
     resources:
         **({} if ON_NODE else PACKED.resources),
     params:
-        cells=None if ON_NODE else PACKED.cells,
+        batch=None if ON_NODE else PACKED.state,
         algorithm=[ALGORITHM, EVALUATION],
     script:
         "../scripts/stylize_packed.py"

@@ -17,7 +17,7 @@ rule prepare_contents:
     resources:
         **LIGHT_JOB,
     params:
-        contents=lambda wildcards: FILES.contents_of(wildcards.part),
+        contents=lambda wildcards: FILES.contents[wildcards.part],
         background=PLAN.config.background,
         sizes=PLAN.sizes,
         preserve_alpha=PLAN.config.output.preserve_alpha,
@@ -38,7 +38,7 @@ rule prepare_styles:
     resources:
         **LIGHT_JOB,
     params:
-        styles=lambda wildcards: FILES.styles_of(wildcards.part),
+        styles=lambda wildcards: FILES.styles[wildcards.part],
         background=PLAN.config.background,
         sources=state_of(FILES.style_sources),
     script:

@@ -15,7 +15,7 @@ rule style_targets:
         gpu=1 if PLAN.config.device == "cuda" else 0,
     params:
         targets=list(PLAN.targets),
-        shares=lambda wildcards: FILES.shares(FILES.styles_of(wildcards.part)),
+        shares=lambda wildcards: FILES.shares(FILES.styles[wildcards.part]),
         statistics=STATISTICS,
         refined=False,
     script:

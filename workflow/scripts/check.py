@@ -1,6 +1,4 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.results.finalize import finalize
 
-run_job(snakemake, finalize, summary=Path(snakemake.output[0]))
+run_job(snakemake, finalize, summary=snakemake.output[0])

@@ -1,6 +1,4 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.jobs.prepare import write_grid
 
-run_job(snakemake, write_grid, path=Path(snakemake.output[0]))
+run_job(snakemake, write_grid, path=snakemake.output[0])

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.jobs.workflow_jobs import make_contents
 
@@ -7,6 +5,6 @@ run_job(
     snakemake,
     make_contents,
     part=snakemake.wildcards.part,
-    manifest=Path(snakemake.output[0]),
+    manifest=snakemake.output[0],
     refined=snakemake.params.refined,
 )

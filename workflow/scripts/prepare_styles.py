@@ -1,7 +1,5 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.jobs.workflow_jobs import make_styles
 
-part, manifest = snakemake.wildcards.part, Path(snakemake.output[0])
+part, manifest = snakemake.wildcards.part, snakemake.output[0]
 run_job(snakemake, make_styles, part=part, manifest=manifest)

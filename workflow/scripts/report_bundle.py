@@ -1,6 +1,4 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.report.outputs import bundle_report
 
-run_job(snakemake, bundle_report, folder=Path(snakemake.output[0]))
+run_job(snakemake, bundle_report, folder=snakemake.output[0])

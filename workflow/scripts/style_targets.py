@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.jobs.workflow_jobs import make_style_targets
 
@@ -7,7 +5,7 @@ run_job(
     snakemake,
     make_style_targets,
     part=snakemake.wildcards.part,
-    manifest=Path(snakemake.output[0]),
+    manifest=snakemake.output[0],
     threads=snakemake.threads,
     refined=snakemake.params.refined,
 )

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from nstcore.jobs.job import run_job
 from nstcore.jobs.workflow_jobs import make_batch
 
@@ -8,6 +6,6 @@ run_job(
     make_batch,
     stage=snakemake.params.stage,
     part=snakemake.wildcards.part,
-    manifest=Path(snakemake.output[0]),
+    manifest=snakemake.output[0],
     threads=snakemake.threads,
 )

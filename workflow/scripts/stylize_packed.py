@@ -4,7 +4,7 @@ from nstcore.jobs.job import run_job
 from nstcore.jobs.packed import make_packed_batch, unpack
 from nstcore.plan.snapshot import snapshot_of
 
-archive = Path(snakemake.input[0])
+archive = snakemake.input[0]
 # The plan itself comes with it.
 unpack(archive, {"run": snapshot_of(snakemake.config).parent, "work": Path()})
 run_job(
@@ -12,6 +12,6 @@ run_job(
     make_packed_batch,
     **snakemake.wildcards,
     archive=archive,
-    made=Path(snakemake.output[0]),
+    made=snakemake.output[0],
     threads=snakemake.threads,
 )
