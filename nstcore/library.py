@@ -152,7 +152,7 @@ def stylize(
     if chosen.init_file is not None:
         task = replace(task, start=color_content(chosen, load_image(chosen.init_file)))
 
-    def report(_label: str, done: int, total: int, losses: Losses) -> None:
+    def report(_labels: Sequence[str], done: int, total: int, losses: Losses) -> None:
         if progress is not None:
             progress(done, total, float(losses.content.mean()), float(losses.style.mean()))
 

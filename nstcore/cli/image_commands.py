@@ -174,7 +174,7 @@ def progress_bar(console: Console) -> Iterator[ShowProgress]:
     ) as bar:
         task = bar.add_task("", total=None)
 
-        def show(label: str, done: int, total: int, losses: Losses) -> None:
+        def show(_labels: Sequence[str], done: int, total: int, losses: Losses) -> None:
             content, style = float(losses.content.mean()), float(losses.style.mean())
             text = f"content {content:.4f}  style {style:.4f}"
             bar.update(task, completed=done, total=total, description=text)

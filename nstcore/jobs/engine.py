@@ -21,7 +21,7 @@ from nstcore.errors import Preempted, UserError
 from nstcore.jobs.background import Prefetcher
 from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
 from nstcore.jobs.device_models import DeviceModels
-from nstcore.jobs.job import ShutdownSignal
+from nstcore.jobs.job import ShutdownSignal, label_text
 from nstcore.resources.device import (
     bind_threads,
     choose_device,
@@ -103,8 +103,8 @@ class Failure(NamedTuple):
     out_of_memory: bool
 
 
-Progress = Callable[[str, int, int, Losses], None]
-"""Called with a label, iterations done, iterations in all, and current losses."""
+Progress = Callable[[Sequence[str], int, int, Losses], None]
+"""Called with the labels of images, iterations done, iterations in all, and current losses."""
 
 ClaimCallback = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 """Called with the indices of requests that are about to be made together; returns those to make now and
@@ -302,10 +302,9 @@ class Engine(DeviceModels):
         progress: Progress | None,
     ) -> list[Result]:
         members = [requests[i] for i in batch.items]
-        first, count = members[0], len(members)
+        first, labels = members[0], [one.label for one in members]
         encoder = self.encoder(first.settings, first.weights, first.settings.layers, half=self.half)
-        label = first.label if count == 1 else f"{first.label} and {count - 1} more"
-        log.info("%s: %d images on %s", label, count, describe(self.device))
+        log.info("%s: %d images on %s", label_text(labels), len(labels), describe(self.device))
         arrange_memory(self.device, batch.tile is not None)
         tasks = [
             replace(
@@ -318,7 +317,7 @@ class Engine(DeviceModels):
 
         def report(done: int, total: int, losses: Losses) -> None:
             if progress is not None:
-                progress(label, done, total, losses)
+                progress(labels, done, total, losses)
 
         with self.stop.listening():
             return stylize(

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstcore.jobs.job import progress_log
+from nstcore.jobs.job import label_text, progress_log
 from nstcore.plan.plan import Cell, Plan
 from nstcore.store.files import write_json
 
@@ -50,11 +50,12 @@ class Heartbeat:
         job: its id in the scheduler; None without one.
         started, updated: seconds since 1970.
         device: where images are optimized; None until the first.
-        label: the images that are being optimized.
+        label: the images that are being optimized, in a few words.
         iteration, iterations: of these, done and in all.
         together: how many these are.
         content, style: their mean losses, without weights.
         waits: the job that this one waits for, in words; None while it makes something itself.
+        images: paths in the run's folder of those that are being optimized.
     """
 
     batch: str
@@ -72,6 +73,7 @@ class Heartbeat:
     content: float | None = None
     style: float | None = None
     waits: str | None = None
+    images: Sequence[str] = ()
 
 
 def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -100,14 +102,15 @@ class HeartbeatWriter:
         self._heartbeat.updated = time.time()
         return asdict(self._heartbeat)
 
-    def __call__(self, label: str, done: int, total: int, losses: Losses) -> None:
+    def __call__(self, labels: Sequence[str], done: int, total: int, losses: Losses) -> None:
         """Note how far an image is, or several; see :data:`nstcore.jobs.engine.Progress`."""
         noted = self._heartbeat
-        noted.label, noted.iteration, noted.iterations, noted.waits = label, done, total, None
+        noted.label, noted.images, noted.waits = label_text(labels), labels, None
+        noted.iteration, noted.iterations = done, total
         noted.device = str(losses.content.device)
         noted.together = losses.content.numel()
         self._losses = losses
-        self._to_log(label, done, total, losses)
+        self._to_log(labels, done, total, losses)
 
     def waits(self, holder: str) -> None:
         """Note that another job makes what this one needs."""

@@ -137,18 +137,23 @@ def _recording_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def progress_log(interval: float = 10.0) -> Callable[[str, int, int, Losses], None]:
+def label_text(labels: Sequence[str]) -> str:
+    """Images that are made together, in a few words."""
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
+
+
+def progress_log(interval: float = 10.0) -> Callable[[Sequence[str], int, int, Losses], None]:
     """A progress callback that writes a line to the log every so many seconds."""
     started = last = time.monotonic()
-    current = ""
+    current: Sequence[str] = ()
 
-    def report(label: str, done: int, total: int, losses: Losses) -> None:
+    def report(labels: Sequence[str], done: int, total: int, losses: Losses) -> None:
         nonlocal started, last, current
         if _interrupts:
             raise KeyboardInterrupt
         now = time.monotonic()
-        if label != current:
-            current, started, last = label, now, now
+        if labels != current:
+            current, started, last = labels, now, now
             return
         if now - last < interval and done < total:
             return
@@ -156,7 +161,7 @@ def progress_log(interval: float = 10.0) -> Callable[[str, int, int, Losses], No
         left = (now - started) * (total - done) / max(done, 1)
         log.info(
             "%s: iteration %d of %d, about %.0f s left, content %.4g, style %.4g",
-            label,
+            label_text(labels),
             done,
             total,
             left,

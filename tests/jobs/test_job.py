@@ -78,10 +78,10 @@ def test_an_interrupt_that_was_swallowed_is_remembered(
     before = signal.getsignal(signal.SIGINT)
 
     def work() -> None:
-        report("a picture", 1, 10, losses)
+        report(["a picture"], 1, 10, losses)
         with contextlib.suppress(BaseException):
             signal.raise_signal(signal.SIGINT)
-        report("a picture", 2, 10, losses)
+        report(["a picture"], 2, 10, losses)
 
     with pytest.raises(SystemExit) as caught, job(frozen, "job.log"):
         work()

@@ -188,6 +188,9 @@ def test_half_a_record_is_none_and_half_a_state_too(plan: Plan, look: Look) -> N
 # --- what jobs write ---------------------------------------------------------------------------------
 
 
+CELLS = ["a cell", "b", "c", "d", "e", "f"]
+
+
 def losses() -> Any:
     return SimpleNamespace(content=torch.ones(1), style=torch.ones(1))
 
@@ -198,11 +201,12 @@ def test_a_job_says_what_it_does_and_takes_it_back(plan: Plan) -> None:
     with write_heartbeats(
         plan, cells, interval=0.01, environment={"SLURM_JOB_ID": "12"}
     ) as progress:
-        progress("a cell and 5 more", 7, 40, losses())
+        progress(CELLS, 7, 40, losses())
         [state] = until(lambda: [one for one in read_heartbeats(run) if one.iteration])
     assert (state.batch, state.cells, state.job) == (cells[0].batch, 6, "12")
     assert (state.host, state.pid) == (platform.node(), os.getpid())
     assert (state.label, state.iteration, state.iterations) == ("a cell and 5 more", 7, 40)
+    assert state.images == CELLS
     assert state.device == "cpu"
     assert read_heartbeats(run) == []
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
@@ -216,10 +220,10 @@ def test_a_job_says_for_whom_it_waits_until_it_goes_on(plan: Plan) -> None:
         return "\n".join(status_lines(Watcher(run).look()))
 
     with write_heartbeats(plan, cells, interval=0.01) as watch:
-        watch("a cell", 7, 40, losses())
+        watch(["a cell"], 7, 40, losses())
         watch.waits("process 12 on n1")
         until(lambda: "waits for process 12 on n1, which makes the same cells" in lines())
-        watch("another cell", 1, 40, losses())
+        watch(["another cell"], 1, 40, losses())
         until(lambda: "iteration 1 of 40" in lines())
         assert "waits" not in lines()
 
@@ -240,7 +244,7 @@ def test_a_job_that_fails_takes_it_back_too(plan: Plan) -> None:
 def test_no_job_fails_because_its_state_cannot_be_written(plan: Plan) -> None:
     (Path(plan.config.run_dir) / heartbeat.FOLDER).write_text("no folder")
     with write_heartbeats(plan, list(plan.cells()), interval=0.01) as progress:
-        progress("a cell", 1, 2, losses())
+        progress(["a cell"], 1, 2, losses())
 
 
 def test_a_state_of_a_later_version_is_read_as_far_as_it_is_known(plan: Plan) -> None:
