@@ -17,8 +17,9 @@ from nstcore.config.strict import ID_PATTERN
 from nstcore.errors import StoreError
 from nstcore.plan import paths
 from nstcore.plan.batching import LOCAL_MINUTES, bucket, power_of_two, split_inputs
-from nstcore.plan.plan import Cell, Plan, by_batch
-from nstcore.plan.refine import FOLDER, refined
+from nstcore.plan.cost_model import cell_seconds, job_seconds
+from nstcore.plan.plan import Cell, Plan
+from nstcore.plan.refine import FOLDER, most_selected, refined
 from nstcore.resources import requests
 from nstcore.store.files import digest
 
@@ -50,11 +51,7 @@ def state_of(
 
     It does not ask for the rule's input: Snakemake makes no job again for parameters that follow from it.
     """
-
-    def state(wildcards: Wildcards) -> list[list[int] | None]:
-        return [source_state(file) for file in source(wildcards)]
-
-    return state
+    return lambda wildcards: [source_state(file) for file in source(wildcards)]
 
 
 SELECTION = f"{FOLDER}/promoted.tsv"
@@ -220,12 +217,9 @@ class CellsRule:
     def inputs(self, wildcards: Wildcards) -> Files:
         """What the cells of a job are made and evaluated from."""
         cells = self.cells(wildcards)
-        contents, styles = (
-            {getattr(cell, axis) for cell in cells} for axis in ("content", "style")
-        )
-        return self.files.cell_inputs(
-            sorted(contents), sorted(styles), refined=self.stage == FOLDER
-        )
+        contents = sorted({cell.content for cell in cells})
+        styles = sorted({cell.style for cell in cells})
+        return self.files.cell_inputs(contents, styles, refined=self.stage == FOLDER)
 
     def digest(self, wildcards: Wildcards) -> str:
         """Changes when a cell of the job does; the cells themselves would fill the metadata."""
@@ -259,42 +253,61 @@ class RefineRule(CellsRule):
 
     def __init__(self, files: RunFiles) -> None:
         super().__init__(files)
-        self._selected: tuple[object, dict[str, list[Cell]]] = (None, {})
+        self._selected: tuple[object, set[str]] = (None, set())
 
     @cached_property
     def _counts(self) -> dict[str, int]:
         """Batch -> into how many parts it is divided, so that none takes much longer than a batch."""
-        minutes = self.plan.config.cluster.target_minutes or LOCAL_MINUTES
-        return {
-            batch: power_of_two(requests.expected_seconds(self.plan, cells) / (60 * minutes))
-            for batch, cells in by_batch(self.plan.most_refined).items()
-        }
+        config, encoder = self.plan.config, self.plan.evaluation["encoder"]
+        known: dict[int, float] = {}
+        taken: dict[str, list[float]] = {}
+        for cell in most_selected(config, self.plan.refinable):
+            # Refined cells of the same settings differ only in the image that they start from.
+            if id(cell.settings) not in known:
+                settings = refined(config, cell).settings
+                known[id(cell.settings)] = cell_seconds(config, settings, encoder)
+            taken.setdefault(cell.batch, []).append(known[id(cell.settings)])
+        longest = 60 * (config.cluster.target_minutes or LOCAL_MINUTES)
+        return {batch: power_of_two(job_seconds(cells) / longest) for batch, cells in taken.items()}
 
     @property
-    def parts(self) -> dict[str, list[Cell]]:
-        """Part -> its refined cells; of the cells that the grid has selected last."""
-        table = source_state(f"{self.plan.config.run_dir}/{SELECTION}")
-        if self._selected[0] != table:
-            found: dict[str, list[Cell]] = {}
-            for _, cell in selected_cells(self.plan):
-                part, count = cell.batch.removeprefix(f"{FOLDER}/"), self._counts[cell.batch]
-                part = part if count == 1 else f"{part}/{bucket(cell.image, count)}"
-                found.setdefault(part, []).append(replace(cell, batch=f"{FOLDER}/{part}"))
-            self._selected = table, found
-        return self._selected[1]
+    def parts(self) -> list[str]:
+        """The parts that have a selected cell; each is named after its batch."""
+        cells = _selected_cells(self.plan)
+        return list(dict.fromkeys(_part(cell, self._counts[cell.batch]) for cell in cells))
 
     def manifests(self) -> list[str]:
         """The manifests of all parts."""
         return [self.files.manifest(FOLDER, part) for part in self.parts]
 
     def cells(self, wildcards: Wildcards) -> Sequence[Cell]:
-        """The refined cells of a part."""
-        return self.parts[wildcards["part"]]
+        """The refined cells of a part; no other batch is read."""
+        table = source_state(f"{self.plan.config.run_dir}/{SELECTION}")
+        if table is None or self._selected[0] != table:
+            self._selected = table, set(_selected_images(self.plan))
+        part = wildcards["part"]
+        batch = self._batch(part)
+        count = 1 if part == batch else int(part.rpartition("of")[2])
+        return [
+            replace(refined(self.plan.config, cell), batch=f"{FOLDER}/{part}")
+            for cell in self.plan.batches[batch]
+            if cell.image in self._selected[1] and _part(cell, count) == part
+        ]
 
     def inputs(self, wildcards: Wildcards) -> Files:
         """What the cells are made and evaluated from; the small images by the manifest of their batch."""
-        batch = self.cells(wildcards)[0].batch.removeprefix(f"{FOLDER}/")
-        return {**super().inputs(wildcards), "batch": [self.files.manifest("batches", batch)]}
+        batch = [self.files.manifest("batches", self._batch(wildcards["part"]))]
+        return {**super().inputs(wildcards), "batch": batch}
+
+    def _batch(self, part: str) -> str:
+        return part if part in self.plan.batches else part.rpartition("/")[0]
+
+
+def _part(cell: Cell, count: int) -> str:
+    """The part of its batch, of so many, that a cell is refined in."""
+    if count == 1:
+        return cell.batch
+    return f"{cell.batch}/{bucket(cell.image.replace('cells', FOLDER, 1), count)}"
 
 
 def cells_rule(plan: Plan, stage: str) -> CellsRule:
@@ -339,23 +352,28 @@ def selected_cells(plan: Plan) -> list[tuple[Cell, Cell]]:
     Raises:
         StoreError: the table of selected cells cannot be read, or is of another plan.
     """
+    return [(cell, refined(plan.config, cell)) for cell in _selected_cells(plan)]
+
+
+def _selected_images(plan: Plan) -> list[str]:
+    """The selected images, as they are in the grid."""
     table = Path(plan.config.run_dir) / SELECTION
     try:
         with open(table, encoding="utf-8", newline="") as file:
-            images = [row["image"] for row in csv.DictReader(file, delimiter="\t")]
+            rows = list(csv.DictReader(file, delimiter="\t"))
+            return [row["image"].replace(FOLDER, "cells", 1) for row in rows]
     except (OSError, KeyError, UnicodeDecodeError) as error:
         raise StoreError(f"{table}: cannot be read ({error}); delete it and run again") from None
-    known = {cell.image.removeprefix("cells/"): cell for cell in plan.refinable}
-    found: list[tuple[Cell, Cell]] = []
-    for image in images:
-        cell = known.get(image.removeprefix(f"{FOLDER}/"))
-        if cell is None:
-            raise StoreError(f"{table}: {image} is no cell of this run; delete it and run again")
-        found.append((cell, refined(plan.config, cell)))
-    return found
+
+
+def _selected_cells(plan: Plan) -> list[Cell]:
+    known = {cell.image: cell for cell in plan.refinable}
+    images = _selected_images(plan)
+    if unknown := [image for image in images if image not in known]:
+        table, name = Path(plan.config.run_dir) / SELECTION, unknown[0].replace("cells", FOLDER, 1)
+        raise StoreError(f"{table}: {name} is no cell of this run; delete it and run again")
+    return [known[image] for image in images]
 
 
 def _guide_files(guide: str | Mapping[str, str] | None) -> list[str]:
-    if guide is None:
-        return []
-    return [guide] if isinstance(guide, str) else list(guide.values())
+    return [guide] if isinstance(guide, str) else list((guide or {}).values())

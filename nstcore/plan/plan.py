@@ -27,7 +27,7 @@ from nstcore.plan.overrides import (
     check_regions,
     named_regions,
 )
-from nstcore.plan.refine import candidates, cell_row, most_refined, refined
+from nstcore.plan.refine import candidates, cell_row, most_selected, refined
 from nstcore.store.files import digest
 
 __all__ = ["Cell", "Plan"]
@@ -157,7 +157,7 @@ class Plan:
     @cached_property
     def most_refined(self) -> list[Cell]:
         """As many refined cells as there can be."""
-        return most_refined(self.config, self.refinable)
+        return [refined(self.config, cell) for cell in most_selected(self.config, self.refinable)]
 
     @cached_property
     def refined_settings(self) -> list[Settings]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -95,18 +95,16 @@ def candidates(config: Config, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.image in chosen]
 
 
-def most_refined(config: Config, cells: Sequence[Cell]) -> list[Cell]:
-    """As many refined candidates as there can be; which ones the front will choose is not known yet."""
+def most_selected(config: Config, cells: Iterable[Cell]) -> Iterator[Cell]:
+    """As many candidates as can be selected; which ones the front will choose is not known yet."""
     if config.refine is None:
-        return []
+        return
     counts: Counter[Pair] = Counter()
-    found: list[Cell] = []
     for cell in cells:
         counts[cell.style, cell.content] += 1
         few = counts[cell.style, cell.content] <= config.refine.count
-        if config.refine.choose != PARETO or few:
-            found.append(refined(config, cell))
-    return found
+        if few or config.refine.choose != PARETO:
+            yield cell
 
 
 def cell_row(cell: Cell) -> dict[str, Any]:

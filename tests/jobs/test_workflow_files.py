@@ -131,7 +131,9 @@ def test_refined_cells_that_take_long_are_made_by_several_jobs(make_files: MakeF
     write_text("results/one/refined/promoted.tsv", "\n".join(["image", *names]))
     rule = RefineRule(files)
     assert len(rule.parts) > len(files.batches)
-    assert len({cell.batch for cells in rule.parts.values() for cell in cells}) == len(rule.parts)
+    cells = [rule.cells({"part": part}) for part in rule.parts]
+    assert len({cell.batch for part in cells for cell in part}) == len(rule.parts)
+    assert {rule.inputs({"part": part})["batch"][0] for part in rule.parts} <= {*files.batches}
     made = [cell.image for part in rule.parts for cell in rule.cells({"part": part})]
     assert sorted(made) == sorted(names)
     assert all(re.fullmatch(WILDCARDS["part"], part) for part in rule.parts)
