@@ -1,8 +1,9 @@
 """What a run shows on a terminal: a logger plugin of Snakemake, ``snakemake --logger nst``.
 
-On a terminal it is one screen, drawn anew every second: a bar of cells with the rate and the time left,
-what each running job does, and failures as they come.  Elsewhere it is a line for each percent of the
-jobs, and for each failure.  Snakemake's own text goes to its log in any case.
+On a terminal it is one screen, drawn anew every second: the stage, a bar of cells with the rate and the
+time left, what each running job does, and failures as they come.  Elsewhere it is a line for each stage,
+for each twentieth of the cells and tenth of the jobs, and for each failure.  Snakemake's own text goes to
+its log in any case.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from nstcore.errors import UserError
 from nstcore.jobs.job import QUIET_JOBS, TO_BE_CONTINUED
+from nstcore.plan import paths
 from nstcore.plan.values import format_duration
 from nstcore.results.status import JobState, Status, Watcher
 
@@ -35,12 +37,32 @@ RUN_FOLDER = "NST_RUN"
 
 NOTHING_TO_DO = "Nothing to be done"
 
+CELL_RULES = ("stylize", "stylize_packed", "refine")
+"""Rules whose jobs say themselves what they do."""
+
 JOB_EXCEPTIONS = ("RuleException", "CalledProcessErrorException")
 JOB_FAILED = ("Exiting because a job execution failed", "At least one job did not complete")
 """What Snakemake says of a failed job beside the failure itself."""
 
-BAR = 30
-"""Width of the bar, in characters."""
+STAGES = {
+    "preparing images": (
+        "prepare_contents",
+        "prepare_styles",
+        "prepare_encoder",
+        "grid",
+        "pack_batch",
+    ),
+    "computing style targets": ("style_targets",),
+    "optimizing": ("stylize", "stylize_packed", "unpack_batch"),
+    "refining": ("refine",),
+}
+"""What is going on while rules of these names run; else results are put together."""
+
+NARROW = 100
+"""Columns of a terminal below which words are left out."""
+
+JOB_STEP, CELL_STEP = 10, 5
+"""Percent between two lines where there is no terminal."""
 
 LOOK_SHARE = 0.05
 """Most of the time that goes into looking at the files of a run."""
@@ -60,10 +82,12 @@ class LogHandler(LogHandlerBase):
         self.console = Console(file=stream, highlight=False, markup=False)
         if self.common_settings.nocolor:
             self.console.no_color = True
-        self.began = time.monotonic()
-        self.jobs: dict[int, str] = {}
+        self.began, self.began_at = time.monotonic(), time.time()
+        self.jobs: dict[int, tuple[str, str]] = {}
         self.running: set[int] = set()
-        self.done = self.total = self.percent = 0
+        self.done = self.total = 0
+        self.said = {"jobs": 0, "cells": 0}
+        self.stage = ""
         self.nothing_to_do = False
         self.first: tuple[float, float] | None = None
         self.live: Live | None = None
@@ -88,24 +112,32 @@ class LogHandler(LogHandlerBase):
 
     def _handle(self, record: LogRecord, event: LogEvent | None) -> None:
         if self.common_settings.dryrun:
-            if record.levelno >= WARNING or event in (LogEvent.RUN_INFO, None):
-                self._say(self.format(record))
+            text = self.format(record)
+            # The list of jobs comes twice.
+            if (record.levelno >= WARNING or event in (LogEvent.RUN_INFO, None)) and (
+                text not in self.shown
+            ):
+                self.shown.add(text)
+                self._say(text)
             return
         values = record.__dict__
         if event == LogEvent.RUN_INFO:
             self._start(int(values["stats"].get("total", 0)))
         elif event == LogEvent.JOB_INFO:
-            words = [values["rule_name"], *map(str, values["wildcards"].values())]
-            self.jobs[values["jobid"]] = " ".join(words)
+            part = " ".join(map(str, values["wildcards"].values()))
+            self.jobs[values["jobid"]] = (values["rule_name"], part)
+            self._begin_stage()
         elif event == LogEvent.JOB_STARTED:
             self.running.update(values["jobs"])
+            self._begin_stage()
         elif event == LogEvent.JOB_FINISHED:
             self.running.discard(values["job_id"])
         elif event == LogEvent.PROGRESS:
-            self._progress(values["done"], values["total"])
+            self.done, self.total = values["done"], values["total"]
+            self._say_part("jobs", self.done, self.total, JOB_STEP)
         elif event == LogEvent.JOB_ERROR:
             self.running.discard(values["jobid"])
-            job, reason = self.jobs.get(values["jobid"]), _reason(values["log"])
+            job, reason = self._job_name(values["jobid"]), _reason(values["log"])
             if reason.startswith(TO_BE_CONTINUED):
                 self._say(f"stopped: {job}: {reason}", "yellow")
             else:
@@ -122,13 +154,14 @@ class LogHandler(LogHandlerBase):
         return kind in JOB_EXCEPTIONS or any(known in text for known in JOB_FAILED)
 
     def _say(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style), soft_wrap=True)
+        # A terminal breaks lines within words; in a file a message is one line.
+        self.console.print(Text(text, style), soft_wrap=not self.console.is_terminal)
 
     def _start(self, total: int) -> None:
         self.total = total
+        # What jobs say is in their logs: here it would be said twice, or written over the screen.
+        os.environ[QUIET_JOBS] = "1"
         if self.live is None and self.console.is_terminal:
-            # What jobs say would be written over the screen; it is in their logs.
-            os.environ[QUIET_JOBS] = "1"
             self.live = Live(
                 console=self.console,
                 auto_refresh=False,
@@ -139,12 +172,28 @@ class LogHandler(LogHandlerBase):
         if not self.thread.is_alive():
             self.thread.start()
 
-    def _progress(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
+    def _job_name(self, job: int) -> str:
+        rule, part = self.jobs.get(job, ("", ""))
+        return rule if part in ("", "all") else f"{rule} {part}"
+
+    def _begin_stage(self) -> None:
+        """Note the stage of the jobs that run; where there is no terminal, say it when it changes."""
+        rules = [self.jobs[job][0] for job in self.running if job in self.jobs]
+        if not rules:
+            return
+        stages = [stage for stage, names in STAGES.items() if set(names) & set(rules)]
+        stage = stages[-1] if stages else "making tables, sheets and report"
+        if stage != self.stage:
+            self.stage = stage
+            if self.live is None:
+                self._say(stage)
+
+    def _say_part(self, things: str, done: int, total: int, step: int, more: str = "") -> None:
+        """Say how much is done where there is no terminal, in steps of some percent."""
         percent = 100 * done // max(1, total)
-        if self.live is None and percent > self.percent:
-            self._say(f"{done} of {total} jobs done ({percent} %)")
-        self.percent = percent
+        if self.live is None and percent >= self.said[things] + step:
+            self._say(f"{done} of {total} {things} done ({percent} %){more}")
+            self.said[things] = percent
 
     # --- the screen ------------------------------------------------------------------------------
 
@@ -162,66 +211,108 @@ class LogHandler(LogHandlerBase):
     def _look(self) -> None:
         try:
             if self.watcher is None and self.run is not None:
-                self.watcher = Watcher(self.run)
+                self.watcher = Watcher(self.run, since=self.began_at)
             self.status = None if self.watcher is None else self.watcher.look()
         except (OSError, UserError):  # it has not begun, or its files are being replaced
             return
-        for image, reason in self.status.failures if self.status else ():
+        if self.status is None:
+            return
+        new: dict[str, list[str]] = {}
+        for image, reason in self.status.failures:
             if image not in self.shown:
                 self.shown.add(image)
-                self._say(f"failed: {image}: {reason}", "red")
+                new.setdefault(reason, []).append(image)
+        for reason, (first, *others) in new.items():  # one damaged style fails many cells
+            more = f" and {len(others)} more" if others else ""
+            self._say(f"failed: {first}{more}: {reason}", "red")
+        left = self._time_left(self.status)
+        made = self.status.done + self.status.failed
+        self._say_part("cells", made, self.status.cells, CELL_STEP, left and f", {left}")
 
     def _screen(self) -> RenderableType:
         """The lines at the bottom of the terminal."""
-        status, now = self.status, time.monotonic()
-        screen = Table.grid(padding=(0, 1))
-        if status is None or status.done + status.failed == status.cells:
-            bar = ProgressBar(max(1, self.total), self.done, width=BAR)
-            screen.add_row(bar, f"{self.done} of {self.total} jobs", _clock(now - self.began))
+        status, clock = self.status, _clock(time.monotonic() - self.began)
+        bar = Table.grid(padding=(0, 1))
+        width = 20 if self.console.width < NARROW else 40
+        made = 0 if status is None else status.done + status.failed
+        if status is None or made == status.cells:
+            done, total, words = float(self.done), self.total, f"{self.done} of {self.total} jobs"
         else:
-            made = status.done + status.failed
-            bar = ProgressBar(status.cells, self._progress_of(status), width=BAR)
-            cells = Text(f"{made} of {status.cells} cells", "bold")
-            screen.add_row(
-                bar, cells, _clock(now - self.began), Text(self._time_left(status), "bold")
+            done, total = status.failed + self._progress_of(status), status.cells
+            words = f"{made} of {total} cells"
+        row: list[RenderableType] = [
+            ProgressBar(
+                max(1, total), done, width=width, complete_style="green", finished_style="green"
             )
-        return Group(screen, *self._job_lines(status))
+        ]
+        row += [Text(words, "bold"), clock]
+        if status is not None and status.failed:
+            row.append(Text(f"{status.failed} failed", "red"))
+        if status is not None and made < status.cells and (left := self._time_left(status)):
+            row += [Text(left, "bold"), Text(self._rate(status), "dim")]
+        bar.add_row(*row)
+        head = Text.assemble((str(self.run.name if self.run else ""), "bold"), "  ", self.stage)
+        head.truncate(self.console.width, overflow="ellipsis")
+        return Group(head, bar, *self._job_lines(status))
 
     def _progress_of(self, status: Status) -> float:
-        """How many cells are made; those that are being optimized count in part."""
+        """How many cells are made, without failed ones; those that are being optimized count in part."""
         part = (
-            job.beat.together * job.beat.iteration / job.beat.iterations
+            job.beat.iteration / job.beat.iterations
             for job in status.jobs
             if job.state == "running" and job.beat.iterations > 0
+            for image in job.beat.images
+            # Else it is counted already, and the job has not begun with others yet.
+            if not paths.record_path(f"{self.run}/{image}").is_file()
         )
-        return min(status.cells, status.done + status.failed + sum(part))
+        return min(status.cells - status.failed, status.done + sum(part))
 
-    def _time_left(self, status: Status) -> str:
-        """At the rate since cells were first seen to be made."""
+    def _seconds_per_cell(self, status: Status) -> float | None:
+        """Since the first began; None until some time has passed."""
         now, made = time.monotonic(), self._progress_of(status)
-        if self.first is None:
+        begins = not any(job.beat.iterations for job in status.jobs)
+        if self.first is None or (begins and made <= self.first[1]):
             self.first = (now, made)
         since, before = self.first
-        if made <= before or now - since < 3:
+        return None if made <= before or now - since < 3 else (now - since) / (made - before)
+
+    def _time_left(self, status: Status) -> str:
+        each = self._seconds_per_cell(status)
+        left = status.cells - status.failed - self._progress_of(status)
+        return "" if each is None or not left else f"{format_duration(left * each)} left"
+
+    def _rate(self, status: Status) -> str:
+        each = self._seconds_per_cell(status)
+        if each is None:
             return ""
-        left = (status.cells - made) * (now - since) / (made - before)
-        return f"{format_duration(left)} left"
+        unit, seconds = next(
+            (one for one in (("s", 1), ("min", 60)) if one[1] >= each), ("h", 3600)
+        )
+        return f"{seconds / each:.1f} cells/{unit}"
 
     def _job_lines(self, status: Status | None) -> Iterator[Text]:
         jobs = status.jobs if status else []
         known = {job.beat.batch for job in jobs}
+        running = [job for job in sorted(self.running) if job in self.jobs]
         lines = [
-            Text.assemble(("● ", "green"), name)
-            for name in (self.jobs.get(job, "") for job in sorted(self.running))
-            if name and name.partition(" ")[2] not in known
+            (Text.assemble(("● ", "green"), self._job_name(job)), Text())
+            for job in running
+            if self.jobs[job][1] not in known or self.jobs[job][0] not in CELL_RULES
         ]
-        lines += map(_job_line, jobs)
-        most = max(3, self.console.height - 4)
+        lines += [_job_line(job, self.console.width < NARROW) for job in jobs]
+        most = max(3, self.console.height - 5)
         if len(lines) > most:
-            lines[most - 1 :] = [Text(f"  and {len(lines) - most + 1} more jobs", "dim")]
-        for line in lines:
-            line.truncate(self.console.width, overflow="ellipsis")
-            yield line
+            more = Text(f"  and {len(lines) - most + 1} more jobs", "dim")
+            lines[most - 1 :] = [(more, Text())]
+        numbers = max((line[1].cell_len for line in lines), default=0)
+        names = min(
+            self.console.width - numbers, max((name.cell_len for name, _ in lines), default=0)
+        )
+        for name, number in lines:
+            name.truncate(
+                names if number else self.console.width, overflow="ellipsis", pad=bool(number)
+            )
+            yield name + number
 
     def close(self) -> None:
         """Leave the terminal readable, and say where the results are."""
@@ -254,31 +345,35 @@ class LogHandler(LogHandlerBase):
 
 
 def _clock(seconds: float) -> Text:
-    return Text(f"{int(seconds) // 60}:{int(seconds) % 60:02d}", "dim")
+    minutes, rest = divmod(int(seconds), 60)
+    hours = f"{minutes // 60}:{minutes % 60:02d}" if minutes >= 60 else f"{minutes}"
+    return Text(f"{hours}:{rest:02d}", "dim")
 
 
-def _job_line(job: JobState) -> Text:
-    """One batch: what is optimized, how far it is, and its losses."""
+def _job_line(job: JobState, narrow: bool) -> tuple[Text, Text]:
+    """One batch: what is optimized, and how far it is with its losses."""
     beat = job.beat
     if job.state == "gone":
-        return Text(f"✗ {beat.batch}: its process on {beat.host} ended", "red")
-    line = Text.assemble(
-        (("● ", "green") if job.state == "running" else ("○ ", "yellow")), beat.batch
-    )
-    if beat.waits:
-        line.append(f"  waits for {beat.waits}")
-    elif beat.iterations:
-        more = f" +{beat.together - 1}" if beat.together > 1 else ""
-        image = Path(str(beat.label).partition(" and ")[0]).with_suffix("")
-        line.append(f"  {'/'.join(image.parts[1:])}{more}", "cyan")
-        line.append(f"  iteration {beat.iteration} of {beat.iterations}")
-        if beat.content is not None and beat.style is not None:
-            line.append(f"  content {beat.content:.3g}  style {beat.style:.3g}", "dim")
-    else:
-        line.append("  starts", "dim")
+        return Text(f"✗ {beat.batch}: its process on {beat.host} ended", "red"), Text()
+    batch = "stylize" if beat.batch == "all" else beat.batch
+    name = Text.assemble(("● ", "green") if job.state == "running" else ("○ ", "yellow"))
     if job.state == "silent":
-        line.append(f"  silent for {format_duration(job.quiet)}", "yellow")
-    return line
+        name.append(f"silent for {format_duration(job.quiet)}  ", "yellow")
+    if beat.waits or not beat.iterations:
+        what = f"waits for {beat.waits}" if beat.waits else f"starts, {beat.cells} cells"
+        return name.append(f"{batch}  ").append(what, "dim"), Text()
+    image = Path(beat.images[0] if beat.images else f"cells/{batch}")
+    name.append("/".join(image.with_suffix("").parts[1:]), "cyan")
+    if beat.together > 1:
+        name.append(f" +{beat.together - 1}", "cyan")
+    number = Text(f"  level {beat.level}/{beat.levels}" if beat.levels > 1 else "")
+    digits = len(str(beat.iterations))
+    number.append(
+        f"{'  ' if narrow else '  iteration '}{beat.iteration:>{digits}}/{beat.iterations}"
+    )
+    if beat.content is not None and beat.style is not None:
+        number.append(f"  content {beat.content:<5.3g}  style {beat.style:<6.3g}", "dim")
+    return name, number
 
 
 def _reason(logs: list[str]) -> str:

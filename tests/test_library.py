@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +155,44 @@ def test_an_encoder_gives_activations():
     assert encoder(image, ["relu3_1"])["relu3_1"].shape[2:] == (8, 12)
     with pytest.raises(ConfigError, match="compact"):
         load_encoder("compct")
+
+
+FAKE_TORCH = "import os; raise SystemExit('torch came with ' + os.environ['OMP_WAIT_POLICY'])"
+COMMAND = "import sys; from nstcore.cli import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "import nstcore; nstcore.load_encoder('compact')"],
+        ["-c", COMMAND, "stylize", "a.png", "b.png", "-o", "c.png"],
+    ],
+    ids=["library", "command"],
+)
+def test_threads_that_wait_give_their_core_away_before_torch_is_loaded(images, words, given):
+    (images / "torch").mkdir()
+    (images / "torch" / "__init__.py").write_text(FAKE_TORCH)
+    paths = os.pathsep.join([str(images), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_WAIT_POLICY": given}
+    if given is None:
+        del environment["OMP_WAIT_POLICY"]
+    said = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert said.stderr.splitlines()[-1] == f"torch came with {given or 'PASSIVE'}"
+
+
+@pytest.mark.parametrize(
+    "script", sorted(Path("workflow/scripts").absolute().glob("*.py")), ids=str
+)
+def test_jobs_import_the_library_before_all_others(script):
+    tree = ast.parse(script.read_text())
+    modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+    modules += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    others = [name for name in modules if name.partition(".")[0] not in sys.stdlib_module_names]
+    assert others
+    assert all(name.partition(".")[0] == "nstcore" for name in others)
 
 
 def test_importing_needs_no_torch_and_offers_what_it_says():

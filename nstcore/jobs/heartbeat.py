@@ -14,9 +14,10 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class Heartbeat:
         label: the images that are being optimized, in a few words.
         iteration, iterations: of these, done and in all.
         together: how many these are.
+        level, levels: of the pyramid, from 1; 0 until it is known.
         content, style: their mean losses, without weights.
         waits: the job that this one waits for, in words; None while it makes something itself.
         images: paths in the run's folder of those that are being optimized.
@@ -74,6 +76,8 @@ class Heartbeat:
     style: float | None = None
     waits: str | None = None
     images: Sequence[str] = ()
+    level: int = 0
+    levels: int = 0
 
 
 def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -86,11 +90,25 @@ def heartbeat_file(run: Path, batch: str) -> Path:
     return run / FOLDER / f"{hashlib.sha256(batch.encode()).hexdigest()[:16]}.json"
 
 
+def level_of(iterations: Sequence[int], done: int, total: int) -> tuple[int, int]:
+    """The level of a pyramid in which an iteration is, from 1, and how many levels there are.
+
+    Args:
+        iterations: of every level, coarse to fine.
+        done: iterations done in all levels.
+        total: iterations of the levels that are optimized; coarse ones may be left out.
+    """
+    left_out = next((n for n in range(len(iterations)) if sum(iterations[n:]) <= total), 0)
+    ends = list(accumulate(iterations[left_out:]))
+    return 1 + sum(end < done for end in ends[:-1]), len(ends)
+
+
 class HeartbeatWriter:
     """Notes what a job is doing: a progress callback, and one for waiting."""
 
-    def __init__(self, heartbeat: Heartbeat) -> None:
+    def __init__(self, heartbeat: Heartbeat, cells: Iterable[Cell]) -> None:
         self._heartbeat = heartbeat
+        self._settings = {cell.image: cell.settings for cell in cells}
         self._losses: Losses | None = None
         self._to_log = progress_log()
 
@@ -109,6 +127,8 @@ class HeartbeatWriter:
         noted.iteration, noted.iterations = done, total
         noted.device = str(losses.content.device)
         noted.together = losses.content.numel()
+        if settings := self._settings.get(labels[0]):
+            noted.level, noted.levels = level_of(settings.level_iterations(), done, total)
         self._losses = losses
         self._to_log(labels, done, total, losses)
 
@@ -133,7 +153,7 @@ def write_heartbeats(
     job = scheduler_job(environment)
     noted = Heartbeat(batch, len(cells), platform.node(), os.getpid(), job, now, now)
     path = heartbeat_file(Path(plan.config.run_dir), batch)
-    ended, writer = threading.Event(), HeartbeatWriter(noted)
+    ended, writer = threading.Event(), HeartbeatWriter(noted, cells)
     thread = threading.Thread(
         target=_write_until, args=(ended, path, writer, interval), name="heartbeat", daemon=True
     )

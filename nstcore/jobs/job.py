@@ -41,7 +41,7 @@ EXIT_PREEMPTED = 75
 TO_BE_CONTINUED = "to be continued"
 
 QUIET_JOBS = "NST_QUIET_JOBS"
-"""Environment variable that keeps jobs from writing to the terminal, where a run draws its screen."""
+"""Environment variable that keeps jobs from saying what the live view of their run says."""
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -226,9 +226,14 @@ def write_refusal(config: Config, cell: Cell, reason: str, evaluation: dict[str,
         image=None,
         metrics={},
         evaluation=evaluation,
+        created=_now(),
         **_identity(config.run, cell),
     )
     record.write(paths.record_path(place))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _new_record(cell: BatchCell, made: StylizeResult, /, **more: Any) -> CellRecord:
@@ -247,7 +252,7 @@ def _new_record(cell: BatchCell, made: StylizeResult, /, **more: Any) -> CellRec
             **{name: version(name) for name in PACKAGES},
             "python": platform.python_version(),
         },
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=_now(),
         **more,
     )
 

@@ -90,17 +90,22 @@ class _ReadRecord:
 class Watcher:
     """Watches the run of a folder: each record is read once, however often it looks.
 
+    Args:
+        run: the folder.
+        since: seconds since 1970.  Cells that failed before are waiting: they are tried again, unless the
+            configuration allows failures.
+
     Raises:
         UserError: no run has started there.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, since: float = 0.0) -> None:
         if not (run / SNAPSHOT).is_file():
             raise UserError(
                 f"{run}: no run has started there (it has no {SNAPSHOT}); give a run's folder, "
                 "such as results/demo"
             )
-        self.run = run
+        self.run, self.since = run, since
         self._records: dict[str, _ReadRecord] = {}
         self._plan_of: tuple[int, Plan] | None = None
 
@@ -109,7 +114,7 @@ class Watcher:
         now = time.time() if now is None else now
         plan = self._plan()
         cells = self._cells(plan)
-        self._read(cells)
+        self._read(cells, 0.0 if plan.config.allow_failures else self.since)
         jobs = [self._job(beat, cells, now) for beat in read_heartbeats(self.run)]
         live = {job.beat.batch for job in jobs if job.state == "running"}
         missing = [cell for cell in cells if cell.image not in self._records]
@@ -150,8 +155,8 @@ class Watcher:
                 cells += [refined for _, refined in selected_cells(plan)]
         return cells
 
-    def _read(self, cells: Iterable[Cell]) -> None:
-        """Read new records, and forget removed ones."""
+    def _read(self, cells: Iterable[Cell], since: float) -> None:
+        """Read new records, and forget removed ones and failures before a time."""
         before, self._records = self._records, {}
         for cell in cells:
             path = paths.record_path(self.run / cell.image)
@@ -165,7 +170,8 @@ class Watcher:
                     known = _ReadRecord(changed, record.status == "ok", reason, created)
             except (OSError, StoreError, ValueError):
                 continue  # missing or damaged
-            self._records[cell.image] = known
+            if known.ok or known.changed >= 1e9 * since:
+                self._records[cell.image] = known
 
     def _job(self, beat: Heartbeat, cells: Iterable[Cell], now: float) -> JobState:
         quiet = now - beat.updated

@@ -185,6 +185,25 @@ def test_half_a_record_is_none_and_half_a_state_too(plan: Plan, look: Look) -> N
     assert look(1).done == 1, "a record is read again when it has changed"
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_cells_that_failed_before_a_time_wait_unless_failures_are_allowed(
+    tmp_path: Path, allowed: bool
+) -> None:
+    sweep = {"axes": {"style_weight": [1, 2, 3]}}
+    plan = make_plan(tmp_path, sweep=sweep, allow_failures=allowed)
+    write_snapshot(plan)
+    first, second, *others = plan.cells()
+    for cell, status, changed in ((first, "failed", 10), (second, "ok", 10)):
+        record(plan, cell, 5, status)
+        os.utime(paths.record_path(Path(plan.config.run_dir) / cell.image), (changed, changed))
+    watcher = Watcher(Path(plan.config.run_dir), since=20)
+    status = watcher.look()
+    assert (status.done, status.failed) == (1, int(allowed))
+    assert status.waiting == len(others) + (not allowed)
+    record(plan, first, 6, "failed")
+    assert watcher.look().failed == 1
+
+
 # --- what jobs write ---------------------------------------------------------------------------------
 
 
@@ -210,6 +229,36 @@ def test_a_job_says_what_it_does_and_takes_it_back(plan: Plan) -> None:
     assert state.device == "cpu"
     assert read_heartbeats(run) == []
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
+
+
+def test_a_job_says_at_which_level_of_the_pyramid_it_is(plan: Plan) -> None:
+    [*_, cell] = small_and_large(plan)[1]
+    iterations = cell.settings.level_iterations()
+    assert len(iterations) > 1
+    with write_heartbeats(plan, [cell], interval=0.01) as progress:
+        progress([cell.image, "another"], iterations[0] + 1, sum(iterations), losses())
+        run = Path(plan.config.run_dir)
+        [state] = until(lambda: [one for one in read_heartbeats(run) if one.iteration])
+    assert (state.level, state.levels) == (2, len(iterations))
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "level"),
+    [
+        (0, 60, (1, 3)),
+        (10, 60, (1, 3)),
+        (11, 60, (2, 3)),
+        (60, 60, (3, 3)),
+        # The coarse levels of a panorama are left out.
+        (20, 50, (1, 2)),
+        (21, 50, (2, 2)),
+        (30, 30, (1, 1)),
+    ],
+)
+def test_the_level_follows_from_the_iteration(
+    done: int, total: int, level: tuple[int, int]
+) -> None:
+    assert heartbeat.level_of([10, 20, 30], done, total) == level
 
 
 def test_a_job_says_for_whom_it_waits_until_it_goes_on(plan: Plan) -> None:

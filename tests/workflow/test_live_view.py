@@ -24,7 +24,8 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 @pytest.fixture(scope="module")
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     bench = make_bench(contents=1, styles=1)
-    return bench.write(sweep={"axes": {"style_weight": [1, 10, 1e39]}}) and bench
+    settings = {**bench.config["settings"], "pyramid_start": 32}
+    return bench.write(settings=settings, sweep={"axes": {"style_weight": [1, 10, 1e39]}}) and bench
 
 
 class Terminal:
@@ -64,8 +65,8 @@ class Terminal:
 
 
 def without_breaks(shown: str) -> str:
-    """Lines are as long as the terminal is wide."""
-    return shown.replace("\r", "").replace("\n", "")
+    """A terminal gets lines that are broken between words."""
+    return " ".join(shown.split())
 
 
 @pytest.mark.parametrize("columns", [80, 140])
@@ -88,7 +89,10 @@ def test_a_terminal_shows_cells_jobs_and_failures(bench: Bench, columns: int) ->
 
 
 def test_elsewhere_lines_are_plain(bench: Bench) -> None:
-    bench.write(run="plain", allow_failures=True)
+    painting = bench.folder / "paintings" / "painting1.png"
+    (bench.folder / "broken.png").write_bytes(painting.read_bytes()[:500])
+    styles = {"painting1": "paintings/painting1.png", "broken": "broken.png"}
+    bench.write(run="plain", allow_failures=True, styles=styles)
     status, said = bench.nst("run", bench.file.name, *CORES)
     assert status == 0, said
     assert "\x1b" not in said
@@ -96,19 +100,27 @@ def test_elsewhere_lines_are_plain(bench: Bench) -> None:
     assert said.splitlines()[-1].startswith("Finished in ")
     assert said.splitlines()[-1].endswith("results/plain/report/index.html")
     assert "failed: cells/painting1/photo1/style_weight=1e+39.png" in said
+    [broken] = [line for line in said.splitlines() if "broken.png" in line]
+    assert broken.startswith(
+        "failed: cells/broken/photo1/style_weight=1.png and 2 more: broken.png: "
+    )
+    stages = ["preparing images", "computing style targets", "optimizing"]
+    stages.append("making tables, sheets and report")
+    assert [line for line in said.splitlines() if line in stages] == stages
+    assert re.search(r"^6 of 6 cells done \(100 %\)", said, re.MULTILINE)
     status, said = bench.nst("run", bench.file.name, *CORES)
     assert status == 0
     assert "Nothing to be done" in said.splitlines()[-1]
     status, said = bench.nst("run", bench.file.name, *CORES, "--dry-run", "--forceall")
     assert status == 0
-    assert re.search(r"^stylize +1$", said, re.MULTILINE), "a dry run lists its jobs"
+    assert len(re.findall(r"^stylize +2$", said, re.MULTILINE)) == 1, "a dry run lists its jobs"
 
 
 def test_ctrl_c_leaves_a_readable_screen(bench: Bench) -> None:
     settings = {**bench.config["settings"], "iterations": 3000}
-    bench.write(run="stopped", settings=settings)
+    bench.write(run="stopped", settings=settings, styles="paintings")
     terminal = Terminal(bench, 100)
-    terminal.read(until="iteration")
+    assert "level 1/" in terminal.read(until="iteration")
     os.killpg(terminal.process.pid, signal.SIGINT)
     shown = terminal.read()
     assert terminal.process.wait() != 0
