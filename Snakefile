@@ -83,4 +83,5 @@ if not ON_NODE:
 
     # From here on jobs read the snapshot: editing the configuration does not change a run that has begun.
     onstart:
+        note_owner(Path(RUN))
         write_snapshot(PLAN)

@@ -13,7 +13,11 @@ from typing import Any, NoReturn
 
 import nstcore
 from nstcore.errors import UserError
+from nstcore.jobs.run_process import remove_dead_lock
 from nstcore.plan.snapshot import read_plan
+
+NO_LOCK = ("-n", "--dry-run", "--dryrun", "--unlock", "--nolock", "--summary", "--report", "--lint")
+"""Options with which Snakemake locks nothing, or that are about its lock."""
 
 
 def add_parsers(commands: Any) -> None:
@@ -106,7 +110,10 @@ def check_slurm() -> None:
 def run_workflow(arguments: argparse.Namespace) -> NoReturn:
     """Check a configuration, then become Snakemake, so that signals reach only Snakemake."""
     # Snakemake would wrap the same mistakes in its own words and a traceback.
-    read_plan(arguments.config, starting=True)
+    plan = read_plan(arguments.config, starting=True)
+    locks = not any(option.partition("=")[0] in NO_LOCK for option in arguments.rest)
+    if locks and (said := remove_dead_lock(Path(plan.config.run_dir))):
+        sys.stderr.write(f"nst: {said}\n")
     if arguments.slurm:
         check_slurm()
     root = workflow_root()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nstcore.jobs.job import label_text, progress_log
+from nstcore.jobs.run_process import scheduler_job
 from nstcore.plan.plan import Cell, Plan
 from nstcore.store.files import write_json
 
@@ -35,9 +36,6 @@ FOLDER = ".state"
 
 INTERVAL = 2.0
 """Seconds between two writes."""
-
-JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
-"""Environment variables in which schedulers put the id of a job."""
 
 
 @dataclass
@@ -78,11 +76,6 @@ class Heartbeat:
     images: Sequence[str] = ()
     level: int = 0
     levels: int = 0
-
-
-def scheduler_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The scheduler's id of the job of this process; None without one."""
-    return next((environment[name] for name in JOB_VARIABLES if environment.get(name)), None)
 
 
 def heartbeat_file(run: Path, batch: str) -> Path:

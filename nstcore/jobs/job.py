@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nstcore.errors import Preempted, UserError
+from nstcore.jobs.run_process import end_with_run
 from nstcore.plan.plan import Plan
 from nstcore.plan.snapshot import read_frozen_plan, snapshot_of
 from nstcore.resources.requests import SHUTDOWN_MARGIN
@@ -65,6 +66,7 @@ def job(snapshot: str, log_file: str) -> Iterator[Plan]:
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     try:
         with _recording_interrupts():
+            end_with_run()
             log.info("%s", describe_node())
             yield read_frozen_plan(Path(snapshot))
         attempts.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from nstcore.errors import UnusableInput, UserError
 from nstcore.jobs.background import BackgroundWriter
 from nstcore.jobs.cell_inputs import RunInputs
-from nstcore.jobs.heartbeat import scheduler_job
 from nstcore.jobs.input_cache import InputCache
 from nstcore.jobs.job import ShutdownSignal
 from nstcore.jobs.output import (
@@ -25,6 +24,7 @@ from nstcore.jobs.output import (
     write_record,
     write_refusal,
 )
+from nstcore.jobs.run_process import scheduler_job
 from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan

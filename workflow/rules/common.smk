@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
 from nstcore.jobs.manifests import drop_stale_manifests
+from nstcore.jobs.run_process import note_owner, share_run_process
 from nstcore.jobs.workflow_files import LIGHT_JOB, SELECTION, TARGET_JOB, WILDCARDS
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.jobs.workflow_files import source_state, state_of
@@ -23,6 +24,7 @@ except UserError as error:
 
 # A job runs again when one of the files of its manifest is missing or was changed.
 if workflow.is_main_process:
+    share_run_process()
     drop_stale_manifests(Path(PLAN.config.run_dir))
 
 RUN = PLAN.config.run_dir
