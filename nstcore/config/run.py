@@ -232,7 +232,8 @@ class Config(StrictModel):
         1,
         ge=1,
         description="How many jobs that optimize run at the same time on this machine: a grid becomes "
-        "at least as many. `nst run` sets it to the GPUs that it is given (`--resources gpu=4`).",
+        "at least as many. By default `nst run` sets it to the GPUs that it is given (`--resources "
+        "gpu=4`), or without a GPU to as many cores as memory and the length of the grid allow.",
     )
     max_cells_per_batch: int = Field(
         256, ge=1, description="A job with more cells than this is split into several."

@@ -130,6 +130,7 @@ class Engine(DeviceModels):
         deterministic: whether a repeat must give the same bytes.
         checkpoint_seconds: between two saved states.
         stop: whether the work has to end early.
+        workers: how many jobs share the memory of this machine.
     """
 
     device_name: str = "auto"
@@ -141,6 +142,7 @@ class Engine(DeviceModels):
     deterministic: bool = False
     checkpoint_seconds: float = math.inf
     stop: ShutdownSignal = field(default_factory=ShutdownSignal)
+    workers: int = 1
 
     def __post_init__(self) -> None:
         bind_threads(self.threads)
@@ -286,7 +288,7 @@ class Engine(DeviceModels):
 
         # Memory that torch holds for reuse counts as free.
         release_memory(self.device)
-        free = free_bytes(self.device)
+        free = free_bytes(self.device) / (self.workers if self.device.type == "cpu" else 1)
         items, most = range(len(requests)), self.batch_size
         batches = list(
             split_batches(items, batch_input, self.device.type, free, most=most, tile=self.tile)

@@ -203,6 +203,7 @@ class BatchJob:
             deterministic=config.deterministic,
             checkpoint_seconds=config.checkpoint_seconds,
             stop=self.stop,
+            workers=config.workers,
         )
 
     def batch_cell(self, cell: Cell) -> BatchCell:

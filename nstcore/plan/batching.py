@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import fmean
 
 from nstcore.config.run import Config
@@ -72,19 +73,22 @@ class BatchPlan:
         seconds: Callable[[str, str, Point], float],
     ) -> None:
         self.config = config
-        given = "batch_by" in config.model_fields_set or config.batch_split is not None
-        minutes = config.cluster.target_minutes or (None if given else LOCAL_MINUTES)
-        self._given = given
+        minutes = config.cluster.target_minutes
+        self._given = "batch_by" in config.model_fields_set or config.batch_split is not None
         self._target = None if minutes is None else 60.0 * minutes
         self._seconds = seconds
-        if config.workers > 1 and config.cluster.target_minutes is None and not given:
-            total = sum(seconds(*pair, point) for pair, points in pairs.items() for point in points)
-            self._target = min(60.0 * LOCAL_MINUTES, total / config.workers)
-        self.axes = self._choose_axes(pairs)
-        self._points = self._point_names(pairs)
+        self.axes = BatchAxes(frozenset())
+        self._pieces: dict[tuple[str, str, str], str] = {}
+        if self._given or minutes is not None:
+            self.axes = self._choose_axes(pairs)
+            self._points = self._point_names(pairs)
+        else:
+            self._cut(pairs)
 
     def batch(self, style: str, content: str, point: Point) -> str:
         """Name of the batch of a cell: the values of its job's axes, and its buckets."""
+        if self._pieces:
+            return self._pieces[style, content, point.stem]
         parts = (*self._inputs(style, content), self._points[point.stem])
         buckets = ",".join(part for part in parts[2:] if part)
         return "/".join(part for part in (*parts[:2], buckets) if part) or "all"
@@ -98,12 +102,34 @@ class BatchPlan:
             self._bucket_of(style, content),
         )
 
+    def _cut(self, pairs: Mapping[Pair, Sequence[Point]]) -> None:
+        """Cut the grid into pieces of the same length, as many for each worker.
+
+        The cells of a content follow each other: images of one shape are optimized together.
+        """
+        rank = {content: n for n, content in enumerate(dict.fromkeys(c for _, c in pairs))}
+        cells = [
+            (style, content, point)
+            for style, content in sorted(pairs, key=lambda pair: rank[pair[1]])
+            for point in pairs[style, content]
+        ]
+        taken = [self._seconds(*cell) for cell in cells]
+        total, workers = sum(taken), self.config.workers
+        most = max(total / (60 * LOCAL_MINUTES), len(cells) / self.config.max_cells_per_batch)
+        count = min(len(cells), workers * max(1, ceil(most / workers)))
+        passed = 0.0
+        for (style, content, point), seconds in zip(cells, taken, strict=True):
+            piece = min(count, 1 + int(count * (passed + seconds / 2) / total))
+            passed += seconds
+            name = "all" if count == 1 else f"part{piece}of{count}"
+            self._pieces[style, content, point.stem] = name
+
     # --- styles and contents -----------------------------------------------------------------------
 
     def _choose_axes(self, pairs: Mapping[Pair, Sequence[Point]]) -> BatchAxes:
         """As the configuration says, or so that the length of batches is near the target."""
         config = self.config
-        if self._target is None or self._given:
+        if self._given:
             return BatchAxes(frozenset(config.batch_by) & frozenset(INPUT_AXES))
         fills = [self._fill(pair, points) for pair, points in pairs.items()]
         total = sum(fills)

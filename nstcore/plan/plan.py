@@ -181,6 +181,12 @@ class Plan:
 
     # --- batches ---------------------------------------------------------------------------------
 
+    def divide_again(self, config: Config) -> None:
+        """Take a configuration of the same cells that differs in what divides them into batches."""
+        self.config = config
+        for name in ("_all", "batches", "batching"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def _all(self) -> tuple[Cell, ...]:
         return tuple(

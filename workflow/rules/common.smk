@@ -14,10 +14,15 @@ from nstcore.jobs.workflow_files import source_state, state_of
 from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM, EVALUATION, STATISTICS
 from nstcore.plan.snapshot import open_plan, write_snapshot
+from nstcore.resources.workers import adapt_to_machine
 
 try:
-    workers = dict(workflow.global_resources.unwrapped_items()).get("gpu") or 1
-    PLAN = open_plan({"workers": workers, **config}, starting=workflow.is_main_process)
+    PLAN = open_plan(config, starting=workflow.is_main_process)
+    # On a cluster every job has a node of its own.
+    CORES = workflow.resource_settings.cores
+    if workflow.is_main_process and CORES:
+        gpus = dict(workflow.global_resources.unwrapped_items()).get("gpu") or 1
+        adapt_to_machine(PLAN, CORES, gpus)
     PAGES = page_names(PLAN.axis_values, PLAN.layout["pages"])
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -26,6 +31,8 @@ except UserError as error:
 if workflow.is_main_process:
     share_run_process()
     drop_stale_manifests(Path(PLAN.config.run_dir))
+
+THREADS = max(1, (CORES or 64) // PLAN.config.workers)
 
 RUN = PLAN.config.run_dir
 os.environ.update(NST_RUN=RUN)  # for the live view

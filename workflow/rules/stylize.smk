@@ -10,7 +10,7 @@ rule stylize:
         FILES.manifest("batches"),
     log:
         f"{RUN}/logs/stylize/{{part}}.log",
-    threads: 64
+    threads: THREADS
     resources:
         **STYLIZE.resources,
     params:
