@@ -53,7 +53,7 @@ def test_a_machine_is_as_fast_as_its_iterations(raw: dict[str, Any]) -> None:
 
 
 def test_jobs_are_told_in_a_sentence(raw: dict[str, Any]) -> None:
-    plan = Plan(parse_config({**raw, "device": "auto", "cluster": {"tflops": 1e-5}}))
+    plan = Plan(parse_config({**raw, "device": "auto", "batch_by": ["style"]}))
     jobs = job_requests(plan)
     [job] = jobs.values()
     assert job["cells"] == 3
