@@ -19,6 +19,7 @@ MODULES = {
     "plan": "plan_command",
     "status": "results_commands",
     "report": "results_commands",
+    "film": "results_commands",
     "gc": "results_commands",
     "stylize": "image_commands",
     "reproduce": "image_commands",

@@ -43,7 +43,7 @@ def add_parsers(commands: Any) -> None:
     status.add_argument("--watch", action="store_true", help="repeat until the run is finished")
     status.add_argument(
         "--every",
-        type=_seconds,
+        type=_positive,
         default=10.0,
         metavar="SECONDS",
         help="time between two updates of --watch (default: 10)",
@@ -60,6 +60,27 @@ def add_parsers(commands: Any) -> None:
     report.add_argument("config", type=Path, help="the configuration, a YAML file")
     report.set_defaults(function=build_report)
 
+    film = commands.add_parser(
+        "film",
+        help="make a film of how images came about",
+        description="Make a film of the snapshots of a run, which its configuration asks for with "
+        "`snapshots: {every: 20}`.",
+    )
+    film.add_argument("run", type=Path, help="the folder of the run, such as results/demo")
+    film.add_argument("--cell", help="one cell, such as night/cat/style_weight=5")
+    film.add_argument("--where", help="only cells that meet a condition, as in `sweep.where`")
+    film.add_argument("--sheet", action="store_true", help="the whole contact sheet")
+    film.add_argument("--page", help="the page of the contact sheet (default: the first)")
+    film.add_argument(
+        "--rate",
+        type=_positive,
+        default=8.0,
+        metavar="N",
+        help="snapshots a second (default: 8)",
+    )
+    film.add_argument("-o", "--output", type=Path, required=True, help=".webp, .gif or .mp4 file")
+    film.set_defaults(function=film_run)
+
     gc = commands.add_parser("gc", help="remove cells from the store that no run refers to")
     gc.add_argument(
         "--results",
@@ -73,14 +94,14 @@ def add_parsers(commands: Any) -> None:
     gc.set_defaults(function=collect_garbage)
 
 
-def _seconds(text: str) -> float:
+def _positive(text: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
 
 
 def build_report(arguments: argparse.Namespace) -> int:
@@ -94,6 +115,16 @@ def build_report(arguments: argparse.Namespace) -> int:
         raise UserError(f"{run}: this run has no grid yet; nst run {arguments.config} makes it")
     make_report(read_plan(snapshot))
     Console().print(f"{run / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def film_run(arguments: argparse.Namespace) -> int:
+    """Make a film of snapshots."""
+    from nstcore.report.film import make_film
+
+    given = {name: getattr(arguments, name) for name in ("cell", "where", "sheet", "page", "rate")}
+    count = make_film(arguments.run, arguments.output, **given)
+    Console().print(f"{arguments.output}: {count} frames", soft_wrap=True, highlight=False)
     return 0
 
 

@@ -51,7 +51,7 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
     if isinstance(axes, Mapping):
         problems += _check_axes(axes)
     if config is not None and not problems:
-        problems += [*_check_names(config), *_check_sweep(config.sweep)]
+        problems += [*_check_names(config), *_check_sweep(config)]
         if not config.sweep.axes:
             with collect_problems(problems):
                 resolve_settings(config.settings.explicit)
@@ -154,8 +154,9 @@ def _value_problems(where: str, name: str, value: Any) -> Iterator[str]:
         yield from (f"{where}: {_message(detail)}" for detail in error.errors())
 
 
-def _check_sweep(sweep: Sweep) -> Iterator[str]:
+def _check_sweep(config: Config) -> Iterator[str]:
     """Everything beside the axes fits the axes; whether it matches any cell is up to the plan."""
+    sweep, snapshots = config.sweep, config.snapshots
     for name, setters in sweep.setters().items():
         if len(setters) > 1:
             yield (
@@ -183,11 +184,16 @@ def _check_sweep(sweep: Sweep) -> Iterator[str]:
         if name in continuous and name not in sampled:
             step = "`num`" if isinstance(sweep.axes[name], Log) else "`step` or `num`"
             yield f"sweep.axes.{name}: give {step}, or let `sweep.sample` draw from it"
-    if sweep.where is not None:
+    conditions = {
+        "sweep.where": sweep.where,
+        "snapshots.where": None if snapshots is None else snapshots.where,
+    }
+    for where, condition in conditions.items():
         try:
-            FilterExpression(sweep.where, [*axes, *Settings.model_fields])
+            if condition is not None:
+                FilterExpression(condition, [*axes, *Settings.model_fields])
         except ValueError as error:
-            yield f"sweep.where: {error}"
+            yield f"{where}: {error}"
 
 
 def _check_zip(sweep: Sweep, continuous: set[str]) -> Iterator[str]:

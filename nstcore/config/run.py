@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, field_validator
 from nstcore.config.expressions import parse_threshold
 from nstcore.config.inputs import ContentSpec, StyleSpec
 from nstcore.config.strict import Folder, Id, SettingsSpec, StrictModel
-from nstcore.config.sweep import Sweep
+from nstcore.config.sweep import Condition, Sweep
 from nstcore.core.setting_types import EncoderName
 from nstcore.core.settings import Settings
 from nstcore.errors import did_you_mean
@@ -204,6 +204,26 @@ class Output(StrictModel):
         return value
 
 
+class Snapshots(StrictModel):
+    """Iterates that are kept while an image is made.  Nothing here changes an image or its key."""
+
+    every: int = Field(
+        ge=1,
+        description="Iterations from one snapshot of an image to the next, for example 20.",
+    )
+    where: Condition | None = Field(
+        None,
+        description="Which cells have snapshots: a condition as in `sweep.where`, for example "
+        '`"seed == 0 and style_weight > 1"`. Empty: all.',
+    )
+    size: int = Field(
+        256,
+        ge=32,
+        le=2048,
+        description="Long side of a snapshot in pixels; smaller levels of the pyramid stay as they are.",
+    )
+
+
 class Config(StrictModel):
     """One run."""
 
@@ -283,6 +303,12 @@ class Config(StrictModel):
     output: Output = Field(Output(), description="Files of the finished images.")
     evaluation: Evaluation = Field(Evaluation(), description="How finished images are measured.")
     report: Report = Field(Report(), description="Layout of contact sheets and report.")
+    snapshots: Snapshots | None = Field(
+        None,
+        description="Snapshots of images while they are made, which the report shows under a slider and "
+        "`nst film` makes films of; empty: none. They are in `snapshots/` in the run's folder. A cell "
+        "that is in the store already is not made again and gets none.",
+    )
     refine: Refine | None = Field(
         None,
         description="Cells to make again, larger, when the grid is finished; empty: none.",

@@ -240,6 +240,10 @@ class Sample(StrictModel):
     )
 
 
+Condition = Annotated[str, Field(min_length=1, max_length=2000)]
+"""For a ``FilterExpression``."""
+
+
 class Sweep(StrictModel):
     """The grid beside contents and styles."""
 
@@ -259,7 +263,7 @@ class Sweep(StrictModel):
         description="Cells to leave out, each by the values of some axes; `style`, `content` and `seed` "
         "are axes too.",
     )
-    where: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
+    where: Condition | None = Field(
         None,
         description="A condition that every cell of the product must meet: comparisons of axes and "
         "settings, with `and`, `or`, `not`, `in`, + - * / and parentheses: "

@@ -140,12 +140,11 @@ class Minimizer(BatchedState, Discovered, ABC):
         """Whether all iterations are done, or all images have converged."""
         return self.iteration >= self.problem.iterations or len(self.active) == 0
 
-    def run(self, between: Callable[[], None] | None = None) -> MinimizeResult:
-        """Advance to the end; ``between`` is called after every iteration but the last."""
+    def run(self, after: Callable[[], None] = lambda: None) -> MinimizeResult:
+        """Advance to the end; ``after`` is called after every iteration."""
         while not self.done:
             self.advance()
-            if between is not None and not self.done:
-                between()
+            after()
         return self.finish()
 
     def advance(self) -> None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,18 @@ Progress = Callable[[int, int, Losses], None]
 """Called with iterations done, iterations in all, and current losses."""
 
 
+Observe = Callable[[int, Tensor, Tensor], None]
+"""Called at the start and after every iteration with iterations done over all levels, the images that are
+optimized (N', 3, H, W), unclamped, and their indices (N',) among all."""
+
+
 def stylize(
     encoder: Encoder,
     tasks: Sequence[StylizeTask],
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    observe: Observe | None = None,
     checkpointer: Checkpointer | None = None,
     tile: int | None = None,
 ) -> list[Result]:
@@ -94,6 +101,7 @@ def stylize(
         tasks: all of one content size, with settings of one :func:`batch_key`.
         device: where to compute.
         progress: called about every tenth iteration.
+        observe: called after every iteration.
         checkpointer: saves the state at intervals; the result after continuing from a saved state equals
             that of an uninterrupted run.
         tile: side of the tiles in px in which a large image is computed, with the same result in
@@ -120,42 +128,46 @@ def stylize(
         if saved is None or level >= saved.level:
             started = time.perf_counter()
             images = resample(images, size[1], size[0])
-
-            def report(iteration: int, losses: Losses, done: int = done) -> None:
-                if progress is not None:
-                    progress(done + iteration, total, losses)
-
+            report = partial(_report, progress, done, total)
             minimizer = batch.minimizer(level, images, iterations, carry_over, report)
             if saved is not None and level == saved.level:
                 minimizer.load(saved.iteration, saved.images)
                 started -= saved.seconds
-            result = minimizer.run(_saver(checkpointer, minimizer, level, history, started))
+            elif done == 0 and observe is not None:
+                observe(0, images, minimizer.active)
+            after = partial(_after, minimizer, level, done, history, started, observe, checkpointer)
+            result = minimizer.run(after)
             images, carry_over = result.images, result.carry_over
-            seconds = time.perf_counter() - started
+            seconds, count = time.perf_counter() - started, int(result.iterations.max())
             history.end_level(level, done, size, result, seconds)
-            count = int(result.iterations.max())
             log.info("level %d x %d: %d iterations in %.1f s", *size, count, seconds)
         done += iterations
-    finished = images.clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return history.results(finished)
+    return history.results(images.clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-def _saver(
-    checkpointer: Checkpointer | None,
+def _report(
+    progress: Progress | None, done: int, total: int, iteration: int, losses: Losses
+) -> None:
+    if progress is not None:
+        progress(done + iteration, total, losses)
+
+
+def _after(
     minimizer: Minimizer,
     level: int,
+    done: int,
     history: History,
     started: float,
-) -> Callable[[], None]:
-    """What saves the state of a level when it is due."""
-
-    def save() -> None:
-        if checkpointer is not None and checkpointer.due():
-            seconds = time.perf_counter() - started
-            iteration, state = minimizer.iteration, minimizer.state()
-            checkpointer.save(OptimizerState(level, iteration, state, history.entries, seconds))
-
-    return save
+    observe: Observe | None,
+    checkpointer: Checkpointer | None,
+) -> None:
+    """What follows each iteration of a level; ``done`` are those of the levels before."""
+    if observe is not None:
+        observe(done + minimizer.iteration, minimizer.x, minimizer.active)
+    if checkpointer is not None and not minimizer.done and checkpointer.due():
+        seconds = time.perf_counter() - started
+        iteration, state = minimizer.iteration, minimizer.state()
+        checkpointer.save(OptimizerState(level, iteration, state, history.entries, seconds))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from nstcore.jobs.background import Prefetcher
 from nstcore.jobs.checkpoint import FileCheckpointer, Position, positions
 from nstcore.jobs.device_models import DeviceModels
 from nstcore.jobs.job import ShutdownSignal, label_text
+from nstcore.jobs.snapshots import SnapshotKeeper, observing
 from nstcore.resources.device import (
     bind_threads,
     choose_device,
@@ -67,6 +68,7 @@ class StylizeRequest:
             that a job with thousands of images holds those of a batch or two.
         checkpoint: folder for the states in between; None to save none.
         region_names: of the content's regions; empty without a guide.
+        snapshots: what keeps its iterates, if anything.
     """
 
     label: str
@@ -77,6 +79,7 @@ class StylizeRequest:
     read: Callable[[], StylizeTask]
     checkpoint: Path | None = None
     region_names: tuple[str, ...] = ()
+    snapshots: SnapshotKeeper | None = None
 
 
 @dataclass(frozen=True)
@@ -321,12 +324,14 @@ class Engine(DeviceModels):
             if progress is not None:
                 progress(labels, done, total, losses)
 
-        with self.stop.listening():
+        keepers = [request.snapshots for request in members]
+        with self.stop.listening(), observing(keepers) as observe:
             return stylize(
                 encoder,
                 tasks,
                 device=self.device,
                 progress=report,
+                observe=observe,
                 checkpointer=self._checkpointer(members, batch.history),
                 tile=batch.tile,
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nstcore.errors import ImageError, UnusableInput, UserError
 from nstcore.jobs.manifests import write_manifest
+from nstcore.jobs.snapshots import snapshots_of
 from nstcore.jobs.stylize import BatchJob
 from nstcore.jobs.targets import make_targets
 from nstcore.jobs.workflow_files import SELECTION, RunFiles, cells_rule, packed_tries
@@ -100,6 +101,11 @@ def make_packed_batch(
     make_batch(plan, stage, part, RunFiles(plan).manifest(stage, part), threads=threads)
     with _writing(made) as tar:
         _add_cells(tar, job, cells, others=True)
+        run = Path(plan.config.run_dir)
+        for cell in cells if plan.config.snapshots else ():
+            stored = _stored(job, cell)
+            for file in snapshots_of(run, cell.image, stored.key if stored else "").values():
+                tar.add(run / file, f"run/{file}")
 
 
 def unpack_batch(plan: Plan, stage: str, part: str, made: str, manifest: str) -> None:

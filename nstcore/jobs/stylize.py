@@ -25,6 +25,7 @@ from nstcore.jobs.output import (
     write_refusal,
 )
 from nstcore.jobs.run_process import scheduler_job
+from nstcore.jobs.snapshots import SnapshotKeeper, is_chosen
 from nstcore.jobs.targets import cell_targets, make_targets
 from nstcore.plan import paths
 from nstcore.plan.plan import Cell, Plan
@@ -245,7 +246,10 @@ class BatchJob:
 
         Cells that another job is making come last, and are only linked when it has finished them.
         """
-        requests = [self.request(duplicates[0]) for duplicates in missing]
+        requests = [
+            replace(self.request(duplicates[0]), snapshots=self._snapshots(duplicates))
+            for duplicates in missing
+        ]
         index_of = {duplicates[0].key: index for index, duplicates in enumerate(missing)}
         computed = failed = 0
         engine = self.engine
@@ -282,6 +286,16 @@ class BatchJob:
                     pending=PENDING_WRITES if small else 0,
                 )
         return computed, failed
+
+    def _snapshots(self, duplicates: Duplicates) -> SnapshotKeeper | None:
+        """What keeps the snapshots of an image, where a cell that it stands for is to have some."""
+        config, inputs = self.plan.config.snapshots, duplicates[0].inputs
+        cells = [one.cell for one in duplicates if config and is_chosen(config, one.cell)]
+        if config is None or not cells:
+            return None
+        images, content = [cell.image for cell in cells], partial(self.images.content, inputs)
+        key = duplicates[0].key
+        return SnapshotKeeper(config, inputs.settings, content, inputs.run, images, key)
 
     def _made_meanwhile(self, duplicates: Duplicates, claims: Claims) -> bool:
         """Link what another job has made since this one began."""

@@ -37,6 +37,11 @@ def record_path(image: Path | str) -> Path:
     return Path(image).with_suffix(RECORD_SUFFIX)
 
 
+def snapshot_file(image: str, key: str, iteration: int) -> str:
+    """A snapshot of a cell of this image and key: ``snapshots/cells/…/000020-1a2b3c4d.webp``."""
+    return f"snapshots/{image.rpartition('.')[0]}/{iteration:06d}-{key[:8]}.webp"
+
+
 def encoder_id(encoder: str, weights: str | None) -> str:
     """Name of an encoder with its weights: ``vgg19``, or ``vgg19-1a2b3c4d`` for a file."""
     return encoder if weights is None else f"{encoder}-{digest(weights)[:8]}"

@@ -19,6 +19,8 @@ import pandas as pd
 
 from nstcore.contact_sheet.axes import Titles
 from nstcore.contact_sheet.layout import Sources
+from nstcore.jobs.snapshots import snapshots_of
+from nstcore.plan.paths import snapshot_file
 from nstcore.plan.record import CellRecord
 from nstcore.report.html_page import (
     SingleFile,
@@ -37,7 +39,18 @@ from nstcore.store.files import write_text
 log = logging.getLogger(__name__)
 
 SCRIPTS = (
-    *("dom", "data", "missing", "selection", "chunks", "curves", "viewer", "compare", "detail"),
+    *(
+        "dom",
+        "data",
+        "missing",
+        "selection",
+        "chunks",
+        "curves",
+        "viewer",
+        "film",
+        "compare",
+        "detail",
+    ),
     *("overlay", "axes", "matrix", "table", "failures", "about", "columns", "pareto", "plots"),
     *("scatter", "parallel", "effects", "losses", "explore", "theme", "app"),
 )
@@ -136,6 +149,11 @@ class Report:
             "thumb": self.thumb,
             "layout": {name: list(self.layout.get(name, [])) for name in ("rows", "cols", "pages")},
             **cells,
+            "snapshots": {
+                number: list(found)
+                for number, row in enumerate(grid.rows)
+                if (found := snapshots_of(run_dir, row["image"], row["key"]))
+            },
             "settings": settings_payload(records),
             "sources": {
                 axis: {
@@ -193,6 +211,11 @@ def _image_files(
         if thumb
     ]
     full += [file for source in sources for file in source["files"]]
+    full += [
+        f"{payload['root']}/{snapshot_file(cells['image'][number], cells['key'][number], iteration)}"
+        for number, iterations in payload["snapshots"].items()
+        for iteration in iterations
+    ]
     small = [f"thumbs/{name}" for name in thumbs if name]
     return {name: folder / name for name in small}, {name: folder / name for name in full}
 

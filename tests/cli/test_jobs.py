@@ -94,4 +94,4 @@ def test_a_status_of_nothing_is_a_mistake(
     with pytest.raises(SystemExit) as caught:
         main(["status", str(tmp_path), "--watch", "--every", "0"])
     assert caught.value.code == 2
-    assert "not a number of seconds above 0" in capsys.readouterr().err
+    assert "not a number above 0" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from synthetic import sources_of, write_run
 
+from nstcore.plan.paths import snapshot_file
 from nstcore.report.build import Report
 from nstcore.results.tables import read_grid
 
@@ -293,3 +294,51 @@ def test_one_file_shows_everything_wherever_it_is(tmp_path: Path, open_report: O
     assert seen.std() > 10
     assert page.locator("#detail .chart polyline").count() == 4
     assert "nst reproduce" in page.locator("#detail pre").first.inner_text()
+
+
+SHADES = {0: 40, 20: 90, 40: 140}
+"""Iteration -> the grey of its snapshot."""
+
+
+@pytest.mark.parametrize("single_file", [True, False])
+def test_a_picture_is_seen_while_it_is_made(
+    tmp_path: Path, open_report: Open, single_file: bool
+) -> None:
+    run = write_run(tmp_path)
+    out = run / "report" / "index.html"
+    rows = read_grid(run / "grid.tsv").rows[:2]
+    for row in rows:
+        for iteration, shade in SHADES.items():
+            file = run / snapshot_file(row["image"], row["key"], iteration)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 48), (shade,) * 3).save(file, lossless=True)
+        file.with_name("000060-00000000.webp").write_bytes(b"of an image that was there before")
+    (run / rows[1]["image"]).with_suffix(".json").unlink()
+    Report(run, out, layout=LAYOUT, single_file=single_file, sources=sources_of(run)).build()
+    page = open_report(out, f"cell={rows[0]['key'][:16]}")
+    slider, words = page.locator(".film input"), page.locator(".film output")
+    title = page.locator("#detail-title").inner_text()
+    assert words.inner_text() == "finished"
+    finished = pixels(page)
+    assert finished.std() > 10
+    slider.focus()
+    for iteration, shade in reversed(SHADES.items()):
+        page.keyboard.press("ArrowLeft")
+        assert words.inner_text() == (f"after iteration {iteration}" if iteration else "the start")
+        assert np.abs(pixels(page) - shade).max() <= 1
+    assert page.locator("#detail-title").inner_text() == title, "it is still the same cell"
+    page.click("text=Play")
+    page.wait_for_selector(".film button:text-is('Play')")
+    assert words.inner_text() == "finished"
+    np.testing.assert_array_equal(pixels(page), finished)
+    page.click("text=Side by side")
+    assert page.locator(".film").count() == 0
+
+    page.goto(f"{out.as_uri()}#cell={rows[1]['key'][:16]}")
+    page.wait_for_selector(".film")
+    assert words.inner_text() == "after iteration 40", "it is not finished"
+    assert np.abs(pixels(page) - SHADES[40]).max() <= 1
+    key = read_grid(run / "grid.tsv").rows[2]["key"][:16]
+    page.goto(f"{out.as_uri()}#cell={key}")
+    page.wait_for_selector("#detail-facts dl")
+    assert page.locator(".film").count() == 0

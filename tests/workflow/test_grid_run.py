@@ -11,11 +11,13 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
+from PIL import Image
 from workbench import CORES, ROOT, Bench, write_picture
 
 from nstcore.core.encoders.compact import COMPACT_SHA256
@@ -26,7 +28,7 @@ NOTHING = "Nothing to be done"
 
 @pytest.fixture(scope="module")
 def bench(make_bench: Callable[..., Bench]) -> Bench:
-    return make_bench()
+    return make_bench(snapshots={"every": 1, "where": "style_weight == 10"})
 
 
 def files_below(folder: Path) -> set[str]:
@@ -69,6 +71,55 @@ def test_the_grid_runs_to_the_end(bench: Bench) -> None:
     assert list((bench.run_dir / "sheets").glob("*.pdf"))
     assert json.loads((bench.run_dir / "summary.json").read_text()) == {"cells": 8, "failed": []}
     assert not [name for name in files_below(bench.folder) if ".tmp" in name or ".link" in name]
+
+
+def test_snapshots_become_films(bench: Bench) -> None:
+    folder = bench.run_dir / "snapshots/cells"
+    cells = [f"painting{style}/photo{content}" for style in (1, 2) for content in (1, 2)]
+    for cell in cells:
+        names = [path.name[:6] for path in sorted((folder / cell / "style_weight=10").iterdir())]
+        assert names == ["000000", "000001", "000002", "000003"]
+    assert len(list(folder.rglob("*.webp"))) == 4 * len(cells)
+    films = {
+        "cell.gif": ("--cell", "painting2/photo1/style_weight=10"),
+        "found.webp": ("--where", "style == 'painting1' and content == 'photo2'"),
+        "sheet.webp": ("--sheet",),
+    }
+    for name, options in films.items():
+        status, said = bench.nst("film", "results/small", *options, "-o", name)
+        assert (status, said) == (0, f"{name}: 5 frames\n")
+        with Image.open(bench.folder / name) as film:
+            assert film.n_frames == 5
+            assert film.size[0] == 64 or name == "sheet.webp"
+    with Image.open(next((bench.run_dir / "sheets").glob("*.png"))) as sheet:
+        assert Image.open(bench.folder / "sheet.webp").size == sheet.size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "a.webp"), "4 cells have snapshots; choose one with --cell painting1/photo1/"),
+        (("--cell", "painting1/photo/style_weight=10", "-o", "a.gif"), "did you mean `painting1/"),
+        (("--cell", "painting1/photo1/style_weight=1", "-o", "a.gif"), "has no snapshots"),
+        (("--sheet", "--where", "stile == 'x'", "-o", "a.gif"), "--where: unknown axis"),
+        (("--sheet", "--page", "nowhere", "-o", "a.gif"), "there is no page 'nowhere'"),
+        (("--sheet", "-o", "a.avi"), "a film is a .webp, .gif or .mp4 file"),
+    ],
+)
+def test_what_a_film_lacks_is_said(bench: Bench, options: tuple[str, ...], message: str) -> None:
+    status, said = bench.nst("film", "results/small", *options)
+    assert status == 1
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_an_mp4_needs_a_package(bench: Bench) -> None:
+    there = find_spec("imageio_ffmpeg") is not None
+    status, said = bench.nst("film", "results/small", "--sheet", "-o", "sheet.mp4")
+    assert status == (0 if there else 1)
+    assert said.count("\n") == 1
+    assert ("5 frames" if there else "pip install imageio-ffmpeg") in said
+    assert (bench.folder / "sheet.mp4").is_file() == there
 
 
 def test_a_second_run_does_nothing(bench: Bench) -> None:
@@ -253,6 +304,7 @@ def test_collecting_garbage_keeps_what_runs_have(bench: Bench) -> None:
         planned = {row["key"] for row in csv.DictReader(file, delimiter="\t")}
     left = set(bench.stored())
     assert planned <= left < set(before)
+    assert list((bench.folder / "results/small/snapshots").rglob("*.webp"))
     assert left <= wanted
 
 

@@ -43,7 +43,8 @@ print({"": "running", "0": "success"}.get(code, "failed"))
 
 @pytest.fixture(scope="module")
 def bench(make_bench: Callable[..., Bench]) -> Bench:
-    bench = make_bench(refine={"count": 1, "settings": {"size": 96, "iterations": [2]}})
+    refine = {"count": 1, "settings": {"size": 96, "iterations": [2]}}
+    bench = make_bench(refine=refine, snapshots={"every": 2})
     shutil.copyfile(ROOT / "Snakefile", bench.folder / "Snakefile")
     shutil.copytree(ROOT / "workflow", bench.folder / "workflow")
     shutil.copyfile(ROOT / "environment.yml", bench.folder / "environment.yml")
@@ -95,6 +96,7 @@ def test_everything_arrives(bench: Bench) -> None:
     summary = json.loads((bench.run_dir / "summary.json").read_text())
     assert summary == {"cells": 8, "refined": 4, "failed": []}
     assert len(bench.stored()) == 12
+    assert len(list((bench.run_dir / "snapshots").rglob("*.webp"))) == 2 * 12, "0 and 2"
     assert sorted(nodes(bench)) == [
         f"{stage}/painting{number}" for stage in ("batches", "refined") for number in (1, 2)
     ]

@@ -79,7 +79,8 @@ function partnerName(cell, partner) {
 
 // The picture of a cell, or of what it is compared with, as a layer; null where there is none.
 function layerOf(cell) {
-  return run.cells.thumb[cell] ? layer(viewPath(cell), cellName(cell), thumbPath(cell)) : null;
+  if (run.cells.thumb[cell]) return layer(viewPath(cell), cellName(cell), thumbPath(cell));
+  return snapshotsOf(cell) && layer(framesOf(cell).at(-1)[0], `${cellName(cell)}, not finished`);
 }
 
 function partnerLayer(cell, partner) {
@@ -263,6 +264,7 @@ function showTools(cell) {
   } } }, partnerOptions(cell));
   const tool = (key, text, label, act) => el('button', { type: 'button', class: 'round', 'data-key': key, 'aria-label': label, title: label, on: { click: act } }, text);
   compare.tools.replaceChildren(...present([
+    state.mode === 'picture' ? filmTools(cell) : stopFilm(),
     el('label', {}, el('span', {}, 'B is'), partner),
     el('button', { type: 'button', class: 'plain', 'data-key': 'pick', on: { click: () => pickPartner(cell) } }, 'Pick in the matrix'),
     el('button', { type: 'button', class: 'plain', 'data-key': 'pin', 'aria-pressed': String(compare.pinned === cell), on: { click: () => {

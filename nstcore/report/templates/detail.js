@@ -152,6 +152,7 @@ detail.dialog.addEventListener('click', (event) => {
 detail.dialog.addEventListener('close', () => {
   if (detail.dialog.open) return; // it was opened anew before this came
   stopFlicker();
+  stopFilm();
   state.cell = null;
   state.mode = 'picture';
   saveState();
@@ -162,7 +163,7 @@ detail.dialog.addEventListener('close', () => {
 });
 detail.dialog.addEventListener('keydown', (event) => {
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest('select, pre')) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest('select, pre, input')) return;
   const mode = MODES[Number(event.key) - 1];
   if (moves[event.key]) {
     event.preventDefault();
