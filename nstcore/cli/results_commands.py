@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -57,7 +58,15 @@ def add_parsers(commands: Any) -> None:
         description="Build the report of a run from the cells that are finished, with placeholders for "
         "the others. A run builds its report itself when it ends.",
     )
-    report.add_argument("config", type=Path, help="the configuration, a YAML file")
+    report.add_argument(
+        "run", type=Path, help="the run's folder, or its configuration, a YAML file"
+    )
+    report.add_argument(
+        "--watch",
+        action="store_true",
+        help="keep a page, live/index.html in the run's folder, that shows cells as they are made",
+    )
+    report.add_argument("--parent", type=int, metavar="PID", help=argparse.SUPPRESS)
     report.set_defaults(function=build_report)
 
     film = commands.add_parser(
@@ -106,15 +115,35 @@ def _positive(text: str) -> float:
 
 def build_report(arguments: argparse.Namespace) -> int:
     """Build the report of a run that may be unfinished."""
-    from nstcore.report.outputs import make_report
+    from nstcore.report.outputs import REPORT, make_report
 
-    plan = read_plan(arguments.config)
-    run = Path(plan.config.run_dir)
+    given = arguments.run
+    run = given if given.is_dir() else Path(read_plan(given).config.run_dir)
     snapshot = run / SNAPSHOT
+    if arguments.watch:
+        return watch_report(run, arguments.parent)
     if not snapshot.is_file() or not (run / "grid.tsv").is_file():
-        raise UserError(f"{run}: this run has no grid yet; nst run {arguments.config} makes it")
+        raise UserError(f"{run}: this run has no grid yet; nst run with its configuration makes it")
     make_report(read_plan(snapshot))
-    Console().print(f"{run / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
+    Console().print(f"{run / REPORT}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def watch_report(run: Path, parent: int | None) -> int:
+    """Keep a page of a run until it is finished, or until the process that makes it has ended."""
+    from nstcore.report.live import PAGE, watch
+    from nstcore.report.outputs import REPORT
+
+    if parent is None and not (run / SNAPSHOT).is_file():
+        raise UserError(
+            f"{run}: no run has started there; nst run --watch starts one with its page"
+        )
+    if parent is not None:
+        os.nice(10)  # the run comes first
+    sys.stdout.write(f"{run / PAGE}\n")
+    sys.stdout.flush()
+    if watch(run, None if parent is None else lambda: os.getppid() == parent):
+        sys.stdout.write(f"{run / REPORT}\n")
     return 0
 
 

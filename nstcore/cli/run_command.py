@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,10 +15,11 @@ from typing import Any, NoReturn
 import nstcore
 from nstcore.errors import UserError
 from nstcore.jobs.run_process import remove_dead_lock
+from nstcore.plan.paths import LIVE_PAGE
 from nstcore.plan.snapshot import read_plan
 
-NO_LOCK = ("-n", "--dry-run", "--dryrun", "--unlock", "--nolock", "--summary", "--report", "--lint")
-"""Options with which Snakemake locks nothing, or that are about its lock."""
+NO_RUN = ("-n", "--dry-run", "--dryrun", "--unlock", "--summary", "--report", "--lint")
+"""Options with which Snakemake makes nothing."""
 
 
 def add_parsers(commands: Any) -> None:
@@ -38,6 +40,11 @@ def add_parsers(commands: Any) -> None:
         "--verbose",
         action="store_true",
         help="show Snakemake's own text in place of the live view; its log has it in any case",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="keep a page, live/index.html in the run's folder, that shows cells as they are made",
     )
     parser.set_defaults(function=run_workflow, takes_rest=True)
 
@@ -107,12 +114,29 @@ def check_slurm() -> None:
         raise UserError("--slurm: sbatch was not found; start the run where jobs are submitted")
 
 
+def start_watching(run: Path) -> None:
+    """Keep the page of a run, in a process that ends with this one, whatever it becomes."""
+    log = run / "logs" / "live.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = ["report", str(run), "--watch", "--parent", str(os.getpid())]
+    with log.open("w") as file:
+        subprocess.Popen(
+            [sys.executable, "-c", "import sys, nstcore.cli; sys.exit(nstcore.cli.main())", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # Ctrl-C is for the run
+        )
+    sys.stderr.write(f"nst: open {run / LIVE_PAGE} to see cells as they are made\n")
+
+
 def run_workflow(arguments: argparse.Namespace) -> NoReturn:
     """Check a configuration, then become Snakemake, so that signals reach only Snakemake."""
     # Snakemake would wrap the same mistakes in its own words and a traceback.
     plan = read_plan(arguments.config, starting=True)
-    locks = not any(option.partition("=")[0] in NO_LOCK for option in arguments.rest)
-    if locks and (said := remove_dead_lock(Path(plan.config.run_dir))):
+    given = {option.partition("=")[0] for option in arguments.rest}
+    makes = given.isdisjoint(NO_RUN)
+    if makes and "--nolock" not in given and (said := remove_dead_lock(Path(plan.config.run_dir))):
         sys.stderr.write(f"nst: {said}\n")
     if arguments.slurm:
         check_slurm()
@@ -124,5 +148,7 @@ def run_workflow(arguments: argparse.Namespace) -> NoReturn:
         slurm=arguments.slurm,
         verbose=arguments.verbose,
     )
+    if arguments.watch and makes:
+        start_watching(Path(plan.config.run_dir))
     sys.stdout.flush()
     os.execv(words[0], words)

@@ -25,6 +25,8 @@ TARGET = "targets/{style}/{target}.safetensors"
 RECORD_SUFFIX = ".json"
 MANIFEST = "manifests/{stage}/{part}.json"
 
+LIVE_PAGE = "live/index.html"
+"""The page of a run that is under way."""
 COMPARE_FOLDER = "compare"
 """The folder of the comparison with other runs."""
 

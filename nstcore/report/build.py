@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from nstcore.contact_sheet.axes import Titles
 from nstcore.contact_sheet.layout import Sources
@@ -52,7 +50,7 @@ SCRIPTS = (
         "detail",
     ),
     *("overlay", "axes", "matrix", "table", "failures", "about", "columns", "pareto", "plots"),
-    *("scatter", "parallel", "effects", "losses", "explore", "theme", "app"),
+    *("scatter", "parallel", "effects", "losses", "explore", "theme", "live", "app"),
 )
 """The page's program, in the order in which its parts build on each other."""
 
@@ -60,6 +58,9 @@ STYLES = ("report.css", "explore.css")
 
 CHUNKS = {"curves": 100, "records": 25}
 """What the page loads when somebody looks at it, and how many cells a file holds."""
+
+PENDING = "pending"
+"""The status of a cell that a run under way has still to make."""
 
 FILES = (
     *("metrics.csv", "metrics.parquet", "loss_curves.parquet", "grid.tsv", "config.yaml"),
@@ -113,40 +114,65 @@ class Report:
                 log.warning("report: %s", problem)
             records.append(record)
         thumbnails = Thumbnails(folder / "thumbs", self.thumb, self.threads)
-        payload = self.payload(grid, records, metrics_table(grid, records), thumbnails)
+        payload = self.payload(grid, records, thumbnails)
         thumbnails.remove_unused()
-        images = [self.run_dir / row["image"] for row in grid.rows]
         chunks = {
-            "curves": _chunks("curves", list(map(loss_curves, records))),
-            "records": _chunks("records", list(map(reproduction, records, images))),
+            name: [
+                self.chunk(name, grid, dict(enumerate(records[start : start + size], start)))
+                for start in range(0, len(records), size)
+            ]
+            for name, size in CHUNKS.items()
         }
         text_bytes = sum(len(escaped_json(parts)) for parts in chunks.values())
         embedded = embed_images(self.single_file, text_bytes, *_image_files(payload, folder))
-        payload["inline"] = None if embedded is None else {"pictures": embedded, **chunks}
+        if embedded is not None:
+            payload["inline"] = {"pictures": embedded, **chunks}
         for name, parts in chunks.items():
-            _write_chunks(folder / name, name, parts if embedded is None else [])
+            kept = parts if embedded is None else []
+            for number, entries in enumerate(kept):
+                write_chunk(folder / name, number, entries)
+            for path in (folder / name).glob("*.js"):
+                if path.stem.isdigit() and int(path.stem) >= len(kept):
+                    path.unlink(missing_ok=True)
         write_text(self.page, render_report(payload, self.links))
+
+    def chunk(
+        self, name: str, grid: Grid, records: Mapping[int, CellRecord]
+    ) -> list[dict[str, Any] | None]:
+        """What one of `CHUNKS` holds of some cells, whose records are given by their numbers."""
+        if name == "curves":
+            return [loss_curves(record) for record in records.values()]
+        images = {cell: self.run_dir / grid.rows[cell]["image"] for cell in records}
+        return [reproduction(record, images[cell]) for cell, record in records.items()]
 
     def payload(
         self,
         grid: Grid,
-        records: Sequence[CellRecord],
-        metrics: pd.DataFrame,
+        records: list[CellRecord],
         thumbnails: Thumbnails,
+        pending: Collection[int] = (),
     ) -> dict[str, Any]:
-        """The data of the page, without what stands beside it or is embedded in it."""
+        """The data of the page, without what stands beside it or is embedded in it.
+
+        Args:
+            pending: numbers of cells that have no record because they are still to be made.
+        """
         run_dir, folder = self.run_dir, self.page.parent
+        metrics = metrics_table(grid, records)
+        metrics.loc[list(pending), ["status", "reason"]] = [PENDING, None]
         run = next((str(name) for name in metrics["run"].dropna()), run_dir.name)
         root = Path(os.path.relpath(run_dir, folder)).as_posix()
         cells = cells_payload(metrics, self.values, self.titles)
         names, views = thumbnails.of_cells(run_dir, metrics, records)
         cells["cells"] |= {"thumb": names, "view": views}
         batches = [row.get("batch", "") for row in grid.rows]
+        known = {cell: record for cell, record in enumerate(records) if cell not in pending}
         return {
             "title": self.title or run,
             "run": run,
             "root": root,
             "thumb": self.thumb,
+            "thumbs": Path(os.path.relpath(thumbnails.folder, folder)).as_posix(),
             "layout": {name: list(self.layout.get(name, [])) for name in ("rows", "cols", "pages")},
             **cells,
             "snapshots": {
@@ -168,10 +194,12 @@ class Report:
                 for axis, sources in self.sources.items()
             },
             "about": provenance(metrics, records),
-            "failures": find_failures(records, batches, run_dir, folder),
+            "failures": find_failures(known, batches, run_dir, folder),
             "files": [f"{root}/{name}" for name in _files(run_dir, self.expected_files)],
             "config": _text(run_dir / "config.yaml"),
             **{name: {"perFile": count} for name, count in CHUNKS.items()},
+            "inline": None,
+            "live": None,
             "libraries": library_credits(),
         }
 
@@ -204,7 +232,7 @@ def _image_files(
     sources = [source for images in payload["sources"].values() for source in images.values()]
     thumbs = [*cells["thumb"], *(source["thumb"] for source in sources)]
     full = [
-        f"thumbs/{cells['view'][number]}"
+        f"{payload['thumbs']}/{cells['view'][number]}"
         if number in cells["view"]
         else f"{payload['root']}/{cells['image'][number]}"
         for number, thumb in enumerate(cells["thumb"])
@@ -216,7 +244,7 @@ def _image_files(
         for number, iterations in payload["snapshots"].items()
         for iteration in iterations
     ]
-    small = [f"thumbs/{name}" for name in thumbs if name]
+    small = [f"{payload['thumbs']}/{name}" for name in thumbs if name]
     return {name: folder / name for name in small}, {name: folder / name for name in full}
 
 
@@ -231,17 +259,7 @@ def _files(run_dir: Path, expected_files: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*found, *expected_files]))
 
 
-def _chunks(name: str, entries: Sequence[Any]) -> list[Sequence[Any]]:
-    """One entry a cell, divided among files."""
-    per_file = CHUNKS[name]
-    return [entries[start : start + per_file] for start in range(0, len(entries), per_file)]
-
-
-def _write_chunks(folder: Path, name: str, chunks: Sequence[Sequence[Any]]) -> None:
-    """Write scripts, which a page may load from the disk; JSON it may not."""
-    for number, entries in enumerate(chunks):
-        call = f"nstChunk({json.dumps(name)},{number},{escaped_json(entries)});\n"
-        write_text(folder / f"{number}.js", call)
-    for path in folder.glob("*.js"):
-        if path.stem.isdigit() and int(path.stem) >= len(chunks):
-            path.unlink(missing_ok=True)
+def write_chunk(folder: Path, number: int, entries: Sequence[Any]) -> None:
+    """Write a script, which a page may load from the disk; JSON it may not."""
+    call = f"nstChunk({json.dumps(folder.name)},{number},{escaped_json(entries)});\n"
+    write_text(folder / f"{number}.js", call)

@@ -26,6 +26,9 @@ from nstcore.resources.estimate import InputSizes
 from nstcore.results.tables import IDENTITY, collect, read_table, write_metrics, write_parquet
 from nstcore.store.cells import link
 
+REPORT = Path("report", "index.html")
+"""Where the report is, in the run's folder."""
+
 LINKS_AFTERWARDS = {
     "refine": {
         "Refined cells beside the small ones": f"../sheets/{FOLDER}.png",
@@ -120,9 +123,15 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
     run = Path(plan.config.run_dir)
     pages = page_names(plan.axis_values, plan.layout["pages"])
     _remove_stale_sheets(run / "sheets", pages if plan.config.refine is None else [*pages, FOLDER])
-    Report(
-        run,
-        run / "report" / "index.html",
+    report_of(plan, run / REPORT, threads=threads).build()
+
+
+def report_of(plan: Plan, page: Path, *, threads: int | None = None) -> Report:
+    """The report of a run as its configuration wants it, in the file ``page``."""
+    pages = page_names(plan.axis_values, plan.layout["pages"])
+    return Report(
+        Path(plan.config.run_dir),
+        page,
         title=plan.config.report.title,
         layout=plan.layout,
         values=plan.axis_values,
@@ -138,7 +147,7 @@ def make_report(plan: Plan, *, threads: int | None = None) -> None:
         single_file=plan.config.report.single_file,
         # The workflow draws the sheets at the same time as the report.
         expected_files=[f"sheets/{page}.{suffix}" for page in pages for suffix in ("png", "pdf")],
-    ).build()
+    )
 
 
 def _remove_stale_sheets(folder: Path, pages: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ class Thumbnails:
     ) -> str | None:
         """Make a file; keep one that is there, unless its name does not change with the image."""
         path = self.folder / name
-        if not (keep and path.is_file()):
+        if name not in self._used and not (keep and path.is_file()):
             try:
                 small = read_thumbnail(image, (side, side))
             except ImageError as error:

@@ -35,13 +35,13 @@ _ROLLBACKS_UNTIL_ADAM = 3
 
 
 def find_failures(
-    records: Sequence[CellRecord], batches: Sequence[str], run_dir: Path, page_dir: Path
+    records: Mapping[int, CellRecord], batches: Sequence[str], run_dir: Path, page_dir: Path
 ) -> dict[str, Any]:
     """What the view Failures shows.
 
     Args:
-        records: of all cells.
-        batches: the batch of each, as in the grid; empty where it is not known.
+        records: of cells, by their numbers in the grid.
+        batches: the batch of each cell of the grid; empty where it is not known.
         run_dir, page_dir: folders; links start from that of the page.
 
     Returns:
@@ -50,7 +50,7 @@ def find_failures(
     """
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     logs: dict[Path, int] = {}
-    for number, record in enumerate(records):
+    for number, record in records.items():
         kind, reason = _classify(record)
         if kind is not None:
             log = job_log(run_dir, batches[number])

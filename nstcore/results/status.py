@@ -87,6 +87,13 @@ class _ReadRecord:
     created: float
 
 
+def job_state(beat: Heartbeat, now: float) -> str:
+    """``running``, ``silent`` or ``gone``; see `JobState`."""
+    if beat.host == platform.node() and not process_exists(beat.pid):
+        return "gone"
+    return "silent" if now - beat.updated > SILENT else "running"
+
+
 class Watcher:
     """Watches the run of a folder: each record is read once, however often it looks.
 
@@ -174,12 +181,9 @@ class Watcher:
                 self._records[cell.image] = known
 
     def _job(self, beat: Heartbeat, cells: Iterable[Cell], now: float) -> JobState:
-        quiet = now - beat.updated
-        state = "silent" if quiet > SILENT else "running"
-        if beat.host == platform.node() and not process_exists(beat.pid):
-            state = "gone"
         own = (cell.image for cell in cells if cell.batch == beat.batch)
-        return JobState(beat, state, sum(image in self._records for image in own), quiet)
+        done = sum(image in self._records for image in own)
+        return JobState(beat, job_state(beat, now), done, now - beat.updated)
 
     def _stored(self, plan: Plan, waiting: Iterable[Cell]) -> set[str]:
         """Images that only have to be linked from the store, as far as keys are known."""

@@ -10,6 +10,25 @@ from nstcore.cli import main
 from nstcore.plan.snapshot import read_plan, write_snapshot
 
 
+def test_a_run_is_watched_until_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = write_run(Path("results"), styles=["night"], contents=["cat"], axes={})
+    inputs = f"contents: {{cat: {run}/inputs/contents/cat/64.png}}\n"
+    inputs += f"styles: {{night: {run}/inputs/styles/night/0.png}}\n"
+    (run / "config.yaml").write_text(f"run: demo\n{inputs}")
+    write_snapshot(read_plan(run / "config.yaml"))
+    assert main(["report", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["report", str(run), "--watch"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["results/demo/live/index.html", "results/demo/report/index.html"]
+    (run / "config.yaml").unlink()
+    assert main(["report", str(run), "--watch"]) == 1
+    assert "no run has started there" in capsys.readouterr().err
+
+
 def test_a_run_under_way_has_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -23,7 +42,7 @@ def test_a_run_under_way_has_a_report(
     )
     (run / "config.yaml").unlink()
     assert main(["report", "my.yaml"]) == 1
-    assert "nst run my.yaml" in capsys.readouterr().err
+    assert "nst run" in capsys.readouterr().err
     write_snapshot(read_plan(config))
     sorted((run / "cells").rglob("*.json"))[1].unlink()
     assert main(["report", "my.yaml"]) == 0

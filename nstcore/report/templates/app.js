@@ -120,4 +120,5 @@ window.addEventListener('hashchange', () => {
   show(state.view);
   if (cell !== null) openCell(cell, WALKS[state.view] || walkMatrix);
 });
+if (run.live) startLive();
 document.documentElement.dataset.ready = 'true';

@@ -146,7 +146,7 @@ function renderControls() {
 function valueLabel(axis, place) {
   const source = axis.pictures ? sourceOf(axis.name, axis.values[place]) : null;
   return [
-    source && source.thumb ? el('img', { src: link(`thumbs/${source.thumb}`), alt: '', loading: 'lazy' }) : null,
+    source && source.thumb ? el('img', { src: thumbLink(source.thumb), alt: '', loading: 'lazy' }) : null,
     el('span', {}, ...breakable(axis.shown[place])),
   ];
 }

@@ -87,7 +87,7 @@ function partnerLayer(cell, partner) {
   if (partner === null) return null;
   if (partner.cell !== undefined) return layerOf(partner.cell);
   const source = sourceOf(partner.axis, axisOf.get(partner.axis).values[at[partner.axis][cell]]);
-  const spare = source && source.thumb ? link(`thumbs/${source.thumb}`) : null;
+  const spare = source && source.thumb ? thumbLink(source.thumb) : null;
   return layer(link(partner.file), partnerName(cell, partner), spare);
 }
 

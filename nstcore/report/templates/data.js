@@ -15,9 +15,10 @@ inside = (run.inline && run.inline.pictures) || {};
 const pictureName = (cell) => `${run.root}/${run.cells.image[cell]}`;
 const picturePath = (cell) => link(pictureName(cell));
 const recordPath = (cell) => link(pictureName(cell).replace(/\.[^./]+$/, '.json'));
+const thumbLink = (name) => link(`${run.thumbs}/${name}`);
 const viewPath = (cell) =>
-  (run.cells.view[cell] ? link(`thumbs/${run.cells.view[cell]}`) : picturePath(cell));
-const thumbPath = (cell) => run.cells.thumb[cell] && link(`thumbs/${run.cells.thumb[cell]}`);
+  (run.cells.view[cell] ? thumbLink(run.cells.view[cell]) : picturePath(cell));
+const thumbPath = (cell) => run.cells.thumb[cell] && thumbLink(run.cells.thumb[cell]);
 const sourceOf = (axis, id) => (run.sources[axis] || {})[id] || null;
 
 // What a cell is, in words.
@@ -38,11 +39,15 @@ const shapeOf = (cell) => (run.cells.width[cell]
   ? [run.cells.width[cell], run.cells.height[cell]]
   : shapes.get(at.content[cell]) || [4, 3]);
 
+// Whether a cell is still to be made, in a run that is under way.
+const isPending = (cell) => run.cells.status[cell] === 'pending';
+
 // A placeholder for a cell without a picture.
 function placeholder(cell) {
-  const status = cell === undefined ? 'none' : run.cells.status[cell];
+  if (cell === undefined) return [el('strong', {}, 'not in the grid')];
+  if (isPending(cell)) return [el('span', { 'data-pending': cell }, ...progressOf(cell))];
   return [
-    el('strong', {}, cell === undefined ? 'not in the grid' : status),
-    el('span', {}, cell === undefined ? '' : run.cells.reason[cell] || 'no picture'),
+    el('strong', {}, run.cells.status[cell]),
+    el('span', {}, run.cells.reason[cell] || 'no picture'),
   ];
 }

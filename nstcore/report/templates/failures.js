@@ -1,6 +1,6 @@
 // Every cell that failed, diverged, ran out of memory, was not made, or not as its settings say.
 
-const flawed = Array.from({ length: count }, (_, cell) => cell).filter((cell) => run.cells.status[cell] !== 'ok');
+const flawed = Array.from({ length: count }, (_, cell) => cell).filter((cell) => run.cells.status[cell] !== 'ok' && !isPending(cell));
 const FAILURES_PIECE = 200; // entries of a kind that are shown at first
 
 const failureOf = new Map(run.failures.groups.flatMap(

@@ -67,7 +67,7 @@ function headContent(name, position) {
   const value = axis.values[position];
   const source = axis.pictures ? sourceOf(name, value) : null;
   const picture = source && source.thumb
-    ? el('img', { src: link(`thumbs/${source.thumb}`), alt: '', loading: 'lazy' })
+    ? el('img', { src: thumbLink(source.thumb), alt: '', loading: 'lazy' })
     : null;
   return el('div', { class: 'head' }, picture,
     el('small', {}, ...breakable(labelText(name))), el('span', {}, ...breakable(axis.shown[position])));

@@ -10,7 +10,7 @@ function findStandIns() {
   }
   for (const pictures of Object.values(run.sources)) {
     for (const { files, thumb } of Object.values(pictures)) {
-      if (thumb) files.forEach((file) => standIns.set(address(link(file)), link(`thumbs/${thumb}`)));
+      if (thumb) files.forEach((file) => standIns.set(address(link(file)), thumbLink(thumb)));
     }
   }
 }
