@@ -56,7 +56,7 @@ def test_a_run_can_be_watched_while_it_runs(
     seen: list[Status] = []
     node = {"NODE_DISK": str(bench.folder / "node")}
     run_dir = bench.run_dir.relative_to(bench.folder)
-    with bench.start(*NST, "run", bench.file.name, *CORES, extra=node) as run:
+    with bench.start(*NST, "run", bench.file.name, "--verbose", *CORES, extra=node) as run:
         while run.poll() is None:
             if (run_dir / "config.yaml").is_file():
                 seen.append(Watcher(run_dir).look())
