@@ -68,6 +68,7 @@ if not ON_NODE:
     rule all:
         default_target: True
         input:
+            # A manifest that is gone makes its job run again only as a target.
             batches=FILES.batches,
             refined=refined_batches,
             grid=f"{RUN}/grid.tsv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from nstcore.config.run import Config
@@ -58,11 +59,16 @@ def size_label(settings: Settings, size: int | None = None) -> str:
 def target_id(settings: Settings, layers: tuple[str, ...], size: int) -> str:
     """Name of a style target: encoder, layers and size."""
     encoder = encoder_id(settings.encoder, settings.weights)
-    layer_set = digest(sorted(layers))[:8]
-    parts = [encoder, settings.pooling, settings.padding, layer_set, size_label(settings, size)]
+    names = _layers_id(layers)
+    parts = [encoder, settings.pooling, settings.padding, names, size_label(settings, size)]
     if settings.guide_propagation != "simple":
         parts.append(settings.guide_propagation)
     return "-".join(parts)
+
+
+@cache
+def _layers_id(layers: tuple[str, ...]) -> str:
+    return digest(sorted(layers))[:8]
 
 
 # --- What has to be prepared for cells, by its name in paths. ---

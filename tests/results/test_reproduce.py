@@ -128,6 +128,23 @@ def test_a_cell_of_a_batch(here: Path, said: Said) -> None:
     assert apart.mean() < 255 / 50
 
 
+def test_what_a_batch_shares_is_shared_again(here: Path, said: Said) -> None:
+    """One style's target for all images is rounded otherwise than a target for each."""
+    for seed, name in enumerate(["photo.png", "paint.png"]):
+        painting(seed, (640, 512)).save(name)
+    plan = plan_of(
+        sweep={"axes": {"style_weight": [0.3, 5, 100]}},
+        settings={"size": 128, "pyramid_start": 128, "iterations": 12},
+        output={"bits": 16},
+    )
+    make_targets(plan, "paint", threads=1)
+    stylize_batch(plan, list(plan.cells()), threads=1)
+    image = Path(plan.config.run_dir) / list(plan.cells())[1].image
+    assert len(read_record(image)["together"]) == 3
+    status, text = said(image, "-o", "again.png")
+    assert (status, "again.png: identical to" in text) == (0, True), text
+
+
 REGIONS = {
     "contents": {"photo": {"path": "photo.png", "guide": "guide.png"}},
     "styles": {"both": {"regions": {"#ff0000": "paint.png", "#0000ff": "other.png"}}},
