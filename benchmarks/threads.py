@@ -58,7 +58,7 @@ def measure(variant: str, busy: int) -> float:
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", BUSY]))
             stack.callback(process.kill)
         said = subprocess.run(
-            [sys.executable, "-c", "import threads; print(threads.descend())"],
+            [sys.executable, "-c", "import nstcore, threads; print(threads.descend())"],
             env={**environment, **own},
             capture_output=True,
             text=True,

@@ -11,23 +11,26 @@ def test_grids_have_the_cells_that_were_asked_for(cells):
     assert pairs * pairs * weights == cells
 
 
-def test_what_is_not_optimization_is_the_rest_of_the_wall_clock():
-    records = [{"optimization": {"seconds": 2.0, "iterations": 10}}] * 4
-    found = run_figures(Cost(seconds=10.0), records)
-    assert found["optimization_seconds"] == 8.0
-    assert found["other_seconds_per_cell"] == pytest.approx(0.5)
-    assert found["other_share"] == pytest.approx(0.2)
+@pytest.mark.parametrize(("device", "seconds"), [("cpu", 4.0), ("cuda", 8.0)])
+def test_what_is_not_optimization_is_the_rest_of_the_wall_clock(device, seconds):
+    """A job with one thread of two occupies half of the machine."""
+    facts = {"seconds": 2.0, "iterations": 10, "threads": 1, "device": device}
+    found = run_figures(Cost(seconds=10.0), [{"optimization": facts}] * 4, threads=2)
+    assert found["optimization_seconds"] == seconds
+    assert found["other_seconds_per_cell"] == pytest.approx((10 - seconds) / 4)
+    assert found["other_share"] == pytest.approx(1 - seconds / 10)
     assert found["throughput"] == 4.0
 
 
 def test_the_other_seconds_of_a_cell_count_beside_the_demos_optimization_of_one():
-    demo = {"optimization_seconds": 36.0, "cells": 18, "other_share": 0.4}
-    cells = [{"cells": 1000, "jobs": 10, "other_seconds_per_cell": 0.5}]
-    assert overheads({"demo": demo}) == [("the demo", 0.4)]
-    assert overheads({"demo": demo, "cells": cells})[1] == (
-        "1000 cells in 10 jobs",
-        pytest.approx(0.2),
-    )
+    demo = {"version": "this", "optimization_seconds": 36.0, "cells": 18, "other_share": 0.4}
+    old = {**demo, "version": "before", "other_share": 0.1}
+    cells = {"version": "this", "cells": 1000, "jobs": 10, "other_seconds_per_cell": 0.5}
+    assert overheads({"demo": [demo, old], "cells": [cells]}) == [
+        ["this", "the demo", "< 15%", "40.0%", "no"],
+        ["this", "1000 cells in 10 jobs", "< 4%", "20.0%", "no"],
+        ["before", "the demo", "< 15%", "10.0%", "yes"],
+    ]
 
 
 def test_a_point_that_is_bound_to_take_too_long_is_left_out(monkeypatch):
