@@ -51,6 +51,27 @@ def snapshot_of(raw: Mapping[str, Any]) -> Path:
 
 def write_snapshot(plan: Plan) -> Path:
     """Write the configuration that a plan was made from, with every input file by name."""
+    values = _frozen_values(plan)
+    path, text = Path(plan.config.run_dir) / SNAPSHOT, (_HEADER + dump_yaml(values)).encode()
+    _write_plan(path.with_name(PLAN_FILE), plan, values, text)
+    write_bytes(path, text)
+    return path
+
+
+def former_workers(plan: Plan) -> int:
+    """The ``workers`` of a run when it last started; 0 if anything else of it was not the same."""
+    try:
+        with open(Path(plan.config.run_dir) / PLAN_FILE, "rb") as file:
+            former = json.loads(file.readline())["config"]
+        workers = former.pop("workers", 0)
+    except (OSError, ValueError, KeyError):
+        return 0
+    values = json.loads(_line(_frozen_values(plan)))
+    values.pop("workers", None)
+    return int(workers) if former == values else 0
+
+
+def _frozen_values(plan: Plan) -> dict[str, Any]:
     config = plan.config
     values: dict[str, Any] = config.model_dump(exclude_unset=True)
     values["run"] = config.run
@@ -62,10 +83,7 @@ def write_snapshot(plan: Plan) -> Path:
         values["sweep"]["sample"]["points"] = plan.selection.sample
     if plan.refine_rows is not None:
         values["refine"]["choose"] = plan.refine_rows
-    path, text = Path(config.run_dir) / SNAPSHOT, (_HEADER + dump_yaml(values)).encode()
-    _write_plan(path.with_name(PLAN_FILE), plan, values, text)
-    write_bytes(path, text)
-    return path
+    return values
 
 
 # --- The plan, written down. ---

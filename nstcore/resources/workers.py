@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from nstcore.plan.plan import Plan
+from nstcore.plan.snapshot import former_workers
 from nstcore.resources.memory_model import MEMORY_SHARE
 from nstcore.resources.requests import expected_seconds, host_mb
 
@@ -34,6 +35,8 @@ def adapt_to_machine(plan: Plan, cores: int, gpus: int) -> None:
         plan.divide_again(config.model_copy(update={"device": "cpu"}))
     if "workers" not in config.model_fields_set:
         workers = max(1, gpus) if gpu else _cpu_workers(plan, cores)
+        # With fewer cores or less memory than before, no finished batch is divided anew.
+        workers = max(workers, former_workers(plan))
         plan.divide_again(plan.config.model_copy(update={"workers": workers}))
 
 
