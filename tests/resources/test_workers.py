@@ -28,7 +28,7 @@ def plan_of(**given: Any) -> Plan:
         "sweep": {"axes": {"style_weight": list(range(1, 9))}},
         # Small, so that memory is no matter, and long.
         "settings": {"size": 64, "pyramid_start": 64},
-        "cluster": {"tflops": 1e-4},
+        "cluster": {"tflops": 1e-3},
         "device": "cpu",
     }
     return Plan(parse_config({**raw, **given}))
