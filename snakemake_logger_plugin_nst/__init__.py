@@ -87,7 +87,7 @@ class LogHandler(LogHandlerBase):
         self.running: set[int] = set()
         self.done = self.total = 0
         self.said = {"jobs": 0, "cells": 0}
-        self.stage = ""
+        self.stage, self.furthest = "", 0
         self.nothing_to_do = False
         self.first: tuple[float, float] | None = None
         self.live: Live | None = None
@@ -181,8 +181,12 @@ class LogHandler(LogHandlerBase):
         rules = [self.jobs[job][0] for job in self.running if job in self.jobs]
         if not rules:
             return
-        stages = [stage for stage, names in STAGES.items() if set(names) & set(rules)]
-        stage = stages[-1] if stages else "making tables, sheets and report"
+        stages = [n for n, names in enumerate(STAGES.values()) if set(names) & set(rules)]
+        stage = "making tables, sheets and report"
+        if stages:
+            # Jobs of earlier stages may run until later ones; it goes on, not to and fro.
+            self.furthest = max(self.furthest, *stages)
+            stage = list(STAGES)[self.furthest]
         if stage != self.stage:
             self.stage = stage
             if self.live is None:
