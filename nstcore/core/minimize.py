@@ -310,7 +310,7 @@ class Trace:
         found: list[list[list[float]]] = [[] for _ in range(count)]
         for iteration, rows, losses in zip(self.iterations, self.rows, self.losses, strict=True):
             columns = torch.stack([losses.total, losses.content, losses.style, losses.tv], 1)
-            for row, values in zip(rows.tolist(), columns.double().cpu().tolist(), strict=True):
+            for row, values in zip(rows.tolist(), columns.tolist(), strict=True):
                 found[row].append([float(iteration), *values])
         tables = [torch.tensor(t, dtype=torch.float64).view(-1, len(TRACE_COLUMNS)) for t in found]
         if self.resumed:

@@ -325,8 +325,13 @@ def qr_factor(weight: Tensor) -> Tensor:
     channels K without ever going there.
     Of W (K, C) that is the triangular factor, (min(K, C), C).
     """
-    factor: Tensor = torch.linalg.qr(weight.double(), mode="r").R
-    return factor.to(weight.dtype)
+    factor: Tensor = torch.linalg.qr(to_float64(weight), mode="r").R
+    return factor.to(weight)
+
+
+def to_float64(tensor: Tensor) -> Tensor:
+    """A copy in float64: on the CPU where the device, an Apple GPU, has no such numbers."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def lift_moments(encoder: Encoder, layer: str, moments: Moments) -> Tensor:

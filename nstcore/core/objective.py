@@ -16,7 +16,7 @@ from nstcore.core.losses.base import Losses, StyleLoss
 from nstcore.core.losses.gatys import ContentLoss
 from nstcore.core.losses.total_variation import TVLoss
 from nstcore.core.minimize import Evaluate
-from nstcore.core.moments import Moments, layer_moments, loss_space
+from nstcore.core.moments import Moments, layer_moments, loss_space, to_float64
 from nstcore.core.settings import Settings
 
 NOISE_SEED = 0
@@ -204,7 +204,7 @@ def gradient_ratio(
 
     def gradient(content: Tensor, style: Tensor) -> Tensor:
         part = replace(objective, content_weight=content, style_weight=style, tv_weight=0 * one)
-        return evaluator(part)(images)[1].flatten(1).double()
+        return to_float64(evaluator(part)(images)[1].flatten(1))
 
     ratio = gradient(one, 0 * one).norm(dim=1) / gradient(0 * one, one).norm(dim=1)
     usable = torch.isfinite(ratio) & (ratio > 0)

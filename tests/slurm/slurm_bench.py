@@ -76,7 +76,7 @@ class SlurmBench(Bench):
 
     def slurm_words(self, *options: str) -> list[str]:
         """``nst run --slurm`` as a command that looks after its jobs more often."""
-        words = command(Path(self.file.name), [*SITE, *options], ROOT, slurm=True)
+        words = command(Path(self.file.name), [*SITE, *options], ROOT, slurm=True, verbose=True)
         assert words[1:3] == ["-m", "snakemake"]
         return [sys.executable, str(LAUNCHER), *words[3:]]
 
@@ -100,7 +100,7 @@ class SlurmBench(Bench):
 
     def attempts(self, content: str) -> list[Attempt]:
         """At the batch of a content."""
-        return attempts(self.stylize_logs().get(f"{content}/batch.log", ""))
+        return attempts(self.stylize_logs().get(f"{content}.log", ""))
 
     def queued(self) -> list[str]:
         """Ids of this folder's jobs that wait, run, or are just ending."""

@@ -142,7 +142,7 @@ def ended(make_slurm_bench: Make, cluster: Cluster) -> SlurmBench:
     bench = make_slurm_bench("cancelled", "requeued", "tight", checkpoint_seconds=3600)
     bench.write_long(1200)
     bench.prepare()
-    little = "350 if wildcards.content == 'tight' and attempt == 1 else 1500"
+    little = "350 if wildcards.part == 'tight' and attempt == 1 else 1500"
     resources = ["--set-resources", f"stylize:mem_mb={little}"]
     process = bench.start_slurm("--until", "stylize", *resources)
     requeued = wait_for_iterations(bench, "requeued")
