@@ -3,7 +3,8 @@
 # make test-all   the slow ones too: kills, Slurm, browsers, little memory, long runs
 # make docs       writes what is generated from the code: reference, schema, diagram
 # make bench      measures speed and memory on this machine, into benchmarks/results/
-# All need Python 3.11 or newer with venv and pip. A second call is quick.
+# make bench-gpu  checks and measures a GPU within ten minutes, with the torch that python3 has there
+# All need Python 3.11 or newer, and all but bench-gpu venv and pip. A second call is quick.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ PYTEST_ARGS ?=
 # More options for Snakemake: make demo RUN_ARGS="--cores 4"
 RUN_ARGS ?=
 
-.PHONY: demo test test-slow test-all check bench docs clean
+.PHONY: demo test test-slow test-all check bench bench-gpu bench-gpu-wheels docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nst demo config/demo
@@ -66,6 +67,21 @@ bench: $(VENV)/.installed
 	@echo "      $(BIN)/python benchmarks/peers.py --weights vgg19.pth --peer-python peer/bin/python"
 	@echo "  benchmarks/encoder_quality.py  the compact encoder, judged by VGG-19:"
 	@echo "      $(BIN)/python benchmarks/encoder_quality.py --teacher vgg19.pth --contents DIR --styles DIR"
+
+# Installs nothing: PYTHON is one that has torch, torchvision, numpy, pandas, pillow, safetensors and
+# scikit-image. What else the engine imports comes from .wheels/, if it is missing.
+bench-gpu:
+	$(PYTHON) benchmarks/gpu.py $(BENCH_ARGS)
+
+# Where there is a network: the wheels (32 MB) to carry to a Linux machine (x86-64) with this Python.
+GPU_PYTHON ?= 3.12
+FETCH = $(PYTHON) -m pip download --quiet --dest .wheels --only-binary=:all: --implementation cp \
+	--python-version $(GPU_PYTHON) $(foreach n,5 17 27 28,--platform manylinux_2_$(n)_x86_64) --platform manylinux2014_x86_64
+bench-gpu-wheels:
+	rm -rf .wheels
+	$(FETCH) filelock psutil pydantic pyyaml
+	$(FETCH) --no-deps imagecodecs tifffile
+	du -sh .wheels
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
