@@ -97,7 +97,7 @@ class Report:
 
     def run(self, name: str, part: Part, budget: float, arguments: tuple[Any, ...]) -> None:
         """Run a part in a process of its own, within a budget of seconds."""
-        found = self.result["parts"][name] = {"rows": [], "seconds": None, "ended": "not finished"}
+        found = self.result["parts"][name] = {"rows": [], "seconds": None, "ended": "cut off here"}
         incoming, outgoing = FORK.Pipe(duplex=False)
         began = time.monotonic()
         process = FORK.Process(target=_child, args=(name, *arguments, outgoing))
