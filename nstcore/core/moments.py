@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.guidance import Guide
+from nstcore.core.half_sums import flat_positions, guided_half_sums, half_gram_and_mean
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -35,13 +36,17 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 
 def gram_and_mean(features: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`gram_matrix` and :func:`channel_mean` of activations (N, C, H, W), in one go."""
-    n, c, h, w = features.shape
+    """:func:`gram_matrix` and :func:`channel_mean` of activations (N, C, H, W), in one go.
+
+    Of activations in bfloat16 they are summed up, and given out, in float32.
+    """
+    if features.dtype == torch.bfloat16:
+        return half_gram_and_mean(features)
+    h, w = features.shape[-2:]
     if _through_convolutions(features):
         gram, total = _ConvolutionSums.apply(features)
         return gram / (h * w), total / (h * w)
-    # Activations come in channels_last; (N, M, C) is a view of that memory, so nothing is copied.
-    flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+    flat = flat_positions(features)
     # (N, C, M) @ (N, M, C) -> (N, C, C).  Scaling one factor first keeps sums small in half precision.
     return (flat / (h * w)).mT @ flat, channel_mean(features)
 
@@ -101,7 +106,7 @@ def guided_gram_and_mean(features: Tensor, weights: Tensor) -> tuple[Tensor, Ten
         weights: t of R regions, (N, R, H, W), or (1, R, H, W) when all images share them.
 
     Returns:
-        (N, R, C, C) and (N, R, C).
+        (N, R, C, C) and (N, R, C), in float32 where activations are in bfloat16.
     """
     sums: tuple[Tensor, Tensor] = _GuidedSums.apply(features, weights)
     return sums
@@ -113,9 +118,10 @@ class _GuidedSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(features, weights)
-        n, c, h, w = features.shape
         regions = weights.shape[1]
-        flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+        flat = flat_positions(features)
+        if features.dtype == torch.bfloat16:
+            return guided_half_sums(flat, weights.flatten(2))
         # (N or 1, R, M) @ (N, M, C) -> (N, R, C)
         means = weights.flatten(2) @ flat
         if _through_convolutions(features):
@@ -141,6 +147,7 @@ class _GuidedSums(torch.autograd.Function):
         ):
             # sum_r t_r (S_r + S_r^T) F + t_r s_r: a 1 x 1 convolution with a bias for each region.
             total = torch.zeros_like(one)
+            t, slope, bias = t.to(one), slope.to(one), bias.to(one)
             for r in range(regions):
                 part = F.conv2d(one, slope[r][:, :, None, None], bias[r])
                 total.addcmul_(part, t[:, r : r + 1])
@@ -244,17 +251,23 @@ class LossSpace:
     Args:
         weight: A, (K, C); None for the activations F themselves.
         bias: b, (K,).
+        half: whether activations are in bfloat16.
     """
 
-    def __init__(self, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
+    def __init__(
+        self, weight: Tensor | None = None, bias: Tensor | None = None, *, half: bool = False
+    ) -> None:
         self.adapter: tuple[Tensor, Tensor] | None = None
         if weight is not None and bias is not None:
             self.adapter = weight, bias
             self.linear = qr_factor(weight)
             self.affine = qr_factor(torch.cat([weight, bias[:, None]], 1))
+            self.kernel = self.linear[:, :, None, None]
+            self.kernel = self.kernel.bfloat16() if half else self.kernel
 
     def features(self, features: Tensor) -> Tensor:
-        """Activations (N, K', H, W) with the lengths of those in the space."""
+        """Activations (N, K', H, W) with the lengths of those in the space, never in bfloat16."""
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
         if self.adapter is None:
             return features
         return F.conv2d(features, self.affine[:, :-1, None, None], self.affine[:, -1])
@@ -263,7 +276,7 @@ class LossSpace:
         """The difference of two activations, (N, K', H, W), with its length in the space."""
         if self.adapter is None:
             return difference
-        return F.conv2d(difference, self.linear[:, :, None, None])
+        return F.conv2d(difference, self.kernel)
 
     def gram(self, moments: Moments) -> Tensor:
         """Matrices (N, K', K') with the distances of Gram matrices in the space."""
@@ -298,7 +311,7 @@ class LossSpace:
 
 def loss_space(encoder: Encoder, layer: str) -> LossSpace:
     """The space in which an encoder's losses at one layer are taken."""
-    return LossSpace(*encoder.adapters.get(layer, ()))
+    return LossSpace(*encoder.adapters.get(layer, ()), half=encoder.half_precision)
 
 
 def lift_gram(gram: Tensor, mean: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -346,7 +346,8 @@ def _encoder(
         if isinstance(module, torch.nn.Conv2d):
             # He et al. 2015, eq. 10: activations neither vanish nor explode.
             torch.nn.init.kaiming_normal_(module.weight)
-    encoder.half_precision = half
+    if half:
+        encoder.halve()
     return encoder.to(device).to(memory_format=torch.channels_last)
 
 

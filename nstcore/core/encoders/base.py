@@ -31,8 +31,7 @@ class Encoder(nn.Module):
 
     Attributes:
         layers: names of the layers that are built.
-        half_precision: whether convolutions are in bfloat16.  Activations are given out in float32:
-            losses are differences of large sums, which bfloat16 is too coarse for.
+        half_precision: whether it computes and gives out activations in bfloat16; see `halve`.
         adapters: layer -> (A, b), for encoders whose losses are taken of A F + b in place of F.
 
     Raises:
@@ -86,15 +85,26 @@ class Encoder(nn.Module):
                 f"each side must have at least {smallest} px"
             )
         x = (image - self.mean) / self.std
-        if not self.half_precision:
-            return self._features(x, wanted, last)
-        with torch.autocast(x.device.type, torch.bfloat16):
-            found = self._features(x, wanted, last)
-        return {layer: features.float() for layer, features in found.items()}
+        return self._features(x.bfloat16() if self.half_precision else x, wanted, last)
 
     @abstractmethod
     def _features(self, x: Tensor, wanted: set[str], last: str) -> dict[str, Tensor]:
-        """Activations of a normalized image, (N, 3, H, W), at some layers; ``last`` is the deepest."""
+        """Activations of a normalized image, (N, 3, H, W), at some layers; ``last`` is the deepest.
+
+        They are in the image's type, as the weights are: float32, or bfloat16.
+        """
+
+    def halve(self) -> None:
+        """Compute in bfloat16 from now on, with weights that are converted here once.
+
+        Losses are differences of large sums, which bfloat16 is too coarse for: they sum in float32, and
+        adapters stay in it.
+        """
+        self.half_precision = True
+        adapters = {id(tensor) for pair in self.adapters.values() for tensor in pair}
+        for parameter in self.parameters():
+            if id(parameter) not in adapters:
+                parameter.data = parameter.data.bfloat16()
 
 
 def load_encoder(
@@ -112,7 +122,7 @@ def load_encoder(
         weights: file with the weights.
         layers: every layer that will be asked for.
         device: where it computes.
-        half: convolve in bfloat16.
+        half: compute in bfloat16; see `Encoder.halve`.
 
     Raises:
         WeightsError: if the file lacks a layer that is used.
@@ -121,5 +131,6 @@ def load_encoder(
     encoder: Encoder = spec.load_module().load(
         weights, depth=spec.deepest(layers), pooling=settings.pooling, padding=settings.padding
     )
-    encoder.half_precision = half
+    if half:
+        encoder.halve()
     return encoder.to(device).to(memory_format=torch.channels_last)

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from nstcore.core import half_sums
     from nstcore.core.moments import LossSpace, Moments
 else:
     torch = lazy_import("torch")
+    half_sums = lazy_import("nstcore.core.half_sums")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def relative_error(value: Tensor, target: Tensor) -> Tensor:
 
 
 def squares(values: Tensor) -> Tensor:
-    """Sum of squares of each image: (N, ...) -> (N,)."""
+    """Sum of squares of each image: (N, ...) -> (N,), of values in bfloat16 in float32."""
+    if values.dtype == torch.bfloat16:
+        return half_sums.half_squares(values)
     return values.flatten(1).square().sum(1)
 
 
