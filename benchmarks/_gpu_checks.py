@@ -15,7 +15,7 @@ from _gpu_studio import Studio, make
 
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.images.masks import Regions
-from nstcore.resources.memory_model import is_out_of_memory
+from nstcore.resources.device_memory import is_out_of_memory
 
 ITERATIONS = 12
 """Enough for a look at convergence, at every tenth."""

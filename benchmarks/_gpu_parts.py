@@ -198,7 +198,8 @@ def memory(studio: Studio, scale: Scale) -> Iterator[Row]:
             held = torch.cuda.memory_allocated() if on_gpu else 0
             made = make(studio.engine(), requests)
             width, height = requests[0].size
-            model = peak_bytes(settings, width, height, made.batch, device=studio.device)
+            half = studio.engine().half
+            model = peak_bytes(settings, width, height, made.batch, device=studio.device, half=half)
             row: Row = {"encoder": encoder, "px": size, "pictures": made.batch}
             row["model, GB"] = show(model / 1e9)
             peak = 1e6 * float(made.results[0].metadata["peak_memory_mb"]) - held

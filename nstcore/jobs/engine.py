@@ -35,6 +35,7 @@ from nstcore.resources.device_memory import (
     arrange_memory,
     forget_failure,
     free_bytes,
+    is_out_of_memory,
     peak_memory_mb,
     release_memory,
     reset_peak_memory,
@@ -42,7 +43,6 @@ from nstcore.resources.device_memory import (
 from nstcore.resources.memory_model import (
     BatchInput,
     MicroBatch,
-    is_out_of_memory,
     log_shortage,
     split_batches,
 )
@@ -292,10 +292,9 @@ class Engine(DeviceModels):
         # Memory that torch holds for reuse counts as free.
         release_memory(self.device)
         free = free_bytes(self.device) / (self.workers if self.device.type == "cpu" else 1)
-        items, most = range(len(requests)), self.batch_size
-        batches = list(
-            split_batches(items, batch_input, self.device.type, free, most=most, tile=self.tile)
-        )
+        limits = {"most": self.batch_size, "tile": self.tile}
+        kind, items = self.device.type, range(len(requests))
+        batches = list(split_batches(items, batch_input, kind, free, **limits, half=self.half))
         log_shortage(batches, free, self.tile)
         return batches
 

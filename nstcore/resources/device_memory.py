@@ -10,6 +10,7 @@ import gc
 import logging
 import math
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -268,3 +269,21 @@ def give_back_freed_memory() -> None:
     library = _libc()
     if library is not None:
         library.malloc_trim(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, on any device, so that less of it may help."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _SHORT.search(str(error)) is not None
+
+
+_SHORT = re.compile(
+    "out of memory"  # CUDA, MPS
+    "|can't allocate memory|DefaultCPUAllocator"  # torch on a CPU
+    "|std::bad_alloc"
+    # oneDNN's kernels and scratch; without a descriptor the operation itself is at fault.
+    "|could not (create|execute) a primitive(?! descriptor)|could not create a memory object"
+    "|ALLOC_FAILED",  # cuBLAS and cuDNN
+    re.IGNORECASE,
+)

@@ -156,8 +156,16 @@ def estimate_batch(
         return BatchInput(cell.settings, size, cell.settings.weights, regions)
 
     readable = [cell for cell in cells if cell.content in sizes.contents]
-    limits = {"most": plan.config.batch_size, "tile": plan.config.tile}
-    micro_batches = list(split_batches(readable, describe, machine.kind, machine.free, **limits))
+    batches = split_batches(
+        readable,
+        describe,
+        machine.kind,
+        machine.free,
+        most=plan.config.batch_size,
+        tile=plan.config.tile,
+        half=machine.half,
+    )
+    micro_batches = list(batches)
     most = max((batch.bytes for batch in micro_batches), default=0.0)
     if machine.kind != "cuda":
         most += PROCESS_BYTES if rates is None else rates.process_bytes

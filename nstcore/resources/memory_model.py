@@ -8,7 +8,6 @@ with what torch says it keeps and with the peak of real processes.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,6 +51,7 @@ def peak_bytes(
     device: str = "cpu",
     tile: int | None = None,
     regions: int = 0,
+    half: bool = False,
 ) -> float:
     """Estimated most memory of an optimization, in bytes, beyond what the process holds before it.
 
@@ -63,6 +63,7 @@ def peak_bytes(
         device: kind of the device: ``cpu``, ``cuda`` or ``mps``.
         tile: side of the tiles in pixels without their overlap; None for whole images.
         regions: number of regions in the contents' guides; 0 without.
+        half: whether activations are in bfloat16.
     """
     copies = OPTIMIZERS[settings.optimizer].image_copies(settings, history)
     spec = settings.encoder_spec
@@ -75,8 +76,8 @@ def peak_bytes(
         copies += 1  # the gradient that the tiles add up to
     values = (
         3 * width * height * copies
-        + content
-        + pass_values(settings, *seen, device=device, regions=regions)
+        + content * (0.5 if half else 1)
+        + pass_values(settings, *seen, device=device, regions=regions, half=half)
         + STYLE_LOSSES[settings.statistic].matrices
         * max(regions, 1)
         * sum(layer.channels**2 for layer in style_layers)
@@ -94,24 +95,33 @@ def shared_bytes(settings: Settings) -> float:
 
 
 def pass_values(
-    settings: Settings, width: int, height: int, device: str = "cpu", regions: int = 0
-) -> int:
+    settings: Settings,
+    width: int,
+    height: int,
+    device: str = "cpu",
+    regions: int = 0,
+    half: bool = False,
+) -> float:
     """Most values (of 4 bytes) alive in one evaluation of one image and its gradient.
 
     The losses' own gradients come first, since autograd goes through what was computed last first,
     and wait until the network's gradient has come down to their layers.
     """
     layers = settings.encoder_spec.up_to(settings.layers)
-    kept = kept_values(settings, width, height, device, regions)
-    size = {layer.name: layer.values(width, height) for layer in layers}
+    kept = kept_values(settings, width, height, device, regions, half)
+    share = 0.5 if half else 1
+    size = {layer.name: share * layer.values(width, height) for layer in layers}
     used = set(settings.layers)
     # The normalized image and total variation.
-    alive = sum(kept.values()) + (3 + TVLoss.saved_values(settings)) * width * height
+    alive = sum(kept.values()) + (3 * share + TVLoss.saved_values(settings)) * width * height
     waiting = sum(size[name] for name in used)
     most = alive + waiting
     if regions:
         # The gradient of one region beside that of all, while its layer's is computed.
         most += max(size[name] for name in settings.used_style_layers)
+    if half and device != "cuda":
+        # Where there is no product of mixed types, both its factors in float32.
+        most += 4 * max((size[name] for name in settings.used_style_layers), default=0)
     for layer in reversed(layers):
         name = layer.name
         # The gradient that arrives, added to the one that waits; the rectified one; the one handed on.
@@ -122,8 +132,13 @@ def pass_values(
 
 
 def kept_values(
-    settings: Settings, width: int, height: int, device: str = "cpu", regions: int = 0
-) -> dict[str, int]:
+    settings: Settings,
+    width: int,
+    height: int,
+    device: str = "cpu",
+    regions: int = 0,
+    half: bool = False,
+) -> dict[str, float]:
     """Values (of 4 bytes) that autograd keeps of one image for the backward pass of each layer.
 
     A layer is its rectified activations (the input of what follows), the pooling behind it if the next
@@ -135,7 +150,7 @@ def kept_values(
     found = {}
     for index, layer in enumerate(layers):
         own, positions = layer.values(width, height), layer.positions(width, height)
-        values = own + layer.inner * positions
+        values, indices = own + layer.inner * positions, 0
         if padded and index > 0:
             border = 2 * layer.radius * ((width + height) // layer.stride) + 4
             values += layer.inputs * (positions + border)
@@ -144,14 +159,14 @@ def kept_values(
             pooled = layer.channels * following.positions(width, height)
             values += 0 if padded else pooled  # the input of what follows
             if settings.pooling == "max":
-                values += 2 * pooled  # where each maximum was, in 8 bytes
+                indices = 2 * pooled  # where each maximum was, in 8 bytes
             elif settings.pooling == "l2":
                 values += own + pooled  # the squares and the roots
         if layer.name in settings.used_content_layers:
             values += own * (2 if spec.adapted else 1)
-        if layer.name in settings.used_style_layers and device != "cpu" and not regions:
+        if layer.name in settings.used_style_layers and device != "cpu" and not (regions or half):
             values += own  # gram_matrix scales a copy there
-        found[layer.name] = values
+        found[layer.name] = values * (0.5 if half else 1) + indices
     return found
 
 
@@ -167,26 +182,6 @@ def _shorter_histories(settings: Settings) -> Iterator[int]:
 def _outer_side(tile: int, settings: Settings) -> int:
     """Side in pixels of what a tile is computed from."""
     return tile + 2 * settings.encoder_spec.margin(settings.layers)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was short, on any device, so that less of it may help."""
-    import torch
-
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and _SHORT.search(str(error)) is not None
-
-
-_SHORT = re.compile(
-    "out of memory"  # CUDA, MPS
-    "|can't allocate memory|DefaultCPUAllocator"  # torch on a CPU
-    "|std::bad_alloc"
-    # oneDNN's kernels and scratch; without a descriptor the operation itself is at fault.
-    "|could not (create|execute) a primitive(?! descriptor)|could not create a memory object"
-    "|ALLOC_FAILED",  # cuBLAS and cuDNN
-    re.IGNORECASE,
-)
 
 
 # --- Which images go together, and how they fit. ---
@@ -219,6 +214,7 @@ def fit_batch(
     count: int | None = None,
     tile: int | None = None,
     regions: int = 0,
+    half: bool = False,
 ) -> Budget:
     """As many images at a time as ``MEMORY_SHARE`` of the free memory holds.
 
@@ -227,13 +223,14 @@ def fit_batch(
     The image is never made smaller.  Where nothing fits, the least of all is tried.
 
     Args:
-        settings, width, height, device, regions: see `peak_bytes`.
+        settings, width, height, device, regions, half: see `peak_bytes`.
         free: bytes that are free on the device.
         count: how many images there are; None for as many as fit.
         tile: side of the tiles; None to use tiles only where whole images do not fit.
     """
     available = MEMORY_SHARE * free
-    need = partial(peak_bytes, settings, width, height, 1, device=device, regions=regions)
+    one = settings, width, height, 1
+    need = partial(peak_bytes, *one, device=device, regions=regions, half=half)
     whole = need(tile=tile)
     if whole <= available:
         fixed = shared_bytes(settings)
@@ -295,6 +292,7 @@ class MicroBatch(Generic[Item]):
         items: one for each image.
         first: what the first image is like; what matters here is the same for all.
         device: kind of the device.
+        half: whether activations are in bfloat16.
         history, tile, fits: see `Budget`.
     """
 
@@ -304,6 +302,7 @@ class MicroBatch(Generic[Item]):
     history: int
     tile: int | None
     fits: bool = True
+    half: bool = False
 
     def __str__(self) -> str:
         images = format_count(len(self.items), "image")
@@ -331,6 +330,7 @@ class MicroBatch(Generic[Item]):
             device=self.device,
             tile=self.tile,
             regions=len(self.first.regions),
+            half=self.half,
         )
 
     def smaller(self, *, out_of_memory: bool) -> list[MicroBatch[Item]]:
@@ -345,8 +345,7 @@ class MicroBatch(Generic[Item]):
         less = less_memory(self.settings, *self.size, self.history, self.tile)
         if not out_of_memory or less is None:
             return []
-        history, tile = less
-        return [replace(self, history=history, tile=tile)]
+        return [replace(self, history=less[0], tile=less[1])]
 
 
 def split_batches(
@@ -357,13 +356,14 @@ def split_batches(
     *,
     most: int | None = None,
     tile: int | None = None,
+    half: bool = False,
 ) -> Iterator[MicroBatch[Item]]:
     """Group images that go together, and divide each group into as many as fit at the same time.
 
     Args:
         items: one for each image.
         describe: tells what an image is like.
-        device, free, tile: see `fit_batch`.
+        device, free, tile, half: see `fit_batch`.
         most: images at the same time; None for as many as fit.
     """
     groups: dict[tuple[object, ...], list[tuple[Item, BatchInput]]] = {}
@@ -380,10 +380,11 @@ def split_batches(
             count=min(len(members), most or len(members)),
             tile=tile,
             regions=len(first.regions),
+            half=half,
         )
         for start in range(0, len(members), budget.batch):
             part = tuple(item for item, _ in members[start : start + budget.batch])
-            yield MicroBatch(part, first, device, budget.history, budget.tile, budget.fits)
+            yield MicroBatch(part, first, device, budget.history, budget.tile, budget.fits, half)
 
 
 def log_shortage(batches: Iterable[MicroBatch[Item]], free: float, tile: int | None = None) -> None:

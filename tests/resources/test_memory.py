@@ -20,11 +20,11 @@ from nstcore.core.moments import style_moments
 from nstcore.core.objective import build_objective
 from nstcore.core.settings import Settings
 from nstcore.resources import memory_model as memory
+from nstcore.resources.device_memory import is_out_of_memory
 from nstcore.resources.memory_model import (
     LEAST_HISTORY,
     Budget,
     fit_batch,
-    is_out_of_memory,
     kept_values,
     less_memory,
     peak_bytes,
@@ -44,13 +44,17 @@ CASES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("device", "half"), [("cpu", False), ("cuda", False), ("cpu", True), ("cuda", True)]
+)
 @pytest.mark.parametrize("regions", [0, 2])
-def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regions: int) -> None:
+def test_what_autograd_keeps_is_counted(
+    case: dict[str, Any], device: str, half: bool, regions: int
+) -> None:
     """Saved tensors of one evaluation, by torch's own hooks; Gram matrices left out."""
     settings = Settings(**case)
     # In float64 a CPU takes Gram matrices as a GPU does.
-    dtype = torch.float32 if device == "cpu" else torch.float64
+    dtype = torch.float32 if device == "cpu" or half else torch.float64
     width, height = 96, 80  # activations of no layer are as many as a matrix has entries
     options: Any = {
         "depth": settings.layers[-1],
@@ -59,6 +63,8 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regio
     }
     encoder = CompactEncoder(**options) if settings.encoder == "compact" else VGG(**options)
     encoder.to(dtype).to(memory_format=torch.channels_last)
+    if half:
+        encoder.halve()
     image = torch.rand(1, 3, height, width, dtype=dtype)
     one = torch.ones(1, dtype=dtype)
     guides = None
@@ -89,14 +95,14 @@ def test_what_autograd_keeps_is_counted(case: dict[str, Any], device: str, regio
         if not (square or filters or tensor.data_ptr() in targets):
             # Where a maximum was is a whole number of 8 bytes in any case.
             whole = not tensor.is_floating_point()
-            kept[storage.data_ptr()] = storage.nbytes() / (4 if whole or device == "cpu" else 8)
+            kept[storage.data_ptr()] = storage.nbytes() / (4 if whole else dtype.itemsize)
             alive.append(tensor)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         objective(image.clone().requires_grad_())
-    counted = sum(kept_values(settings, width, height, device, regions).values())
-    counted += 9 * width * height
+    counted = sum(kept_values(settings, width, height, device, regions, half).values())
+    counted += (7.5 if half else 9) * width * height
     assert sum(kept.values()) == pytest.approx(counted, rel=0.015)
 
 
@@ -112,6 +118,11 @@ def test_what_costs_more_memory_is_estimated_to() -> None:
     layers = {"style_layers": shallow, "content_layers": shallow}
     assert need(encoder="vgg19", **layers) < need(encoder="vgg19")
     assert peak_bytes(Settings(), 2048, 2048, 1, tile=512) < need(2048, 2048)
+    float32, bfloat16 = (
+        peak_bytes(Settings(encoder="vgg19"), 512, 512, 64, device="cuda", half=half)
+        for half in (False, True)
+    )
+    assert 0.3 * float32 < bfloat16 < 0.6 * float32
     counts = [peak_bytes(Settings(), 512, 384, 2, regions=regions) for regions in range(5)]
     assert counts == sorted(counts)
 
@@ -234,7 +245,7 @@ class TestFit:
 PROVOKE = """
 import os, resource
 import numpy, psutil, torch
-from nstcore.resources.memory_model import is_out_of_memory
+from nstcore.resources.device_memory import is_out_of_memory
 torch.set_num_threads(1)
 inputs = [torch.rand(1, 8 * k, 24, 24) for k in range(1, 9)]
 filters = [torch.rand(16, 8 * k, 3, 3) for k in range(1, 9)]
