@@ -118,12 +118,14 @@ def prepared_inputs(plan: Plan) -> dict[str, dict[str, list[Path]]]:
 # --- The report ---
 
 
-def make_report(plan: Plan, *, threads: int | None = None) -> None:
-    """Build the run's report."""
+def make_report(plan: Plan, *, threads: int | None = None, bundle: str | None = None) -> None:
+    """Build the run's report, and put it into the folder ``bundle`` too; see :func:`bundle_report`."""
     run = Path(plan.config.run_dir)
     pages = page_names(plan.axis_values, plan.layout["pages"])
     _remove_stale_sheets(run / "sheets", pages if plan.config.refine is None else [*pages, FOLDER])
     report_of(plan, run / REPORT, threads=threads).build()
+    if bundle is not None:
+        bundle_report(run / REPORT.parent, Path(bundle))
 
 
 def report_of(plan: Plan, page: Path, *, threads: int | None = None) -> Report:
@@ -159,16 +161,15 @@ def _remove_stale_sheets(folder: Path, pages: Sequence[str]) -> None:
             path.unlink()
 
 
-def bundle_report(plan: Plan, folder: str) -> None:
+def bundle_report(report: Path, folder: Path) -> None:
     """Put the report and everything beside it into a folder that can be given away.
 
     `snakemake --report` takes a page only with the whole folder around it, and a job loses its folder
     whenever it runs again, thumbnails included; so it gets a folder of links.  The full images are not in
     it: the page then shows its thumbnails in their place.
     """
-    report = Path(plan.config.run_dir) / "report"
     for source in sorted(report.rglob("*")):
-        destination = Path(folder) / source.relative_to(report)
+        destination = folder / source.relative_to(report)
         if source.name.startswith(".") or not source.is_file():
             continue
         if source.parent == report:

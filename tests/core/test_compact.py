@@ -14,6 +14,7 @@ from nstcore.core.batched import to_tensor
 from nstcore.core.encoders import (
     COMPACT,
     COMPACT_FILE,
+    COMPACT_SHA256,
     COMPACT_WIDTHS,
     EVAL_CONTENT_LAYER,
     EVAL_HELD_OUT_LAYERS,
@@ -24,7 +25,6 @@ from nstcore.core.encoders import (
     stage,
 )
 from nstcore.core.encoders.compact import (
-    COMPACT_SHA256,
     CompactEncoder,
     load_compact,
 )

@@ -12,9 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nstcore.core.encoders import LAYERS, channels, fetch, locate, torchvision_cache, vgg
+from nstcore.core.encoders import (
+    COMPACT_SHA256,
+    LAYERS,
+    channels,
+    fetch,
+    locate,
+    torchvision_cache,
+    vgg,
+)
 from nstcore.core.encoders.base import load_encoder
-from nstcore.core.encoders.compact import COMPACT_SHA256, load_compact
+from nstcore.core.encoders.compact import load_compact
 from nstcore.core.encoders.vgg import read_state, required_keys
 from nstcore.core.settings import Settings
 from nstcore.errors import WeightsError

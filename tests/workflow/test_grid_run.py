@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from workbench import CORES, ROOT, Bench, write_picture
 
-from nstcore.core.encoders.compact import COMPACT_SHA256
+from nstcore.core.encoders import COMPACT_SHA256
 from nstcore.store.files import file_sha256
 
 NOTHING = "Nothing to be done"

@@ -33,6 +33,8 @@ if workflow.is_main_process:
     drop_stale_manifests(Path(PLAN.config.run_dir))
 
 THREADS = max(1, (CORES or 64) // PLAN.config.workers)
+# Of jobs that run beside another one.
+SHARED_THREADS = min(4, max(1, (CORES or 64) // 2))
 
 RUN = PLAN.config.run_dir
 os.environ.update(NST_RUN=RUN)  # for the live view

@@ -2,7 +2,6 @@
 
 
 localrules:
-    report_bundle,
     check,
 
 
@@ -14,7 +13,7 @@ rule contact_sheet:
     log:
         f"{RUN}/logs/contact_sheet/{{page}}.log",
     # Several sheets are drawn side by side, a single one by several threads.
-    threads: 1 if len(PAGES) > 1 else 4
+    threads: 1 if len(PAGES) > 1 else SHARED_THREADS
     resources:
         **LIGHT_JOB,
     params:
@@ -30,25 +29,9 @@ rule report:
         curves=f"{RUN}/loss_curves.parquet",
         grid=f"{RUN}/grid.tsv",
     output:
-        f"{RUN}/report/index.html",
-    log:
-        f"{RUN}/logs/report.log",
-    threads: 4
-    resources:
-        **LIGHT_JOB,
-    params:
-        report=PLAN.config.report.model_dump(),
-        inputs=FILES.order(),
-    script:
-        "../scripts/report.py"
-
-
-# For `snakemake --report`, which takes a page in with its folder or not at all.
-rule report_bundle:
-    input:
-        f"{RUN}/report/index.html",
-    output:
-        report(
+        page=f"{RUN}/report/index.html",
+        # For `snakemake --report`, which takes a page in with its folder or not at all.
+        bundle=report(
             directory(f"{RUN}/snakemake/report"),
             caption="../report/report.rst",
             category="Report",
@@ -56,9 +39,15 @@ rule report_bundle:
             htmlindex="index.html",
         ),
     log:
-        f"{RUN}/logs/report_bundle.log",
+        f"{RUN}/logs/report.log",
+    threads: SHARED_THREADS
+    resources:
+        **LIGHT_JOB,
+    params:
+        report=PLAN.config.report.model_dump(),
+        inputs=FILES.order(),
     script:
-        "../scripts/report_bundle.py"
+        "../scripts/report.py"
 
 
 # The last word: it fails if cells failed or limits were exceeded, after everything else is made.

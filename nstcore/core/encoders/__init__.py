@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -73,7 +74,8 @@ class EncoderSpec:
         evaluation_content: the layer at which finished images are compared with their content.
         evaluation_style: the layers at which they are compared with their style.
         evaluation_held_out: the same for layers that the default settings do not optimize.
-        packaged: whether the weights come with the program; their file decides the number of channels.
+        sha256: of the weights that come with the program; empty without.  Such a file decides the
+            number of channels.
         adapted: whether losses are taken of ``A F + b`` in place of the activations F.
     """
 
@@ -89,8 +91,13 @@ class EncoderSpec:
     evaluation_content: str
     evaluation_style: tuple[str, ...]
     evaluation_held_out: tuple[str, ...] = ()
-    packaged: bool = False
+    sha256: str = ""
     adapted: bool = False
+
+    @property
+    def packaged(self) -> bool:
+        """Whether the weights come with the program."""
+        return bool(self.sha256)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -256,6 +263,9 @@ def vgg_layers(widths: tuple[int, ...], depth: str = LAYERS[-1]) -> tuple[Layer,
 COMPACT_FILE = Path(__file__).parent / "compact.safetensors"
 """The compact encoder's weights inside the package."""
 
+COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db223c"
+"""Their sha256; a damaged or exchanged file is not loaded."""
+
 
 def torchvision_cache() -> Path:
     """Where torchvision keeps the file that it downloads."""
@@ -277,7 +287,7 @@ COMPACT = EncoderSpec(
     evaluation_content=EVAL_CONTENT_LAYER,
     evaluation_style=EVAL_STYLE_LAYERS,
     evaluation_held_out=EVAL_HELD_OUT_LAYERS,
-    packaged=True,
+    sha256=COMPACT_SHA256,
     adapted=True,
 )
 
@@ -290,7 +300,7 @@ VGG19 = replace(
     source="torchvision:VGG19_Weights.IMAGENET1K_V1",
     find=torchvision_cache,
     file_bytes=80_100_000,
-    packaged=False,
+    sha256="",
     adapted=False,
 )
 
@@ -318,13 +328,35 @@ def fetch(encoder: str, weights: str | None, destination: Path, info: Path) -> d
         WeightsError: if the weights are missing or are not the encoder's.
     """
     spec = ENCODERS[encoder]
-    module = spec.load_module()
-    path = Path(weights) if weights is not None else module.download()
-    with atomic_path(destination) as temporary:
-        module.prepare(path, temporary)
-    found = {"name": encoder, "source": weights or spec.source, "sha256": file_sha256(path)}
+    if weights is None and spec.packaged:
+        # Their digest says all that loading them with torch would.
+        path = spec.find()
+        digest = packaged_sha256(spec)
+        with atomic_path(destination) as temporary:
+            shutil.copyfile(path, temporary)
+    else:
+        module = spec.load_module()
+        path = Path(weights) if weights is not None else module.download()
+        with atomic_path(destination) as temporary:
+            module.prepare(path, temporary)
+        digest = file_sha256(path)
+    found = {"name": encoder, "source": weights or spec.source, "sha256": digest}
     write_json(info, found)
     log.info("%s: weights from %s, sha256 %s", encoder, found["source"], found["sha256"])
+    return found
+
+
+def packaged_sha256(spec: EncoderSpec) -> str:
+    """The sha256 of an encoder's packaged weights.
+
+    Raises:
+        WeightsError: the file is missing, damaged or exchanged.
+    """
+    path = spec.find()
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; the {spec.label} encoder's weights are missing")
+    if (found := file_sha256(path)) != spec.sha256:
+        raise WeightsError(f"{path}: damaged (sha256 {found}, not {spec.sha256}); install again")
     return found
 
 

@@ -18,11 +18,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from nstcore.core.encoders import COMPACT, COMPACT_FILE, COMPACT_WIDTHS, VGG19_WIDTHS, channels
+from nstcore.core.encoders import (
+    COMPACT,
+    COMPACT_FILE,
+    COMPACT_WIDTHS,
+    VGG19_WIDTHS,
+    channels,
+    packaged_sha256,
+)
 from nstcore.core.encoders.base import Padding, Pooling
 from nstcore.core.encoders.vgg import VGG, fill
 from nstcore.errors import WeightsError
-from nstcore.store.files import file_sha256
 
 COMPACT_DEPTH = COMPACT.names[-1]
 
@@ -102,10 +108,7 @@ class CompactEncoder(VGG):
         return found
 
 
-# --- The packaged weights of the compact encoder. ---
-
-COMPACT_SHA256 = "56e9d56dffcfe84886e6aa65a546a98c95d2c94db01f17ff01bf6066a2db223c"
-"""sha256 of the packaged weights; a damaged or exchanged file is not loaded."""
+# --- Files of weights. ---
 
 
 def read_compact(path: Path | str = COMPACT_FILE) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -115,10 +118,10 @@ def read_compact(path: Path | str = COMPACT_FILE) -> tuple[dict[str, Tensor], di
         WeightsError: if the file is missing or not one that the distillation wrote.
     """
     path = Path(path)
-    if not path.is_file():
+    if path == COMPACT_FILE:
+        packaged_sha256(COMPACT)
+    elif not path.is_file():
         raise WeightsError(f"{path}: no such file; the compact encoder's weights are missing")
-    if path == COMPACT_FILE and (found := file_sha256(path)) != COMPACT_SHA256:
-        raise WeightsError(f"{path}: damaged (sha256 {found}, not {COMPACT_SHA256}); install again")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
@@ -187,8 +190,6 @@ def prepare(path: Path, destination: Path) -> None:
     try:
         load_compact(path)
     except WeightsError as error:
-        if path == COMPACT_FILE:
-            raise
         raise WeightsError(
             f"{error}; for VGG-19's weights set `encoder: vgg19`, or name both: "
             "`weights: {vgg19: …, compact: …}`"
