@@ -49,10 +49,10 @@ def measure(variant: str, busy: int) -> float:
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])
     # nstcore sets its own unless one is set: what OpenMP does without any has to be asked for.
-    own = {"nstcore": {}, "default": {"OMP_WAIT_POLICY": ""}}.get(variant)
+    own = {"nstcore": {}, "default": {"KMP_BLOCKTIME": ""}}.get(variant)
     if own is None:
         name, _, value = variant.partition("=")
-        own = {"OMP_WAIT_POLICY": "", name: value}
+        own = {name: value}
     with ExitStack() as stack:
         for _ in range(busy):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", BUSY]))

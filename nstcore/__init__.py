@@ -18,9 +18,29 @@ __all__ = ["Settings", "load_encoder", "load_image", "open_run", "save_image", "
 
 __version__ = "0.1.0"
 
-# Threads that wait for others give their core away: spinning, a run beside another program takes many
-# times as long.  The OpenMP of torch reads this once, when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+def _limit_spinning() -> None:
+    """Have threads that wait for others spin for a little while, or not at all where cores are wanted.
+
+    By default they spin so long that a run beside other programs takes many times as long; without any,
+    a run by itself is slower by half (``benchmarks/threads.py``).  The OpenMP of torch reads this once,
+    when it is loaded.  What the user has set stands.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        busy = _runnable() - 1 >= (os.cpu_count() or 1) / 2
+        os.environ["OMP_WAIT_POLICY" if busy else "GOMP_SPINCOUNT"] = "PASSIVE" if busy else "30000"
+
+
+def _runnable() -> int:
+    """How many threads of this machine want a core just now, this one included; 0 if unknown."""
+    try:
+        with open("/proc/loadavg", encoding="ascii") as file:
+            return int(file.read().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+_limit_spinning()
 
 
 def __getattr__(name: str) -> Any:
