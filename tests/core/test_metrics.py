@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import convolve2d
+from scipy.stats import wasserstein_distance
 
 from nstcore.core.encoders import EVAL_CONTENT_LAYER, EVAL_HELD_OUT_LAYERS, EVAL_STYLE_LAYERS, VGG19
 from nstcore.core.guidance import layer_guides
-from nstcore.core.image_similarity import StyleImage, color_distance, luma_ssim
+from nstcore.core.image_similarity import (
+    StyleImage,
+    color_distance,
+    distance_of_sorted,
+    luma_ssim,
+)
 from nstcore.core.metrics import (
     METRICS,
     MetricTargets,
@@ -44,6 +50,14 @@ def reference(random_vgg, waves):
         )
 
     return make
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (7, 7), (12, 8), (5, 31), (1, 40)])
+def test_the_distance_of_colors_is_the_wasserstein_distance(n: int, m: int) -> None:
+    random = np.random.default_rng(n)
+    a, b = (np.sort(random.normal(size=(3, count)), axis=1) for count in (n, m))
+    wanted = np.mean([wasserstein_distance(*pair) for pair in zip(a, b, strict=True)])
+    assert distance_of_sorted(a, b) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_an_encoder_with_adapters_measures_adapted_activations(waves):
