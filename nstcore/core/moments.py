@@ -140,15 +140,23 @@ class _GuidedSums(torch.autograd.Function):
     def backward(ctx: Any, gram_slope: Tensor, mean_slope: Tensor) -> tuple[Tensor, None]:
         features, weights = ctx.saved_tensors
         regions = weights.shape[1]
+        # sum_r t_r (S_r + S_r^T) F + t_r s_r
         both = gram_slope + gram_slope.mT
+        if not _through_convolutions(features):
+            flat = flat_positions(features)
+            both, biases = both.to(flat), mean_slope.to(flat).unsqueeze(2)
+            shares = weights.flatten(2).unsqueeze(-1).to(flat)  # (N or 1, R, M, 1)
+            slopes = torch.zeros_like(flat)
+            for r in range(regions):
+                slopes.addcmul_(torch.baddbmm(biases[:, r], flat, both[:, r]), shares[:, r])
+            return slopes.view(len(slopes), *features.shape[-2:], -1).permute(0, 3, 1, 2), None
         parts = []
         for (one, t), slope, bias in zip(
             _with_weights(features, weights), both, mean_slope, strict=True
         ):
-            # sum_r t_r (S_r + S_r^T) F + t_r s_r: a 1 x 1 convolution with a bias for each region.
             total = torch.zeros_like(one)
-            t, slope, bias = t.to(one), slope.to(one), bias.to(one)
             for r in range(regions):
+                # A 1 x 1 convolution with a bias.
                 part = F.conv2d(one, slope[r][:, :, None, None], bias[r])
                 total.addcmul_(part, t[:, r : r + 1])
             parts.append(total)
