@@ -14,7 +14,7 @@ LAUNCHES = {
     "adam": 410,
     "w2": 1020,
     "tiles": 1350,
-    "two regions": 765,
+    "two regions": 775,
     "two regions, w2": 1810,
     "luminance, l2, reflect": 700,
     "gatys": 545,
