@@ -58,6 +58,8 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/estimate.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/roofline.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/planning.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/threads.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/report.py $(BENCH_ARGS)
 	@echo
 	@echo "As root, with slurmctld, slurmd and slurm-client installed: $(BIN)/python benchmarks/cluster.py"

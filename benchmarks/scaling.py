@@ -5,6 +5,7 @@
     tight   a square picture of the largest size with the first encoder, in 8 GB
     cells   whole runs of grids of tiny pictures, with hardly any optimization: what a cell costs besides
     demo    the demo's own run: the share of it that is not optimization
+    end     what a finished image of 256 px costs: measuring it, with encoder and style loaded
 
 Every point of the first two is measured in a process of its own, so that its peak memory is its own; it
 gets a budget of seconds and less memory than the machine has free.  The last two are real calls of
@@ -43,21 +44,32 @@ from _common import (
     save,
     show,
     table,
+    take_turns,
     timed_process,
     use_threads,
 )
 
 from nstcore.core.encoders import VGG19
+from nstcore.core.image_similarity import StyleImage
 from nstcore.core.settings import Settings
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.core.targets import image_moments
 from nstcore.images import read_record, write_image
+from nstcore.jobs.device_models import DeviceModels
 
 OVERHEAD_GOALS = {"the demo": 0.15, 100: 0.08, 1000: 0.04}
 """Most of the demo's run, and of one of so many cells, that may go into anything but optimization."""
 
 DEMO_GOAL = 0.6
 """Longest that the demo may take, in runs of the earlier version that ``--before`` names."""
+
+END_GOAL = 0.1
+"""Most seconds that measuring an image of 256 px may take on two cores."""
+
+RESULT_PARTS = {"scaling": ("batch", "size", "tight"), "runs": ("cells", "end", "demo")}
+"""Name of the files with results -> what they hold."""
+
+PARTS = tuple(part for parts in RESULT_PARTS.values() for part in parts)
 
 NST_CODE = NST[1:]
 
@@ -168,10 +180,8 @@ def grid_shape(cells: int) -> tuple[int, int]:
     return min(shapes, key=lambda shape: abs(shape[0] - shape[1]))
 
 
-def measure_cells(
-    cells: int, batch_by: Sequence[str], python: str, options: argparse.Namespace
-) -> dict[str, Any]:
-    """A real run of tiny pictures, with a job for each value of some axes, or with jobs by cost."""
+def measure_cells(cells: int, python: str, options: argparse.Namespace) -> dict[str, Any]:
+    """A real run of tiny pictures."""
     pairs, weights = grid_shape(cells)
     with tempfile.TemporaryDirectory(prefix="nst-bench-") as name:
         folder = Path(name)
@@ -187,7 +197,6 @@ def measure_cells(
             "settings": {"size": 32, "pyramid_start": 32, "iterations": 1},
             "sweep": {"axes": {"style_weight": [round(1.5**i, 4) for i in range(weights)]}},
             "device": options.device,
-            **({"batch_by": list(batch_by)} if batch_by else {}),
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
         found = measure_run(folder, "cells", python, options.threads)
@@ -246,11 +255,28 @@ def measure_tight(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def measure_end(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of measuring an image, the median of some."""
+    content, style, image = (picture(192, 256, seed) for seed in range(3))
+    settings = Settings(size=256)
+    weights = settings.encoder_spec.find()
+    with tempfile.TemporaryDirectory(prefix="nst-bench-") as name:
+        target = Path(name) / "target.safetensors"
+        models = DeviceModels(torch.device(options.device))
+        layers = settings.encoder_spec.evaluation_moments
+        models.style_target(target, style, 256, settings, layers, weights, {})
+        evaluate = models.evaluation(settings, weights, content, [StyleImage(style, 1.0)], target)
+        seconds = take_turns({"measuring": lambda: evaluate(image)}, 9, options.device)
+    return {"size": 256, "seconds": seconds["measuring"]}
+
+
 def measure_run(folder: Path, run: str, python: str, threads: int) -> dict[str, Any]:
     """``nst run config.yaml`` in a folder, then again when nothing is left to do."""
     command = [python, *NST_CODE, "run", "config.yaml", "--cores", str(threads)]
-    cost = timed_process(command, folder=folder)
-    again = timed_process(command, folder=folder)
+    # Another Python has a version of its own.
+    environment = {} if python == sys.executable else {"PYTHONPATH": ""}
+    cost = timed_process(command, folder=folder, environment=environment)
+    again = timed_process(command, folder=folder, environment=environment)
     results = folder / "results" / run
     records = [
         json.loads(path.read_text("utf-8")) for path in sorted((results / "cells").rglob("*.json"))
@@ -286,7 +312,7 @@ def run_figures(cost: Cost, records: Sequence[Mapping[str, Any]], threads: int) 
 def to_markdown(result: Mapping[str, Any]) -> list[str]:
     """The results as tables for people."""
     lines = [
-        "# Scaling",
+        "# Whole runs" if result.keys() & set(RESULT_PARTS["runs"]) else "# Scaling",
         "",
         f"Machine: {result['machine']}; torch {result['torch']}. Made-up pictures of 4:3; VGG-19 with "
         "random weights. Throughput: iterations × pictures a second.",
@@ -338,6 +364,15 @@ def to_markdown(result: Mapping[str, Any]) -> list[str]:
             "much of their seconds of optimization counts.",
             "",
             *_runs(result["cells"]),
+        ]
+    if "end" in result:
+        seconds = result["end"]["seconds"]
+        lines += [
+            "",
+            "## The end of a cell",
+            "",
+            f"Measuring a finished image of {result['end']['size']} px takes {show(seconds)} s (wanted: "
+            f"at most {END_GOAL}; {met(seconds, END_GOAL)}), beside the next batch's optimization.",
         ]
     if "demo" in result:
         lines += ["", "## The demo", "", *_runs(result["demo"])]
@@ -414,8 +449,7 @@ def _runs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure how speed and memory grow.")
-    parts = ["batch", "size", "tight", "cells", "demo"]
-    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--encoder", nargs="+", default=["compact", "vgg19"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--batch-size", type=int, default=256, help="px of the pictures of a batch")
@@ -435,14 +469,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Measure and write ``scaling.json`` and ``.md``, on a GPU ``scaling_cuda``."""
+    """Measure and write ``scaling`` and ``runs`` as JSON and Markdown, on a GPU ``scaling_cuda``."""
     options = make_parser().parse_args()
     if options.point is not None:
         torch.set_num_threads(options.point["threads"])
         print(json.dumps(measure_point(options.point)))
         return
     use_threads(options.threads)
-    name = "scaling" if options.device == "cpu" else "scaling_cuda"
     result: dict[str, Any] = {
         "machine": machine_name(options.device),
         "torch": torch.__version__,
@@ -464,19 +497,24 @@ def main() -> None:
                 result[part] += measure_growth(points)
         elif part == "tight":
             result[part] = measure_tight(options)
+        elif part == "end":
+            result[part] = measure_end(options)
         elif part == "cells":
             result[part] = [
-                {"version": version, **measure_cells(cells, batch_by, python, options)}
+                {"version": version, **measure_cells(cells, python, options)}
                 for cells in options.cells
                 for version, python in versions.items()
-                for batch_by in ((), ("style",))
             ]
         else:
             result[part] = [
                 {"version": version, **measure_demo(python, options)}
                 for version, python in versions.items()
             ]
-    save(name, result, to_markdown(result), options.out)
+    for name, parts in RESULT_PARTS.items():
+        own = {key: value for key, value in result.items() if key not in PARTS or key in parts}
+        if own.keys() & set(parts):
+            name += "" if options.device == "cpu" else f"_{options.device}"
+            save(name, own, to_markdown(own), options.out)
 
 
 if __name__ == "__main__":

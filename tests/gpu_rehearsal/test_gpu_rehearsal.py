@@ -29,8 +29,13 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_vgg(tmp_path_factory.mktemp("weights"))
 
 
-@pytest.mark.parametrize("kind", ["cuda", "mps"])
-@pytest.mark.parametrize("name", SCENARIOS)
+ON_MPS = ("compact", "adam", "balanced gradients", "two regions", "vgg19, adam, w2")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "cuda") for name in SCENARIOS), *((name, "mps") for name in ON_MPS)],
+)
 def test_every_operation_is_one_that_the_device_has(
     name: str, kind: str, tmp_path: Path, vgg: Path
 ) -> None:

@@ -146,8 +146,7 @@ def check_peak(side: int, batch: int, regions: int = 0, **given: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("batch", "history"), [(1, 20), (4, 5)])
-@pytest.mark.parametrize("side", [256, 384])
+@pytest.mark.parametrize(("side", "batch", "history"), [(256, 1, 20), (384, 4, 5)])
 @pytest.mark.parametrize("encoder", ["compact", "vgg19"])
 def test_the_estimate_is_what_a_process_allocates(
     encoder: str, side: int, batch: int, history: int
