@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 
@@ -92,3 +93,17 @@ def test_another_length_is_linked_and_shown_without_torch(bench: Bench) -> None:
     assert bench.stored() == before
     assert batches(bench) == {"all"}
     assert all(file.is_file() for file in gone)
+
+
+def test_the_jobs_of_two_gpus_share_the_cores(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(1, 2, device="cuda", sweep={"axes": {"style_weight": [1, 3, 10]}})
+    del bench.config["batch_by"]
+    bench.write()
+    options = ("--cores", "4", "--resources", "gpu=2", "--dry-run")
+    status, said = bench.nst("run", bench.file.name, "--verbose", *options)
+    assert status == 0, said
+    jobs = re.findall(r"rule stylize:\n(?:    .*\n)+", said)
+    assert len(jobs) == 2
+    for job in jobs:
+        assert "    threads: 2\n" in job
+        assert re.search(r"resources: .*\bgpu=1\b", job)
