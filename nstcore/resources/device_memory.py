@@ -184,6 +184,8 @@ def release_memory(device: torch.device) -> None:
     """Give back what is kept of freed memory: other pictures need other blocks."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
     else:
         give_back_freed_memory()
 
@@ -284,6 +286,8 @@ _SHORT = re.compile(
     "|std::bad_alloc"
     # oneDNN's kernels and scratch; without a descriptor the operation itself is at fault.
     "|could not (create|execute) a primitive(?! descriptor)|could not create a memory object"
-    "|ALLOC_FAILED",  # cuBLAS and cuDNN
+    "|ALLOC(ATION)?_FAILED"  # cuBLAS and cuDNN
+    # They need memory to begin, and cuDNN room to try a kernel in.
+    "|CUBLAS_STATUS_NOT_INITIALIZED|unable to find an engine|unable to find a valid cuDNN algorithm",
     re.IGNORECASE,
 )
