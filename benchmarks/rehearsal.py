@@ -6,8 +6,8 @@
 Milliseconds are arithmetic, not measurements: convolutions and products at 40 % of the peak for their
 type, everything else at 80 % of the memory's bandwidth, 6 microseconds of the host for each launch.
 
-    python benchmarks/gpu_rehearsal.py
-    python benchmarks/gpu_rehearsal.py --parts roofline --images 1 64
+    python benchmarks/rehearsal.py
+    python benchmarks/rehearsal.py --parts roofline --images 1 64
 """
 
 from __future__ import annotations
