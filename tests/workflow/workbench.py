@@ -56,6 +56,8 @@ class Bench:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         own = {
+            # A node's own Python is the one with Snakemake.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": str(ROOT),
