@@ -372,7 +372,7 @@ def to_markdown(result: Mapping[str, Any]) -> list[str]:
             "## The end of a cell",
             "",
             f"Measuring a finished image of {result['end']['size']} px takes {show(seconds)} s (wanted: "
-            f"at most {END_GOAL}; {met(seconds, END_GOAL)}), beside the next batch's optimization.",
+            f"at most {END_GOAL}; {met(seconds, END_GOAL)}), between two batches of a job.",
         ]
     if "demo" in result:
         lines += ["", "## The demo", "", *_runs(result["demo"])]
