@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ settings.register_profile(
 )
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile("steady")
+
+
+# A shell's job in the background ignores Ctrl-C, and every run that a test starts would do so too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
