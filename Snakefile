@@ -86,3 +86,9 @@ if not ON_NODE:
     onstart:
         note_owner(Path(RUN))
         write_snapshot(PLAN)
+
+    onsuccess:
+        end_timers()
+
+    onerror:
+        end_timers()

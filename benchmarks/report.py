@@ -48,7 +48,8 @@ STAGES = """
 import json, multiprocessing, sys, time
 from pathlib import Path
 from nstcore.plan.snapshot import read_plan
-from nstcore.report.outputs import make_report, make_sheet, make_tables
+from nstcore.report.outputs import make_report, make_sheet
+from nstcore.results.tables import make_tables
 from nstcore.contact_sheet.axes import page_names
 
 plan, threads = read_plan(Path(sys.argv[1])), int(sys.argv[2])

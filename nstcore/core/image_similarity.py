@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
@@ -123,6 +122,8 @@ def color_distance(
     """
     if mask is None and style_mask is None:
         return distance_of_sorted(sorted_lab(image), sorted_lab(style))
+    from scipy.stats import wasserstein_distance  # slow to import, and seldom needed
+
     a, b = rgb2lab(image).reshape(-1, 3), rgb2lab(style).reshape(-1, 3)
     weights = [None if m is None else m.ravel() for m in (mask, style_mask)]
     distances = [wasserstein_distance(a[:, i], b[:, i], *weights) for i in range(3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,7 @@ class BackgroundWriter:
             self._thread.shutdown()
 
     def submit(
-        self, task: Callable[[], T], callback: Callable[[T], None], *, pending: int = 0
+        self, task: Callable[[], T], callback: Callable[[T], None], *, pending: float = 0
     ) -> None:
         """Start a task, and call ``callback`` with its result at a later call, or at the end.
 
@@ -44,7 +45,7 @@ class BackgroundWriter:
         self._pending.append((self._thread.submit(task), callback))
         self.finish(pending)
 
-    def finish(self, pending: int) -> None:
+    def finish(self, pending: float = math.inf) -> None:
         """Call the callbacks of finished tasks, and wait until at most ``pending`` are unfinished.
 
         Raises:

@@ -137,7 +137,7 @@ class RunInputs:
         self.evaluation_settings = plan.evaluation_settings
         self._metadata = cache(_read_metadata)
         self._start_digest = cache(self._decoded_digest)
-        self._style = cache(self._style_images)
+        self.style = cache(self._style_images)
 
     def of(self, cell: Cell) -> CellInputs:
         """The inputs of a cell.
@@ -161,7 +161,7 @@ class RunInputs:
             settings,
             seed,
             self._content(content, settings),
-            self._style(style),
+            self.style(style),
             self.encoder(settings),
             self._start(settings),
             config.background,

@@ -24,6 +24,7 @@ from nstcore.images import load_float, write_image
 from nstcore.images.image import levels_of, quantize, shown_digest
 from nstcore.jobs.cell_inputs import CellInputs, RunInputs
 from nstcore.jobs.input_cache import InputCache
+from nstcore.jobs.targets import cell_target
 from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM
 from nstcore.plan.plan import Cell
@@ -55,11 +56,16 @@ class BatchCell:
 
 
 class Evaluator:
-    """Measures the finished images of a run, or finds their metrics in the store."""
+    """Measures the finished images of a run, or finds their metrics in the store; in any thread.
+
+    Attributes:
+        size: of the longer side, in pixels, at which they are measured.
+    """
 
     def __init__(
         self, inputs: RunInputs, images: InputCache, store: Store, engine: Callable[[], Engine]
     ) -> None:
+        self.size = inputs.evaluation_settings.size
         self._inputs, self._images, self._store, self._engine = inputs, images, store, engine
         # What is known of a content to evaluate with takes more memory than the content.
         self._evaluation = lru_cache(IMAGES_KEPT)(self._new_evaluation)
@@ -109,7 +115,9 @@ class Evaluator:
             images.weights(inputs),
             images.content(inputs),
             styles,
-            inputs.file(paths.TARGET, target=self._inputs.plan.evaluation_target),
+            cell_target(
+                inputs, self._inputs.plan.evaluation_target, images, self._store, self._engine
+            ),
             images.regions(inputs),
         )
 

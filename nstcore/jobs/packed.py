@@ -14,11 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from nstcore.errors import ImageError, UnusableInput, UserError
+from nstcore.errors import UnusableInput, UserError
 from nstcore.jobs.manifests import write_manifest
 from nstcore.jobs.snapshots import snapshots_of
 from nstcore.jobs.stylize import BatchJob
-from nstcore.jobs.targets import make_targets
 from nstcore.jobs.workflow_files import SELECTION, RunFiles, cells_rule, packed_tries
 from nstcore.jobs.workflow_jobs import cell_files, make_batch
 from nstcore.plan import paths
@@ -84,20 +83,10 @@ def unpack(archive: str, folders: Mapping[str, Path]) -> None:
 def make_packed_batch(
     plan: Plan, stage: str, part: str, archive: str, made: str, *, threads: int
 ) -> None:
-    """Make the cells of an archive, with the targets of their styles, and write what comes back."""
+    """Make the cells of an archive and write what comes back."""
     unpack(archive, {"store": Path(plan.config.store_dir)})
     cells = cells_rule(plan, stage).cells({"part": part})
     job = BatchJob(plan, threads)
-    if any(_stored(job, cell) is None for cell in cells):
-        targets = {
-            **paths.targets_of(cell.settings for cell in cells),
-            plan.evaluation_target: None,
-        }
-        for style in dict.fromkeys(cell.style for cell in cells):
-            try:
-                make_targets(plan, style, targets=list(targets), threads=threads)
-            except ImageError:  # its cells tell why
-                continue
     make_batch(plan, stage, part, RunFiles(plan).manifest(stage, part), threads=threads)
     with _writing(made) as tar:
         _add_cells(tar, job, cells, others=True)

@@ -73,6 +73,13 @@ def note_owner(run: Path) -> None:
     write_json(run / OWNER, own_process())
 
 
+def end_timers() -> None:
+    """Let this process end at once: Snakemake waits for the timer of its limit of jobs a second."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
 def remove_dead_lock(run: Path) -> str | None:
     """Remove the lock of a run in the current folder if the process that had it is gone.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from nstcore.jobs.input_cache import InputCache, Pixels
 from nstcore.plan import paths
 from nstcore.plan.keys import style_identity, target_key
 from nstcore.plan.plan import Plan
-from nstcore.plan.record import EncoderInput, Guide
+from nstcore.plan.record import EncoderInput, StyleInput
 from nstcore.store.cells import Store, link
 from nstcore.store.files import digest
 
@@ -31,19 +31,30 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class TargetImage:
-    """One image whose statistics are a target, which tells its ``metadata``."""
+    """One image of a style whose statistics are a target, perhaps with the colors of a content."""
 
+    part: StyleInput
     digest: str
-    metadata: Mapping[str, Any]
-    guide: Guide | None
     load: Callable[[], Pixels]
     load_regions: Callable[[], Regions | None]
+    colors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What its target tells of it."""
+        of_style = {"weight", "region", "guide"}
+        own = {name: v for name, v in self.part.to_json().items() if name not in of_style}
+        return {**own, "digest": self.digest, **self.colors}
 
 
 def make_targets(
-    plan: Plan, style: str, *, targets: Sequence[str] | None = None, threads: int | None = None
+    plan: Plan,
+    style: str,
+    *,
+    targets: Iterable[str] | None = None,
+    threads: int | None = None,
 ) -> None:
-    """Write style targets of a style; what the store has is not computed again.
+    """Write style targets of a style into the run; what the store has is not computed again.
 
     Args:
         plan: the run.
@@ -51,108 +62,116 @@ def make_targets(
         targets: ids of those that are wanted; None for those of the grid.
         threads: how many the job was granted; None for all.
     """
-    source, inputs = plan.styles[style], RunInputs(plan)
+    inputs = RunInputs(plan)
     computing = _Targets(Store(plan.config.store_dir), cache(lambda: _engine(plan, threads)))
-    images = [_target_image(inputs, style, index) for index in range(len(source.paths))]
-    wanted = plan.targets
-    if targets is not None:
-        known = {**wanted, **plan.refined_targets}
-        wanted = {name: known[name] for name in targets}
-    for name, request in wanted.items():
-        settings = request[0]
-        encoder = inputs.encoder(settings)
-        encoder_id = paths.encoder_id(settings.encoder, settings.weights)
+    images = [
+        TargetImage(
+            part,
+            part.digest,
+            partial(load_float, inputs.file(paths.STYLE, style=style, index=index)),
+            partial(_regions, part, inputs.file(paths.STYLE_GUIDE, style=style, index=index)),
+        )
+        for index, part in enumerate(inputs.style(style))
+    ]
+    known = {**plan.targets, **plan.refined_targets}
+    for name in plan.targets if targets is None else targets:
+        request = known[name]
+        encoder = inputs.encoder(request[0])
+        encoder_id = paths.encoder_id(request[0].encoder, request[0].weights)
         weights = inputs.file(paths.ENCODER, encoder=encoder_id)
-        keys = [computing.key(image, request, encoder, weights) for image in images]
-        files = [computing.stored(key) for key in keys]
-        destination = inputs.file(paths.TARGET, style=style, target=name)
-        if len(files) > 1 or source.regions:
-            write_combined(destination, files, source.weights, source.regions, style)
-        else:
-            link(files[0], destination)
+        found = computing.of(images, request, encoder, weights, style)
+        link(found, inputs.file(paths.TARGET, style=style, target=name))
 
 
 def cell_targets(
     inputs: CellInputs, images: InputCache, store: Store, engine: Callable[[], Engine]
 ) -> list[Path]:
-    """Files with the targets of a cell's style, for every level from coarse to fine.
-
-    Where the style's colors depend on the content they are computed here, and kept in the store for
-    the next job that needs the same.
-    """
-    settings = inputs.settings
-    levels = paths.level_targets(settings)
-    if settings.color == "style":
-        ids = [paths.target_id(*target) for target in levels]
-        return [inputs.file(paths.TARGET, target=target) for target in ids]
-    computing = _Targets(store, engine)
-    return [_recolored_target(inputs, target, images, computing) for target in levels]
+    """Files of the store with the targets of a cell's style, for every level from coarse to fine."""
+    levels = paths.level_targets(inputs.settings)
+    return [cell_target(inputs, level, images, store, engine) for level in levels]
 
 
-def _recolored_target(
+def cell_target(
     inputs: CellInputs,
     request: paths.Target,
     images: InputCache,
-    computing: _Targets,
+    store: Store,
+    engine: Callable[[], Engine],
 ) -> Path:
-    """The target of a style with the colors of one content, at one size."""
+    """A file of the store with one target of a cell's style.
+
+    What no job has computed before is computed here, and kept for the next that needs the same.
+    """
+    parts = [_cell_image(inputs, index, images) for index in range(len(inputs.style))]
     weights = images.weights(inputs)
-    keys = {
-        index: computing.key(
-            _recolored_image(inputs, index, images), request, inputs.encoder, weights
-        )
-        for index, _ in inputs.style_by_digest
-    }
-    if inputs.style[0].region is not None:
-        # The order of the style is that of its regions.
-        keys = dict(sorted(keys.items()))
-        regions = [str(part.region) for part in inputs.style]
-    elif len(keys) == 1:
-        return computing.stored(keys[0])
-    else:
-        # In the order of digests a blend does not depend on the order of its images.
-        regions = []
-    shares = [inputs.style[index].weight for index in keys]
-    identity: dict[str, Any] = {"blend": style_identity(list(keys.values()), shares)}
-    if regions:
-        identity = {"regions": sorted(zip(regions, keys.values(), shares, strict=True))}
-    found = computing.stored(digest(identity))
-    if not found.is_file():
-        files = [computing.stored(key) for key in keys.values()]
-        write_combined(found, files, shares, regions, inputs.style_id)
-    return found
+    return _Targets(store, engine).of(parts, request, inputs.encoder, weights, inputs.style_id)
+
+
+def _cell_image(inputs: CellInputs, index: int, images: InputCache) -> TargetImage:
+    """An image of a cell's style, with the colors of its content where they are asked for."""
+    settings, content, part = inputs.settings, inputs.content, inputs.style[index]
+    digest, colors = part.digest, {}
+    if settings.color != "style":
+        digest = colored_style_digest(settings, part.digest, content.digest, content.alpha)
+        colors = {"color": settings.color, "content": content.digest}
+    return TargetImage(
+        part,
+        digest,
+        partial(images.color_style, inputs, index),
+        partial(images.style_regions, inputs, index),
+        colors,
+    )
 
 
 @dataclass(frozen=True)
 class _Targets:
-    """The targets of single images: in the store, or computed."""
+    """The targets of styles and of their images: in the store, or computed."""
 
     store: Store
     engine: Callable[[], Engine]
 
-    def stored(self, key: str) -> Path:
-        return self.store.path("targets", key, SUFFIX)
-
-    def key(
+    def of(
         self,
-        image: TargetImage,
+        images: Sequence[TargetImage],
         request: paths.Target,
         encoder: EncoderInput,
         weights: Path,
-    ) -> str:
-        """The key of a target, which is computed if the store lacks it."""
+        style: str,
+    ) -> Path:
+        """The target of a style: of its only image, or a blend, or one for each region."""
+        if images[0].part.region is None:
+            # In the order of digests a blend does not depend on the order of its images.
+            images = sorted(images, key=lambda image: image.part.digest)
+        files = [self._of_image(image, request, encoder, weights) for image in images]
+        keys, shares = [file.stem for file in files], [image.part.weight for image in images]
+        identity: dict[str, Any] = {"blend": style_identity(keys, shares)}
+        regions = [image.part.region for image in images if image.part.region is not None]
+        if regions:
+            identity = {"regions": sorted(zip(regions, keys, shares, strict=True))}
+        elif len(images) == 1:
+            return files[0]
+        found = self._stored(digest(identity))
+        if not found.is_file():
+            write_combined(found, files, shares, regions, style)
+        return found
+
+    def _stored(self, key: str) -> Path:
+        return self.store.path("targets", key, SUFFIX)
+
+    def _of_image(
+        self, image: TargetImage, request: paths.Target, encoder: EncoderInput, weights: Path
+    ) -> Path:
         settings, layers, size = request
-        guide = None if image.guide is None else image.guide.digest
-        key = target_key(image.digest, size, encoder.sha256, settings, layers, guide)
-        file = self.stored(key)
+        guide = None if image.part.guide is None else image.part.guide.digest
+        file = self._stored(target_key(image.digest, size, encoder.sha256, settings, layers, guide))
         if not file.is_file():
             metadata = _metadata(image, request, encoder)
             self.engine().style_target(
                 file, image.load(), size, settings, layers, weights, metadata, image.load_regions()
             )
             label = paths.size_label(settings, size)
-            log.info("%s at %s px: %s", image.metadata["path"], label, ", ".join(layers))
-        return key
+            log.info("%s at %s px: %s", image.part.path, label, ", ".join(layers))
+        return file
 
 
 def _engine(plan: Plan, threads: int | None) -> Engine:
@@ -162,34 +181,8 @@ def _engine(plan: Plan, threads: int | None) -> Engine:
     return Engine(config.device, threads, deterministic=config.deterministic)
 
 
-def _target_image(inputs: RunInputs, style: str, index: int) -> TargetImage:
-    """An image of a style in its own colors."""
-    metadata = inputs.style_metadata(style, index)
-    guide = inputs.style_guide(style, index)
-    file = inputs.file(paths.STYLE, style=style, index=index)
-    guide_file = inputs.file(paths.STYLE_GUIDE, style=style, index=index)
-    return TargetImage(
-        metadata["digest"],
-        metadata,
-        guide,
-        lambda: load_float(file),
-        lambda: None if guide is None else load_regions(guide_file),
-    )
-
-
-def _recolored_image(inputs: CellInputs, index: int, images: InputCache) -> TargetImage:
-    """An image of a cell's style with the colors of the cell's content."""
-    settings, part = inputs.settings, inputs.style[index]
-    content = inputs.content
-    colored = colored_style_digest(settings, part.digest, content.digest, content.alpha)
-    own = {"digest": colored, "color": settings.color, "content": content.digest}
-    return TargetImage(
-        colored,
-        {**part.to_json(), **own},
-        part.guide,
-        lambda: images.color_style(inputs, index),
-        lambda: images.style_regions(inputs, index),
-    )
+def _regions(part: StyleInput, file: Path) -> Regions | None:
+    return None if part.guide is None else load_regions(file)
 
 
 def _metadata(image: TargetImage, request: paths.Target, encoder: EncoderInput) -> dict[str, Any]:
@@ -204,8 +197,11 @@ def _metadata(image: TargetImage, request: paths.Target, encoder: EncoderInput) 
         "padding": settings.padding,
         "layers": list(layers),
     }
-    if image.guide is not None:
-        values |= {"guide": image.guide.to_json(), "propagation": settings.guide_propagation}
+    if image.part.guide is not None:
+        values |= {
+            "guide": image.part.guide.to_json(),
+            "propagation": settings.guide_propagation,
+        }
     return values
 
 

@@ -141,19 +141,22 @@ class RunFiles:
         files = {
             "contents": self.manifests("contents", contents),
             "styles": self.manifests("styles", styles),
-            "targets": self.manifests("targets", styles),
         }
+        if self.plan.targets_first:
+            files["targets"] = self.manifests("targets", styles)
         if refined and self.plan.refined_sizes:
             files["refined_contents"] = self.manifests("refined_contents", contents)
-        if refined and self.plan.refined_targets:
+        if refined and self.plan.refined_targets and self.plan.targets_first:
             files["refined_targets"] = self.manifests("refined_targets", styles)
         return {**files, **self.encoders(refined=refined)}
 
     def grid_inputs(self) -> Files:
         """What the keys of all cells are made from."""
         files = self.cell_inputs(self.plan.contents, self.plan.styles)
-        del files["targets"], files["encoders"]
-        return {**files, "starts": self.starts(self.plan.cells())}
+        return {
+            **{name: files[name] for name in ("contents", "styles", "encoder_info")},
+            "starts": self.starts(self.plan.cells()),
+        }
 
     def batch_digest(self) -> str:
         """Changes when a cell moves into another batch."""

@@ -308,16 +308,20 @@ class Plan:
     def targets(self) -> paths.Targets:
         """Every target that a style needs for the grid and its evaluation."""
         found = paths.targets_of(self.settings)
-        found.setdefault(self.evaluation_target, self._evaluation_target)
+        found.setdefault(paths.target_id(*self.evaluation_target), self.evaluation_target)
         return found
 
-    @cached_property
-    def evaluation_target(self) -> str:
-        """Id of the target that every finished image of a style is measured against."""
-        return paths.target_id(*self._evaluation_target)
+    @property
+    def targets_first(self) -> bool:
+        """Whether jobs of their own compute the style targets, before the batches.
+
+        Batches that are all made at once compute those they need: none waits for another start of torch.
+        """
+        return len(self.batches) > self.config.workers
 
     @property
-    def _evaluation_target(self) -> paths.Target:
+    def evaluation_target(self) -> paths.Target:
+        """The target that every finished image of a style is measured against."""
         settings = self.evaluation_settings
         return settings, settings.encoder_spec.evaluation_moments, settings.size
 

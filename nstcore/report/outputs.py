@@ -1,4 +1,4 @@
-"""What the last rules of the workflow make of a plan: tables, contact sheets, report, refined cells."""
+"""What the last rules of the workflow make of a plan: contact sheets, report, refined cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nstcore.plan.plan import Plan
 from nstcore.plan.refine import FOLDER
 from nstcore.report.build import Report
 from nstcore.resources.estimate import InputSizes
-from nstcore.results.tables import IDENTITY, collect, read_table, write_metrics, write_parquet
+from nstcore.results.tables import IDENTITY, collect, read_table, write_metrics
 from nstcore.store.cells import link
 
 REPORT = Path("report", "index.html")
@@ -44,14 +44,6 @@ BYTES_PER_PIXEL = 4.0
 
 _STATE = ("key", "status", "reason", "image", "width", "height")
 """Columns that a sheet reads, behind the run, the identity and the axes."""
-
-
-def make_tables(plan: Plan) -> None:
-    """Write the metrics and the loss curves of a finished run."""
-    run = Path(plan.config.run_dir)
-    metrics, curves = collect(run / "grid.tsv", run)
-    write_metrics(metrics, run / "metrics.parquet", run / "metrics.csv")
-    write_parquet(curves, run / "loss_curves.parquet")
 
 
 # --- Contact sheets ---

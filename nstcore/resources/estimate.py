@@ -275,7 +275,8 @@ def estimate_overhead(
                 fitted = [min(area(i), area(fit_size(i, size, settings.size_by))) for i in images]
                 serial += FORWARD * sum(fitted) * _seconds_per_pixel(rates, settings)
     parallel += file_job * len(split_inputs(prepared))
-    serial += torch_job * len(split_inputs(computed))
+    if plan.targets_first:
+        serial += torch_job * len(split_inputs(computed))
     serial += torch_job * sum(missing(paths.ENCODER, encoder=name) for name in plan.encoders)
     results = sum(
         area(image_size(sizes.contents[cell.content], cell.settings))

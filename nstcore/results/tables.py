@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nstcore.core.metrics import LAYER_PREFIX, METRICS
 from nstcore.errors import StoreError
 from nstcore.plan import paths
+from nstcore.plan.plan import Plan
 from nstcore.plan.record import CellRecord
 from nstcore.plan.values import parse_column
 from nstcore.store.files import atomic_path
@@ -151,6 +152,14 @@ def write_metrics(metrics: pd.DataFrame, parquet: Path, csv: Path) -> None:
     write_parquet(metrics, parquet)
     with atomic_path(csv) as temporary:
         metrics.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def make_tables(plan: Plan) -> None:
+    """Write the metrics and the loss curves of a finished run."""
+    run = Path(plan.config.run_dir)
+    metrics, curves = collect(run / "grid.tsv", run)
+    write_metrics(metrics, run / "metrics.parquet", run / "metrics.csv")
+    write_parquet(curves, run / "loss_curves.parquet")
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nstcore.config.loader import parse_config
@@ -37,7 +38,7 @@ from nstcore.plan.plan import Plan
 from nstcore.results.finalize import finalize
 from nstcore.store.cells import Store
 from nstcore.store.claims import Claims
-from nstcore.store.files import file_sha256, write_json
+from nstcore.store.files import file_sha256, write_json, write_text
 
 
 class Stand:
@@ -45,6 +46,7 @@ class Stand:
 
     made: list[str] = []  # noqa: RUF012
     fails: dict[float, str] = {}  # noqa: RUF012
+    device = torch.device("cpu")
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -70,6 +72,9 @@ class Stand:
             trace = {"iteration": [0.0], "total_loss": [float("inf") if how else 1.0]}
             result = Result(image, [LevelReport(64, 64, 1, 0.1)], trace, 0, how == "diverged")
             yield index, StylizeResult(result, result.reason, dict(facts))
+
+    def style_target(self, file: Path, *_: object) -> None:
+        write_text(file, "")
 
     def evaluation(self, *_: object) -> Any:
         return lambda picture: {"content_loss": float(picture.mean()), "ssim": float("nan")}
@@ -228,6 +233,48 @@ def test_a_picture_is_written_while_the_next_is_made(
     monkeypatch.setattr(output_module, "write_image", save)
     assert run(plan) == (0, 6, 0)
     assert waited == [True] * 6
+
+
+@pytest.mark.parametrize(("device", "beside"), [("cuda", True), ("cpu", False)])
+def test_a_device_makes_the_next_picture_while_one_is_measured(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, device: str, beside: bool
+) -> None:
+    measured = []
+
+    class Measuring(Stand):
+        def evaluation(self, *_: object) -> Any:
+            def evaluate(picture: Any) -> dict[str, float]:
+                measured.append(threading.current_thread() is not threading.main_thread())
+                return {"content_loss": float(picture.mean())}
+
+            return evaluate
+
+    Measuring.device = torch.device(device)
+    monkeypatch.setattr(engine_module, "Engine", Measuring)
+    assert run(plan) == (0, 6, 0)
+    assert measured == [beside] * 6
+    for cell in plan.cells():
+        shade = record_of(plan, cell.image)["metrics"]["content_loss"]
+        assert shade == pytest.approx(cell.settings.style_weight / 100, abs=0.01)
+
+
+def test_what_could_not_be_measured_beside_is_measured_after(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Short(Stand):
+        device = torch.device("cuda")
+
+        def evaluation(self, *_: object) -> Any:
+            def evaluate(picture: Any) -> dict[str, float]:
+                if threading.current_thread() is not threading.main_thread():
+                    raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+                return {"content_loss": float(picture.mean())}
+
+            return evaluate
+
+    monkeypatch.setattr(engine_module, "Engine", Short)
+    assert run(plan) == (0, 6, 0)
+    assert all(record_of(plan, cell.image)["metrics"] for cell in plan.cells())
 
 
 def test_two_jobs_that_wait_for_each_other_both_go_on(

@@ -83,6 +83,13 @@ def test_a_job_reads_the_inputs_of_its_own_cells(make_files: MakeFiles) -> None:
     assert rule.resources["gpu"] == 0
 
 
+def test_batches_that_are_all_made_at_once_compute_their_own_targets(make_files: MakeFiles) -> None:
+    for workers, batch_by, first in ((1, [], False), (1, ["style"], True), (2, ["style"], False)):
+        rule = StylizeRule(make_files(workers=workers, batch_by=batch_by))
+        inputs = rule.inputs({"part": "wave" if batch_by else "all"})
+        assert ("targets" in inputs) == first
+
+
 def test_the_sources_of_a_part_are_its_images_and_guides(make_files: MakeFiles) -> None:
     contents = {"cat": {"path": "cat.png", "guide": "guide.png"}, "dog": "dog.png"}
     styles = {"night": {"path": "night.png", "guide": "guide.png"}, "wave": "wave.png"}
@@ -103,17 +110,17 @@ def test_many_inputs_are_prepared_by_several_jobs(make_files: MakeFiles) -> None
 def test_a_refined_cell_needs_its_own_size_and_that_of_the_evaluation(
     make_files: MakeFiles,
 ) -> None:
-    files = make_files(refine={"settings": {"size": 128}})
+    files = make_files(refine={"settings": {"size": 128}}, batch_by=["style"])
     assert list(files.plan.refined_sizes) == ["128"]
     assert files.plan.refined_targets
     rule = RefineRule(files)
     table = Path("results/one/refined/promoted.tsv")
     write_text(table, "image\nrefined/night/dog/style_weight=10.png\n")
-    assert rule.manifests() == ["results/one/manifests/refined/all.json"]
-    [cell] = rule.cells({"part": "all"})
+    assert rule.manifests() == ["results/one/manifests/refined/night.json"]
+    [cell] = rule.cells({"part": "night"})
     assert (cell.image, cell.settings.size) == ("refined/night/dog/style_weight=10.png", 128)
-    inputs = rule.inputs({"part": "all"})
-    assert inputs["batch"] == files.batches
+    inputs = rule.inputs({"part": "night"})
+    assert inputs["batch"] == files.batches[:1]
     assert inputs["refined_contents"] == ["results/one/manifests/refined_contents/all.json"]
     assert inputs["refined_targets"] == ["results/one/manifests/refined_targets/all.json"]
     assert files.refined_results()

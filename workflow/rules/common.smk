@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 from nstcore.contact_sheet.axes import page_names
 from nstcore.errors import UserError
 from nstcore.jobs.manifests import drop_stale_manifests
-from nstcore.jobs.run_process import note_owner, share_run_process
+from nstcore.jobs.run_process import end_timers, note_owner, share_run_process
 from nstcore.jobs.workflow_files import LIGHT_JOB, SELECTION, TARGET_JOB, WILDCARDS
 from nstcore.jobs.workflow_files import RefineRule, RunFiles, StylizeRule
 from nstcore.jobs.workflow_files import source_state, state_of

@@ -53,6 +53,8 @@ rule prepare_encoder:
         info=f"{RUN}/{paths.ENCODER_METADATA}",
     log:
         f"{RUN}/logs/prepare_encoder/{{encoder}}.log",
+    # It mostly waits for a disk or the internet.
+    threads: 0
     resources:
         **TARGET_JOB,
     params:
@@ -69,6 +71,8 @@ rule grid:
     log:
         f"{RUN}/logs/grid.log",
     priority: 100
+    # It takes less than a second: no batch waits for it.
+    threads: 0
     params:
         cells=lambda wildcards: PLAN.digest_of(PLAN.cells()),
         batches=lambda wildcards: FILES.batch_digest(),

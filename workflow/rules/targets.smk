@@ -1,4 +1,4 @@
-# The statistics of every style, once for each size and encoder.
+# The statistics of every style, once for each size and encoder, where many batches need them.
 
 
 rule style_targets:
