@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from _gpu_studio import Studio, make
 
+from nstcore.core import graphs
 from nstcore.core.stylize import StylizeTask, stylize
 from nstcore.images.masks import Regions
 from nstcore.resources.device_memory import is_out_of_memory
@@ -105,6 +107,31 @@ def repeats_itself(studio: Studio, size: int) -> None:
     assert difference < 0.02, f"a repeat differs by {difference:.3g}"
 
 
+def graphs_change_nothing(studio: Studio, size: int) -> None:
+    """Iterations are recorded as graphs, also after images have left, and do what they did before."""
+    if torch.device(studio.device).type != "cuda":
+        return
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger(graphs.__name__)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        settings = studio.settings("compact", size, 40, tolerance=0.05)
+        requests = studio.requests(settings, 3)
+        with_graphs, without = (
+            make(studio.engine(precision="float32", graphs=use), requests).images
+            for use in (True, False)
+        )
+    finally:
+        logger.removeHandler(handler)
+    assert not lines, lines[0]
+    for one, other in zip(with_graphs, without, strict=True):
+        difference = float(np.abs(one - other).mean())
+        assert difference < 0.02, f"pictures of graphs differ by {difference:.3g} on average"
+
+
 def says_out_of_memory(studio: Studio, _size: int) -> None:
     """What a device says when memory is short is understood."""
     said: Exception | None = None
@@ -123,6 +150,7 @@ CHECKS: dict[str, Callable[[Studio, int], None]] = {
     "a batch agrees with single pictures": batch_agrees_with_single,
     "tiles agree with the whole": tiles_agree_with_whole,
     "a repeat agrees": repeats_itself,
+    "graphs change nothing": graphs_change_nothing,
     "a lack of memory is understood": says_out_of_memory,
 }
 """Name -> a function of a studio and a size in pixels that raises what is wrong."""

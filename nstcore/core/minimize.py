@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nstcore.core.batched import BatchedState, ImageState
+from nstcore.core.graphs import Capture, Replay
 from nstcore.core.lazy import Discovered, lazy_import
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Problem:
         select: makes an evaluator of fewer images; None to keep all images to the end.
         record_every: iterations between entries of the trace.
         callback: called at every entry of the trace.
+        capture: records an iteration for a device; see :class:`nstcore.core.graphs.Replay`.
     """
 
     evaluate: Evaluate
@@ -54,6 +56,7 @@ class Problem:
     select: Select | None = None
     record_every: int = 10
     callback: Callback | None = None
+    capture: Capture[Losses] | None = None
 
 
 @dataclass
@@ -81,7 +84,8 @@ class Minimizer(BatchedState, Discovered, ABC):
     """What all optimizers share: the active images, the trace, and convergence.
 
     An image that has converged leaves the batch, which gets faster for the others.  No decision about an
-    image depends on the others.
+    image depends on the others.  An iteration changes its tensors where they are, without a decision of
+    the host: a GPU repeats it as one graph.  Decisions follow at the entries of the trace.
 
     To add an optimizer, write a module in ``nstcore/core/optimizers/`` with a class derived from this
     one: the setting ``optimizer`` finds it by its ``name``.
@@ -116,6 +120,11 @@ class Minimizer(BatchedState, Discovered, ABC):
     def saved_copies(cls, settings: Any, history: int | None = None) -> int:
         """Copies of one image in a saved state; see :meth:`image_copies`."""
 
+    @classmethod
+    def largest_state(cls, history: int) -> int:
+        """Copies of one image in the largest tensor of its state."""
+        return 1
+
     def __init__(
         self, problem: Problem, settings: Any, learning_rate: Tensor, previous: Any = None
     ) -> None:
@@ -124,6 +133,7 @@ class Minimizer(BatchedState, Discovered, ABC):
         self.problem = problem
         self.evaluate = problem.evaluate
         self.iteration = 0
+        self.replay: Replay[Losses] = Replay(problem.capture)
         self.x = images.detach().clone()
         self.trace = Trace()
         # Indices of the images that have not converged; ``tensors`` have only these.
@@ -151,6 +161,21 @@ class Minimizer(BatchedState, Discovered, ABC):
         """One evaluation of every active image, and the step that follows from it."""
         problem = self.problem
         self.iteration += 1
+        losses = self.replay(self._iterate)
+        recorded = self.iteration % problem.record_every == 0
+        if not recorded and self.iteration != problem.iterations:
+            return
+        # The next iteration writes to the same tensors.
+        losses = losses.clone()
+        self.trace.append(self.iteration, self.active, losses)
+        if problem.callback is not None:
+            problem.callback(self.iteration, losses)
+        if recorded:
+            self._decide()
+        if problem.select is not None and problem.tolerance > 0:
+            self._drop_converged()
+
+    def _iterate(self) -> Losses:
         self.evaluations[self.active] += 1
         losses, gradient = self.evaluate(self.x)
         total, best_loss = losses.total, self.best_loss[self.active]
@@ -158,17 +183,7 @@ class Minimizer(BatchedState, Discovered, ABC):
         better = finite & (total < best_loss)
         self.best_loss[self.active] = torch.where(better, total, best_loss)
         self._step(total, gradient, finite, better)
-        if not self._records and self.iteration != problem.iterations:
-            return
-        self.trace.append(self.iteration, self.active, losses)
-        if problem.callback is not None:
-            problem.callback(self.iteration, losses)
-        if problem.select is not None and problem.tolerance > 0:
-            self._drop_converged()
-
-    @property
-    def _records(self) -> bool:
-        return self.iteration % self.problem.record_every == 0
+        return losses
 
     def _drop_converged(self) -> None:
         best, before = self.best_loss[self.active], self.recorded_loss[self.active]
@@ -188,6 +203,7 @@ class Minimizer(BatchedState, Discovered, ABC):
         super().keep(places)
         self.optimizer.keep(places)
         self.active = self.active[places]
+        self.replay.forget()
         if self.problem.select is not None and len(places):
             self.evaluate = self.problem.select(self.active)
 
@@ -256,7 +272,7 @@ class Minimizer(BatchedState, Discovered, ABC):
 
     @abstractmethod
     def _step(self, total: Tensor, gradient: Tensor, finite: Tensor, better: Tensor) -> None:
-        """Move ``x`` and update ``rollbacks``.
+        """Move ``x`` and update ``rollbacks``, both where they are; see this class's docstring.
 
         Args:
             total: (N',), the losses of the active images at ``x``; ``best_loss`` knows them already.
@@ -264,6 +280,9 @@ class Minimizer(BatchedState, Discovered, ABC):
             finite: (N',), whether both are finite.
             better: (N',), whether they are, and the loss is the lowest so far.
         """
+
+    def _decide(self) -> None:
+        """What the host decides after an iteration that the trace has an entry of."""
 
     @abstractmethod
     def _results(self) -> Tensor:

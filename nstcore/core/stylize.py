@@ -28,6 +28,7 @@ from nstcore.core.batched import (
 )
 from nstcore.core.encoders.base import Encoder
 from nstcore.core.geometry import Size, levels
+from nstcore.core.graphs import Capture, capture_cuda
 from nstcore.core.guidance import Guide, layer_guides, stack_guides
 from nstcore.core.history import Checkpointer, History, OptimizerState, Result
 from nstcore.core.losses.base import Losses
@@ -93,6 +94,7 @@ def stylize(
     observe: Observe | None = None,
     checkpointer: Checkpointer | None = None,
     tile: int | None = None,
+    graphs: bool = True,
 ) -> list[Result]:
     """Optimize images of one size together; each is the same as if it were alone.
 
@@ -106,11 +108,13 @@ def stylize(
             that of an uninterrupted run.
         tile: side of the tiles in px in which a large image is computed, with the same result in
             less memory; None for the whole at once.
+        graphs: whether iterations are recorded as CUDA graphs; see :mod:`nstcore.core.graphs`.
 
     Raises:
         ValueError: if the tasks cannot share a batch.
     """
-    batch = _Batch(encoder, tasks, device, tile)
+    capture = capture_cuda if graphs and torch.device(device).type == "cuda" else None
+    batch = _Batch(encoder, tasks, device, tile, capture)
     settings, height, width = batch.settings, *tasks[0].content.shape[:2]
     pyramid = levels(settings, (width, height))
     total = sum(iterations for _, iterations in pyramid)
@@ -178,6 +182,7 @@ class _Batch:
     tasks: Sequence[StylizeTask]
     device: torch.device | str
     tile: int | None
+    capture: Capture[Losses] | None
 
     def __post_init__(self) -> None:
         agreed = {(batch_key(t.settings), t.content.shape, t.region_names) for t in self.tasks}
@@ -247,6 +252,7 @@ class _Batch:
             tolerance=settings.tolerance,
             select=lambda rows: self.evaluator(objective.select(rows)),
             callback=callback,
+            capture=self.capture,
         )
         optimizer = OPTIMIZERS[settings.optimizer]
         return optimizer(problem, settings, weights["learning_rate"], carry_over)

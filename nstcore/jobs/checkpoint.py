@@ -146,11 +146,13 @@ class FileCheckpointer:
         folders: of each image of the batch.
         every: seconds between states; infinity to save only when the work has to end.
         stop: why the work has to end now, or None.
+        took: is told how many seconds a save took.
     """
 
     folders: Sequence[Path]
     every: float
     stop: Callable[[], str | None] = lambda: None
+    took: Callable[[float], None] = lambda seconds: None
     clock: Callable[[], float] = time.monotonic
     _last: float = field(init=False)
 
@@ -194,6 +196,7 @@ class FileCheckpointer:
             problem = f"; the newest state could not be saved ({error})"
             log.warning("continuing%s", problem)
         self._last = self.clock()
+        self.took(self._last - started)
         if not problem:
             log.info(
                 "level %d, iteration %d: state saved in %.1f s",

@@ -134,6 +134,7 @@ class Engine(DeviceModels):
         checkpoint_seconds: between two saved states.
         stop: whether the work has to end early.
         workers: how many jobs share the memory of this machine.
+        graphs: whether iterations are recorded as CUDA graphs, where there is CUDA.
     """
 
     device_name: str = "auto"
@@ -146,8 +147,10 @@ class Engine(DeviceModels):
     checkpoint_seconds: float = math.inf
     stop: ShutdownSignal = field(default_factory=ShutdownSignal)
     workers: int = 1
+    graphs: bool = True
 
     def __post_init__(self) -> None:
+        self._kind: object = None
         bind_threads(self.threads)
         super().__init__(choose_device(self.device_name))
         configure(self.device, self.deterministic)
@@ -212,6 +215,11 @@ class Engine(DeviceModels):
     ) -> list[StylizeResult] | Failure:
         """Make the images of a batch."""
         started = time.perf_counter()
+        kind = (batch.first.key, len(batch.items), batch.tile, batch.history)
+        if kind != self._kind:
+            # Other sizes need other blocks of memory.
+            release_memory(self.device)
+            self._kind = kind
         reset_peak_memory(self.device)
         try:
             results = self._stylize(requests, batch, read, progress)
@@ -230,7 +238,6 @@ class Engine(DeviceModels):
             failure = Failure(reason, out_of_memory)
         else:
             seconds = time.perf_counter() - started
-            release_memory(self.device)
             return [
                 StylizeResult(
                     result,
@@ -333,6 +340,7 @@ class Engine(DeviceModels):
                 observe=observe,
                 checkpointer=self._checkpointer(members, batch.history),
                 tile=batch.tile,
+                graphs=self.graphs,
             )
 
     def _checkpointer(
@@ -344,7 +352,8 @@ class Engine(DeviceModels):
         if history != members[0].settings.history:
             # A state with a longer history cannot be used.
             folders = [folder / f"history={history}" for folder in folders]
-        return FileCheckpointer(folders, self.checkpoint_seconds, self.stop.reason)
+        every, stop = self.checkpoint_seconds, self.stop
+        return FileCheckpointer(folders, every, stop.reason, stop.leave_time_for)
 
     @property
     def half(self) -> bool:

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 DEADLINE_VARIABLES = ("NST_DEADLINE", "SLURM_JOB_END_TIME")
 """Environment variables with the time when the job will be killed, in seconds since 1970."""
 
+SAVES_LEFT = 2.0
+"""Before a deadline at least so many times the seconds are left that the last save took."""
+
 MAX_MARGIN_SHARE = 0.25
 """The largest share of a job's time that the margin may take, so that a short job makes progress too."""
 
@@ -204,6 +207,10 @@ class ShutdownSignal:
             return cls(clock=clock)
         margin = min(SHUTDOWN_MARGIN, MAX_MARGIN_SHARE * max(0.0, deadline - clock()))
         return cls(deadline, margin=margin, clock=clock)
+
+    def leave_time_for(self, seconds: float) -> None:
+        """End so early that a state can still be saved, which took so many seconds the last time."""
+        self.margin = max(self.margin, SAVES_LEFT * seconds)
 
     def reason(self) -> str | None:
         """Why the work has to end, in a few words; None if it does not."""

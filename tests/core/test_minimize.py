@@ -136,7 +136,7 @@ def test_after_three_rollbacks_it_goes_on_with_adam():
     descent = _lbfgs(spoiled, _start(), 40, record_every=5)
     assert descent.rollbacks.tolist() == [0, 3, 0]
     # Adam's first step has one length for every pixel.
-    move = (spoiled.seen[5][1] - spoiled.seen[4][1]).abs()
+    move = (spoiled.seen[6][1] - spoiled.seen[5][1]).abs()
     torch.testing.assert_close(move, torch.full_like(move, 0.01), rtol=1e-3, atol=0)
     assert _loss(descent.images)[1] < 0.3 * _loss(_start())[1]
     expected = _lbfgs(Bowl(), _start(), 40, record_every=5)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -36,6 +36,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 import nstcore
+from nstcore.core import stylize as stylize_module
+from nstcore.core.losses.base import Losses
 from nstcore.core.minimize import Minimizer
 from nstcore.resources import device as nst_device
 
@@ -113,8 +115,9 @@ class Launch:
 
 @dataclass
 class Iteration:
-    """What the device was given between two marks."""
+    """What the device was given between two marks; ``replayed`` if as one graph."""
 
+    replayed: bool = False
     launches: list[Launch] = field(default_factory=list)
     waits: Counter[tuple[str, str]] = field(default_factory=Counter)  # what, line
 
@@ -218,6 +221,7 @@ class PretendedDevice(TorchDispatchMode):
             )
             stack.enter_context(mock.patch.object(Minimizer, "advance", self._watched()))
             stack.enter_context(mock.patch.object(Tensor, "pin_memory", self._pin))
+            stack.enter_context(mock.patch.object(stylize_module, "capture_cuda", self._capture))
             try:
                 # Copies of new tensors then pass through here, and modules take new parameters.
                 torch._C._set_only_lift_cpu_tensors(True)
@@ -244,6 +248,23 @@ class PretendedDevice(TorchDispatchMode):
                 self._now = self.outside
 
         return watched
+
+    @property
+    def _capture(self) -> Any:
+        """A graph that is only pretended: it does what was recorded, and may not wait."""
+
+        def capture(function: Callable[[], Losses]) -> tuple[Callable[[], None], Any]:
+            made: list[Losses] = []
+
+            def replay() -> None:
+                self._now.replayed = True
+                made[:] = [function()]
+                for (what, line), count in self._now.waits.items():
+                    self.faults[f"{what} within a graph", line] += count
+
+            return replay, SimpleNamespace(clone=lambda: made[0].clone())
+
+        return capture
 
     @property
     def _pin(self) -> Any:
@@ -400,8 +421,8 @@ def _kept(owner: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
     for name, value in vars(owner).items():
         if isinstance(value, DeviceTensor):
             yield prefix + name, value.values.untyped_storage()._cdata
-        elif name == "optimizer":
-            yield from _kept(value, "optimizer.")
+        elif name in ("optimizer", "fallback") and value is not None:
+            yield from _kept(value, f"{name}.")
 
 
 def _plain(value: Any, unknown: bool) -> Any:

@@ -117,3 +117,17 @@ def test_it_ends_a_margin_before_the_deadline():
     assert stop.reason() is None
     now[0] = 70.1
     assert "time limit" in str(stop.reason())
+
+
+def test_a_save_that_takes_long_gets_its_time_before_the_deadline():
+    now = [0.0]
+    stop = ShutdownSignal(1000.0, margin=90, clock=lambda: now[0])
+    stop.leave_time_for(20)
+    assert stop.margin == 90
+    stop.leave_time_for(150)
+    now[0] = 699.0
+    assert stop.reason() is None
+    now[0] = 701.0
+    assert "300 s are left" in str(stop.reason())
+    stop.leave_time_for(10)
+    assert stop.margin == 300, "the next may take as long again"

@@ -7,6 +7,7 @@ for each image, the gradient of its own loss.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,12 +37,19 @@ class Losses:
 
     def detach(self) -> Losses:
         """The same numbers without their history."""
+        return self._each(lambda value: value.detach())
+
+    def clone(self) -> Losses:
+        """The same numbers in memory of their own."""
+        return self._each(lambda value: value.clone())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Losses:
         return Losses(
-            self.total.detach(),
-            self.content.detach(),
-            self.style.detach(),
-            self.tv.detach(),
-            {layer: value.detach() for layer, value in self.style_layers.items()},
+            change(self.total),
+            change(self.content),
+            change(self.style),
+            change(self.tv),
+            {layer: change(value) for layer, value in self.style_layers.items()},
         )
 
 

@@ -143,7 +143,7 @@ class AdamMinimizer(Minimizer):
         self.rollbacks[self.active] += ~finite
         # One bad gradient would spoil the moments for good.
         gradient = torch.where(per_image(finite), gradient, torch.zeros_like(gradient))
-        self.x = (self.x + self.optimizer.direction(gradient)).clamp_(0, 1)
+        self.x.add_(self.optimizer.direction(gradient)).clamp_(0, 1)
         self.optimizer.record(self.x)
 
     def _results(self) -> Tensor:

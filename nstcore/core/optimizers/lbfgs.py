@@ -158,7 +158,7 @@ class BatchedLBFGS(BatchedState):
             place = slot + offset
             self.products[index, place] = products[..., column]
             self.products[index, :, place] = products[..., column]
-        self.scale = torch.where(accepted, curvature / squared, self.scale)
+        torch.where(accepted, curvature / squared, self.scale, out=self.scale)
         self.count += accepted
         return products[..., 2]
 
@@ -222,7 +222,7 @@ class LBFGSMinimizer(Minimizer):
 
     An image whose loss is not finite or more than ``EXPLOSION_FACTOR`` times its best goes back to its
     best state, forgets its history and halves its step.  After ``MAX_ROLLBACKS`` times it continues with
-    Adam, from the next entry of the trace.  A level starts without history: curvature of another size is
+    Adam, after the next entry of the trace.  A level starts without history: curvature of another size is
     of no use.
     """
 
@@ -243,6 +243,11 @@ class LBFGSMinimizer(Minimizer):
     def saved_copies(cls, settings: Any, history: int | None = None) -> int:
         """Iterate, best, their gradients, and two for each curvature pair."""
         return 4 + 2 * (settings.history if history is None else history)
+
+    @classmethod
+    def largest_state(cls, history: int) -> int:
+        """The basis of steps and gradient differences."""
+        return 2 * history
 
     def __init__(
         self, problem: Problem, settings: Any, learning_rate: Tensor, previous: Any = None
@@ -276,21 +281,24 @@ class LBFGSMinimizer(Minimizer):
         self.rollbacks[self.active] += rejected
         self.optimizer.reset(rejected)
         rate = self.optimizer.learning_rate
-        self.optimizer.learning_rate = torch.where(rejected, rate / 2, rate)
+        torch.where(rejected, rate / 2, rate, out=rate)
         step = self.optimizer.direction(gradient.flatten(1)).view(x.shape)
-        if self._records:
-            exhausted = (self.rollbacks[self.active] >= MAX_ROLLBACKS) & ~self.switched
-            if bool(exhausted.any()):
-                self._adam().restart(exhausted)
-                self.switched |= exhausted
         if self.fallback is not None:
             step = torch.where(per_image(self.switched), self.fallback.direction(gradient), step)
-        self.x = x + step
+        torch.add(x, step, out=self.x)
+
+    def _decide(self) -> None:
+        """Adam takes over from the images that were rolled back too often."""
+        exhausted = (self.rollbacks[self.active] >= MAX_ROLLBACKS) & ~self.switched
+        if bool(exhausted.any()):
+            self._adam().restart(exhausted)
+            self.switched |= exhausted
 
     def _adam(self) -> BatchedAdam:
-        """The Adam of the images that were rolled back too often; a new one at the first call."""
+        """The Adam that takes over; a new one at the first call."""
         if self.fallback is None:
             self.fallback = BatchedAdam(self.x, learning_rate=FALLBACK_RATE, averaging=0)
+            self.replay.forget()
         return self.fallback
 
     def _results(self) -> Tensor:
