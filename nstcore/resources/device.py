@@ -11,9 +11,10 @@ import itertools
 import logging
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,9 @@ def device_kind(wanted: str) -> str:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The same as a device; of several GPUs one that this process has to itself."""
+    """The same as a device; of several GPUs, or parts of GPUs, one that this process has to itself."""
+    if wanted in ("auto", "cuda"):
+        choose_part()
     kind = device_kind(wanted)
     return own_gpu() if kind == "cuda" else torch.device(kind)
 
@@ -83,19 +86,93 @@ _own: Claim | None = None
 """The claim of this process; a second one would keep a GPU from the other jobs."""
 
 
+_part: Claim | None = None
+"""The same for a part of a GPU, which CUDA takes for a whole one."""
+
+
 def own_gpu() -> torch.device:
     """The GPU of this process: chosen once, held for the process's life, made CUDA's current one.
 
     Where only one is visible, because the machine has one or a scheduler gave one, there is
     nothing to choose.
+
+    Raises:
+        UserError: other processes have every GPU for themselves (compute mode EXCLUSIVE_PROCESS).
     """
     global _own
     if _own is None:
         # Not even their names are asked for, where there is one.
-        _own = choose(visible_gpus()) if torch.cuda.device_count() > 1 else Claim(0, 0)
+        names = visible_gpus() if torch.cuda.device_count() > 1 else [""]
+        left = dict(enumerate(names))
+        while _own is None:
+            if not left:
+                raise UserError(
+                    "device: cuda: every GPU is refused, because another process has it for itself "
+                    "(`nvidia-smi -q -d COMPUTE` shows the compute mode); wait for it, or use device: cpu"
+                )
+            chosen = choose(list(left.values()))
+            index = list(left)[chosen.index]
+            if _opens(index):
+                _own = replace(chosen, index=index)
+            else:
+                chosen.release()
+                del left[index]
     # What names no index shall not open a second GPU.
     torch.cuda.set_device(_own.index)
     return torch.device("cuda", _own.index)
+
+
+def _opens(index: int) -> bool:
+    """Make a GPU the current one; False if another process has it for itself."""
+    torch.cuda.set_device(index)
+    try:
+        torch.zeros(1, device=torch.device("cuda", index))
+    except RuntimeError as error:
+        if "busy or unavailable" not in str(error):
+            raise
+        log.info("GPU %d is refused: %s", index, str(error).splitlines()[0])
+        return False
+    return True
+
+
+def choose_part() -> None:
+    """Where GPUs are divided into parts (MIG) choose one for this process, before CUDA starts.
+
+    CUDA shows a process one part at most, and without a choice the same to all.  What the user or a
+    scheduler has set in ``CUDA_VISIBLE_DEVICES`` stands.
+    """
+    global _part
+    if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
+        return
+    offered: list[str] = []
+    for line in _nvidia_smi("-L").splitlines():
+        if found := re.search(r"\(UUID: ((GPU|MIG)-[^)]+)\)", line):
+            if found[2] == "MIG" and offered and offered[-1].startswith("GPU-"):
+                offered.pop()  # the whole that this is a part of
+            offered.append(found[1])
+    if any(name.startswith("MIG-") for name in offered):
+        _part = choose(offered)
+        os.environ["CUDA_VISIBLE_DEVICES"] = offered[_part.index]
+
+
+def gigabytes_used() -> dict[str, int]:
+    """UUID, without its kind -> whole GiB that all processes use of a GPU; empty if nobody knows."""
+    query = _nvidia_smi("--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits")
+    rows = (line.split(",") for line in query.splitlines() if line.count(",") == 1)
+    return {
+        name.strip().removeprefix("GPU-"): int(used) // 1024
+        for name, used in rows
+        if used.strip().isdigit()
+    }
+
+
+def _nvidia_smi(*options: str) -> str:
+    """What NVIDIA's tool says; nothing without it."""
+    try:
+        words = ["nvidia-smi", *options]
+        return subprocess.run(words, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def configure(device: torch.device, deterministic: bool) -> None:
@@ -210,7 +287,9 @@ def lock_folder() -> Path:
 
 
 def claim(identities: Sequence[str], folder: Path) -> Claim:
-    """Take the GPU with the fewest jobs, the first among equals. It never waits for a GPU.
+    """Take the GPU with the fewest jobs, among equals the one of whose memory other programs use least.
+
+    It never waits for a GPU.
 
     Args:
         identities: at least one name, one for each GPU, the same in every process.
@@ -222,7 +301,9 @@ def claim(identities: Sequence[str], folder: Path) -> Claim:
     # One process chooses at a time: two that look at once would both find the same GPU free.
     with _lock(folder / "choosing.lock", timeout=-1):
         used = [_count_held(folder, identity) for identity in identities]
-        index = min(range(len(used)), key=used.__getitem__)
+        memory = gigabytes_used()
+        others = [memory.get(identity.removeprefix("GPU-"), 0) for identity in identities]
+        index = min(range(len(used)), key=lambda i: (used[i], others[i]))
         name = _file_name(identities[index])
         locks = (_try_lock(folder / f"{name}.{place}.lock") for place in itertools.count())
         return Claim(index, used[index], next(lock for lock in locks if lock is not None))

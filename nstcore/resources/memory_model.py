@@ -34,6 +34,9 @@ TILES = (1024, 512, 256)
 LEAST_HISTORY = 5
 """L-BFGS with fewer curvature pairs than this descends visibly worse."""
 
+LARGEST_TENSOR = 2**31 - 1
+"""Most values of one tensor: with more, kernels of GPUs count in 64 bits, or fail."""
+
 SLACK = 1.2
 """Measured peaks lie up to this factor above the count: scratch, and freed blocks that fit nothing."""
 
@@ -69,10 +72,8 @@ def peak_bytes(
     spec = settings.encoder_spec
     content = sum(spec[name].values(width, height) for name in settings.used_content_layers)
     style_layers = [spec[name] for name in settings.used_style_layers]
-    seen = (width, height)
+    seen = _seen(settings, width, height, tile)
     if tile is not None:
-        outer = _outer_side(tile, settings)
-        seen = (min(width, outer), min(height, outer))
         copies += 1  # the gradient that the tiles add up to
     values = (
         3 * width * height * copies
@@ -131,6 +132,17 @@ def pass_values(
     return most
 
 
+def most_together(
+    settings: Settings, width: int, height: int, history: int, tile: int | None = None
+) -> int:
+    """Images of which no tensor has more than ``LARGEST_TENSOR`` values; see `peak_bytes`."""
+    seen = _seen(settings, width, height, tile)
+    layers = settings.encoder_spec.up_to(settings.layers)
+    state = OPTIMIZERS[settings.optimizer].largest_state(history)
+    largest = max(3 * width * height * state, *(layer.values(*seen) for layer in layers))
+    return int(LARGEST_TENSOR // largest)
+
+
 def kept_values(
     settings: Settings,
     width: int,
@@ -184,6 +196,14 @@ def _outer_side(tile: int, settings: Settings) -> int:
     return tile + 2 * settings.encoder_spec.margin(settings.layers)
 
 
+def _seen(settings: Settings, width: int, height: int, tile: int | None) -> Size:
+    """Width and height in pixels of what the encoder sees at a time."""
+    if tile is None:
+        return width, height
+    outer = _outer_side(tile, settings)
+    return min(width, outer), min(height, outer)
+
+
 # --- Which images go together, and how they fit. ---
 
 
@@ -216,7 +236,7 @@ def fit_batch(
     regions: int = 0,
     half: bool = False,
 ) -> Budget:
-    """As many images at a time as ``MEMORY_SHARE`` of the free memory holds.
+    """As many images at a time as ``MEMORY_SHARE`` of the free memory holds; see `most_together` too.
 
     Where not even one fits, what changes the result comes last: tiles first, because they give the
     same gradient, and less history only where the buffers of the image's size do not fit themselves.
@@ -231,16 +251,19 @@ def fit_batch(
     available = MEMORY_SHARE * free
     one = settings, width, height, 1
     need = partial(peak_bytes, *one, device=device, regions=regions, half=half)
+    most = partial(most_together, settings, width, height)
     whole = need(tile=tile)
-    if whole <= available:
+    # A single image keeps its history: matrix products count in 64 bits, activations need tiles.
+    if whole <= available and most(0, tile):
         fixed = shared_bytes(settings)
         fit = int((available - fixed) / (whole - fixed))
+        fit = max(1, min(fit, most(settings.history, tile)))
         return Budget(fit if count is None else max(1, min(fit, count)), settings.history, tile)
     tiles = [tile]
     if tile is None:
         tiles += [side for side in TILES if _outer_side(side, settings) < max(width, height)]
     for history, side in product(_shorter_histories(settings), tiles):
-        if need(history=history, tile=side) <= available:
+        if need(history=history, tile=side) <= available and most(0, side):
             return Budget(1, history, side)
     return Budget(1, history, side, fits=False)  # the last, which takes least
 

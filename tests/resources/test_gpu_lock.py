@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nstcore.errors import UserError
 from nstcore.resources import device
 from nstcore.resources.device import Claim, choose_device, claim, lock_folder, visible_gpus
 
@@ -137,7 +138,29 @@ class Cuda:
         monkeypatch.setattr(torch.cuda, "device_count", lambda: len(shown))
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: shown[index])
         monkeypatch.setattr(torch.cuda, "set_device", self.current.append)
+        self.refused: list[int] = []
+        monkeypatch.setattr(torch, "zeros", self.open)
         monkeypatch.setattr(device, "_own", None)
+
+    def open(self, *_: object, device: torch.device) -> None:
+        if device.index in self.refused:
+            raise RuntimeError(
+                "CUDA error: CUDA-capable device(s) is/are busy or unavailable\nmore"
+            )
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A program of that name that says what a test wants."""
+
+    def says(text: str) -> None:
+        program = tmp_path / "bin" / "nvidia-smi"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    return says
 
 
 @pytest.fixture
@@ -201,3 +224,85 @@ def test_without_locks_the_first_gpu_is_used(
     monkeypatch.setenv(device.FOLDER_VARIABLE, str(file / "below"))
     assert device.choose(NAMES).index == 0
     assert "cannot be shared out" in caplog.text
+
+
+def test_the_gpu_that_other_programs_use_least_comes_first(
+    tmp_path: Path, nvidia_smi: Callable[[str], None]
+) -> None:
+    nvidia_smi("GPU-0a, 40000\nGPU-1b, 300\nGPU-2c, 18")
+    names = ["0a", "1b", "2c"]  # as torch calls them
+    taken = [claim(names, tmp_path / "locks") for _ in range(3)]
+    assert [one.index for one in taken] == [1, 2, 0], "the megabytes of a screen do not count"
+    for one in taken:
+        one.release()
+
+
+@pytest.mark.parametrize("text", ["", "No devices were found", "GPU-0a, [N/A]"])
+def test_where_nobody_knows_the_memory_the_first_is_taken(
+    text: str, tmp_path: Path, nvidia_smi: Callable[[str], None]
+) -> None:
+    nvidia_smi(text)
+    taken = claim(NAMES, tmp_path / "locks")
+    assert taken.index == 0
+    taken.release()
+
+
+def test_a_gpu_that_another_process_has_for_itself_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, locks: Path
+) -> None:
+    cuda = Cuda(monkeypatch, ["0a", "1b", "2c"])
+    cuda.refused = [0, 1]
+    assert choose_device("cuda") == torch.device("cuda", 2)
+    assert cuda.current[-1] == 2
+    assert claim(["0a"], locks).others == 0, "what was refused is given back"
+    release_own()
+    for uuids in (["0a", "1b"], ["0a"]):
+        Cuda(monkeypatch, list(uuids)).refused = [0, 1]
+        with pytest.raises(UserError, match="every GPU is refused"):
+            choose_device("cuda")
+
+
+PARTS = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5b)
+  MIG 3g.20gb     Device  0: (UUID: MIG-c7384736)
+  MIG 3g.20gb     Device  1: (UUID: MIG-a28ad590)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-77aa)"""
+
+
+def test_jobs_on_divided_gpus_have_a_part_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nvidia_smi: Callable[[str], None]
+) -> None:
+    nvidia_smi(PARTS)
+    monkeypatch.setenv(device.FOLDER_VARIABLE, str(tmp_path / "locks"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    job = """
+import os, sys
+from nstcore.resources.device import choose_part
+choose_part()
+print(os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+sys.stdin.read()
+"""
+    words = [sys.executable, "-c", job]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    jobs = [subprocess.Popen(words, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    seen = {one.stdout.readline().strip() for one in jobs}
+    given = subprocess.run(
+        words,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "1"},
+        input="",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for one in jobs:
+        one.communicate("")
+    assert seen == {"MIG-c7384736", "MIG-a28ad590", "GPU-77aa"}
+    assert given.stdout == "1\n"
+
+
+def test_whole_gpus_are_left_to_cuda(
+    monkeypatch: pytest.MonkeyPatch, nvidia_smi: Callable[[str], None]
+) -> None:
+    nvidia_smi("GPU 0: NVIDIA A100 (UUID: GPU-5d5b)\nGPU 1: NVIDIA A100 (UUID: GPU-77aa)")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    device.choose_part()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ

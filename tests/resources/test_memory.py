@@ -219,11 +219,21 @@ class TestFit:
 
     def test_a_tile_that_is_given_stays(self) -> None:
         settings = Settings(**BIG)
-        need = peak_bytes(settings, 4096, 4096, 3, tile=512)
-        assert fit(need, settings, 4096, 4096, tile=512) == Budget(3, HISTORY, 512)
-        assert fit(need, settings, 4096, 4096, count=2, tile=512) == Budget(2, HISTORY, 512)
+        need = peak_bytes(settings, 2048, 2048, 3, tile=512)
+        assert fit(need, settings, 2048, 2048, tile=512) == Budget(3, HISTORY, 512)
+        assert fit(need, settings, 2048, 2048, count=2, tile=512) == Budget(2, HISTORY, 512)
         need = peak_bytes(settings, 4096, 4096, 1, history=5, tile=512)
         assert fit(need, settings, 4096, 4096, tile=512) == Budget(1, 5, 512)
+
+    def test_no_tensor_has_more_values_than_32_bits_count(self) -> None:
+        pixels, limit = 512**2, 2**31 - 1
+        compact, vgg = (Settings(encoder=name, history=20) for name in ("compact", "vgg19"))
+        # Of the compact encoder's images the pairs of L-BFGS are the largest, of Adam's activations.
+        assert fit(1e15, compact, 512, 512).batch == limit // (2 * 20 * 3 * pixels)
+        adam = vgg.model_copy(update={"optimizer": "adam"})
+        assert fit(1e15, adam, 512, 512).batch == limit // (64 * pixels)
+        # A single image whose first activations are more is computed in tiles.
+        assert fit(1e15, adam, 8192, 4096).tile == memory.TILES[0]
 
     def test_after_running_out_it_is_tried_with_less_and_less(self) -> None:
         settings = Settings(**BIG)
