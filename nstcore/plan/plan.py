@@ -152,7 +152,8 @@ class Plan:
     @cached_property
     def refinable(self) -> list[Cell]:
         """Cells that ``refine`` can choose; a table of them is read once."""
-        return candidates(self.config, self._all)
+        # Without the section nothing is divided into batches before it is known for how many workers.
+        return [] if self.config.refine is None else candidates(self.config, self._all)
 
     @cached_property
     def most_refined(self) -> list[Cell]:
