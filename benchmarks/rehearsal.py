@@ -69,14 +69,13 @@ def milliseconds(iteration: Iteration, gpu: Gpu) -> dict[str, float]:
     return {
         **found,
         "sum": sum(found.values()),
-        "host": (host_launches(iteration) if gpu.graphs else len(iteration.launches))
-        * (1e3 * LAUNCH_SECONDS),
+        "host": host_launches(iteration, gpu.graphs) * 1e3 * LAUNCH_SECONDS,
     }
 
 
-def host_launches(iteration: Iteration) -> int:
-    """What the host has to launch: a graph at once, or every kernel."""
-    return 1 if iteration.replayed else len(iteration.launches)
+def host_launches(iteration: Iteration, graphs: bool = True) -> int:
+    """What the host has to launch: a graph at once, where there are any, or every kernel."""
+    return 1 if graphs and iteration.replayed else len(iteration.launches)
 
 
 def ordinary(device: PretendedDevice) -> Iteration:
@@ -96,8 +95,7 @@ def count_scenario(name: str, kind: str, vgg: Path) -> dict[str, Any]:
         "host_launches": host_launches(ordinary(device)),
         "waiting_iterations": len(waiting),
         "faults": {f"{what} at {line}": count for (what, line), count in device.faults.items()},
-        # Without values even counters are replaced, by others without.
-        "moved": sorted(device.moved) if SCENARIOS[name].values else [],
+        "moved": sorted(device.moved),
     }
 
 

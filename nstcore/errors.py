@@ -27,6 +27,11 @@ class ConfigError(UserError):
         self.problems = problems
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another library says; its name if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 @contextmanager
 def collect_problems(problems: list[str]) -> Iterator[None]:
     """Add the mistakes of a `ConfigError` to others, so that all are reported together."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nstcore.core.lazy import lazy_import
+from nstcore.errors import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -75,8 +76,7 @@ class Replay(Generic[T]):
         try:
             self._recorded = capture(function)
         except RuntimeError as error:
-            reason = (str(error).splitlines() or ["no reason given"])[0]
-            log.info("no CUDA graph, every kernel is launched by itself: %s", reason)
+            log.info("no CUDA graph, every kernel is launched by itself: %s", first_line(error))
             self._capture = None
 
     def forget(self) -> None:

@@ -24,7 +24,7 @@ from nstcore.images import load_float, write_image
 from nstcore.images.image import levels_of, quantize, shown_digest
 from nstcore.jobs.cell_inputs import CellInputs, RunInputs
 from nstcore.jobs.input_cache import InputCache
-from nstcore.jobs.targets import cell_target
+from nstcore.jobs.targets import cell_targets
 from nstcore.plan import paths
 from nstcore.plan.keys import ALGORITHM
 from nstcore.plan.plan import Cell
@@ -110,14 +110,14 @@ class Evaluator:
             )
             for index, part in enumerate(inputs.style)
         ]
+        targets = [self._inputs.plan.evaluation_target]
+        [target] = cell_targets(inputs, images, self._store, self._engine, targets=targets)
         return self._engine().evaluation(
             inputs.settings,
             images.weights(inputs),
             images.content(inputs),
             styles,
-            cell_target(
-                inputs, self._inputs.plan.evaluation_target, images, self._store, self._engine
-            ),
+            target,
             images.regions(inputs),
         )
 

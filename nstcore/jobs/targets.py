@@ -84,27 +84,28 @@ def make_targets(
 
 
 def cell_targets(
-    inputs: CellInputs, images: InputCache, store: Store, engine: Callable[[], Engine]
-) -> list[Path]:
-    """Files of the store with the targets of a cell's style, for every level from coarse to fine."""
-    levels = paths.level_targets(inputs.settings)
-    return [cell_target(inputs, level, images, store, engine) for level in levels]
-
-
-def cell_target(
     inputs: CellInputs,
-    request: paths.Target,
     images: InputCache,
     store: Store,
     engine: Callable[[], Engine],
-) -> Path:
-    """A file of the store with one target of a cell's style.
+    *,
+    targets: Iterable[paths.Target] | None = None,
+) -> list[Path]:
+    """Files of the store with targets of a cell's style.
 
     What no job has computed before is computed here, and kept for the next that needs the same.
+
+    Args:
+        inputs, images: of the cell.
+        store: where targets are kept.
+        engine: gives what computes them.
+        targets: None for those of every level, from coarse to fine.
     """
+    if targets is None:
+        targets = paths.level_targets(inputs.settings)
     parts = [_cell_image(inputs, index, images) for index in range(len(inputs.style))]
-    weights = images.weights(inputs)
-    return _Targets(store, engine).of(parts, request, inputs.encoder, weights, inputs.style_id)
+    encoder, weights, computing = inputs.encoder, images.weights(inputs), _Targets(store, engine)
+    return [computing.of(parts, one, encoder, weights, inputs.style_id) for one in targets]
 
 
 def _cell_image(inputs: CellInputs, index: int, images: InputCache) -> TargetImage:

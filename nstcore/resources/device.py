@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from nstcore.core.lazy import lazy_import
-from nstcore.errors import UserError
+from nstcore.errors import UserError, first_line
 from nstcore.resources.device_memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def device_kind(wanted: str) -> str:
 
 def choose_device(wanted: str) -> torch.device:
     """The same as a device; of several GPUs, or parts of GPUs, one that this process has to itself."""
-    if wanted in ("auto", "cuda"):
+    if _own is None and wanted in ("auto", "cuda"):
         choose_part()
     kind = device_kind(wanted)
     return own_gpu() if kind == "cuda" else torch.device(kind)
@@ -130,7 +130,7 @@ def _opens(index: int) -> bool:
     except RuntimeError as error:
         if "busy or unavailable" not in str(error):
             raise
-        log.info("GPU %d is refused: %s", index, str(error).splitlines()[0])
+        log.info("GPU %d is refused: %s", index, first_line(error))
         return False
     return True
 
@@ -298,11 +298,11 @@ def claim(identities: Sequence[str], folder: Path) -> Claim:
     Raises:
         OSError: files there cannot be locked.
     """
+    memory = gigabytes_used()
+    others = [memory.get(identity.removeprefix("GPU-"), 0) for identity in identities]
     # One process chooses at a time: two that look at once would both find the same GPU free.
     with _lock(folder / "choosing.lock", timeout=-1):
         used = [_count_held(folder, identity) for identity in identities]
-        memory = gigabytes_used()
-        others = [memory.get(identity.removeprefix("GPU-"), 0) for identity in identities]
         index = min(range(len(used)), key=lambda i: (used[i], others[i]))
         name = _file_name(identities[index])
         locks = (_try_lock(folder / f"{name}.{place}.lock") for place in itertools.count())

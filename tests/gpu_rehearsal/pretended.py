@@ -170,7 +170,8 @@ class PretendedDevice(TorchDispatchMode):
         faults: (what, line) -> how often.
         outside: what was launched outside of iterations.
         iterations: of the minimizers, in order.
-        moved: names of what a minimizer keeps at another address after an ordinary iteration than before.
+        moved: names of what a minimizer keeps at another address after an ordinary iteration than before;
+            only with values.
         alive, most: bytes of tensors on the device, now and at most.
     """
 
@@ -242,7 +243,8 @@ class PretendedDevice(TorchDispatchMode):
             try:
                 advance(minimizer)
             finally:
-                if not self._now.waits:
+                # Without values even counters are replaced, by others without.
+                if self.with_values and not self._now.waits:
                     after = dict(_kept(minimizer))
                     self.moved |= {name for name, at in before.items() if after.get(name) != at}
                 self._now = self.outside

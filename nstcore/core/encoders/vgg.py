@@ -29,7 +29,7 @@ from nstcore.core.encoders import (
     vgg_layers,
 )
 from nstcore.core.encoders.base import Encoder, Padding, Pooling
-from nstcore.errors import WeightsError
+from nstcore.errors import WeightsError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -260,10 +260,9 @@ def download() -> Path:
         prefix = Path(url).stem.rpartition("-")[2]
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"vgg19: the weights could not be downloaded ({reason}). Three ways to get them: run once "
-            f"where there is internet; or copy vgg19-dcbb9e9d.pth to {path.parent}; or set `weights:` to "
-            "a .pth or .safetensors file with torchvision's VGG-19"
+            f"vgg19: the weights could not be downloaded ({first_line(error)}). Three ways to get "
+            "them: run once where there is internet; or copy vgg19-dcbb9e9d.pth to "
+            f"{path.parent}; or set `weights:` to a .pth or .safetensors file with torchvision's VGG-19"
         ) from None
     return path
